@@ -1,0 +1,18 @@
+//! What kind of trouble an error is; only the dispatcher reads it.
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The same may work later: try again after a while.
+    Retryable,
+    /// It won't work until somebody changes something: quarantine.
+    Permanent,
+    /// Going on would be wrong: stop this destination, loudly.
+    Fatal,
+}
+
+/// An error that knows its fault.
+pub trait Classify {
+    /// The fault; match exhaustively, so that a new variant has to choose.
+    fn fault(&self) -> Fault;
+}

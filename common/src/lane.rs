@@ -1,0 +1,112 @@
+//! The shipments of one destination: which may run, and when after trouble.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::delivery::Command;
+use crate::fault::Fault;
+use crate::moment::Moment;
+use crate::retry::Retry;
+use crate::shipment::ShipmentId;
+
+/// One destination's queue, limit and circuit breaker.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    limit: usize,
+    retry: Retry,
+    running: HashSet<ShipmentId>,
+    queue: Vec<(Moment, ShipmentId, Command)>,
+    failures: u32,
+    closed_until: Option<Moment>,
+}
+
+impl Lane {
+    pub(crate) fn new(limit: usize, retry: Retry) -> Self {
+        Self { limit, retry, running: HashSet::new(), queue: Vec::new(), failures: 0, closed_until: None }
+    }
+
+    /// Queues a shipment that may start at `due`.
+    pub(crate) fn enqueue(&mut self, id: ShipmentId, command: Command, due: Moment) {
+        self.queue.push((due, id, command));
+    }
+
+    /// Queues a shipment again that failed.
+    pub(crate) fn requeue(&mut self, id: ShipmentId, command: Command, due: Moment) {
+        self.running.remove(&id);
+        self.enqueue(id, command, due);
+    }
+
+    /// A shipment is over: the destination works.
+    pub(crate) fn release(&mut self, id: &ShipmentId) {
+        self.running.remove(id);
+        self.failures = 0;
+        self.closed_until = None;
+    }
+
+    /// The destination itself is in trouble: nothing starts until the wait is over, `None`: it is given up.
+    pub(crate) fn trouble(
+        &mut self,
+        id: &ShipmentId,
+        fault: Fault,
+        now: Moment,
+        chance: f64,
+    ) -> Option<Duration> {
+        self.running.remove(id);
+        // Shipments that were under way together fail together; they are one failure.
+        if let Some(until) = self.closed_until.filter(|until| *until > now) {
+            return Some(until - now);
+        }
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.wait(self.failures, fault, chance)?;
+        self.closed_until = Some(now + wait);
+        Some(wait)
+    }
+
+    /// How long to wait after so many failures; `None`: no longer.
+    pub(crate) fn wait(&self, failures: u32, fault: Fault, chance: f64) -> Option<Duration> {
+        if self.retry.gives_up(failures) || (fault == Fault::Fatal && self.retry.attempts.is_some()) {
+            return None;
+        }
+        // What somebody has to mend is asked for rarely, so that nobody is hammered.
+        let failures = if fault == Fault::Retryable { failures } else { u32::MAX };
+        Some(self.retry.wait(failures, chance))
+    }
+
+    /// Takes what may start at `now`.
+    pub(crate) fn take_ready(&mut self, now: Moment) -> Vec<(ShipmentId, Command)> {
+        if self.closed_until.is_some_and(|until| until > now) {
+            return Vec::new();
+        }
+        // After trouble one shipment goes ahead and tries.
+        let limit = if self.failures > 0 { 1 } else { self.limit };
+        let mut ready = Vec::new();
+        let mut at = 0;
+        while at < self.queue.len() && self.running.len() < limit {
+            if self.queue[at].0 > now {
+                at += 1;
+                continue;
+            }
+            let (_, id, command) = self.queue.remove(at);
+            self.running.insert(id.clone());
+            ready.push((id, command));
+        }
+        ready
+    }
+
+    /// When [`take_ready`](Self::take_ready) may have something, if nothing else happens.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        let limit = if self.failures > 0 { 1 } else { self.limit };
+        if self.running.len() >= limit {
+            return None;
+        }
+        let first = self.queue.iter().map(|(due, ..)| *due).min()?;
+        Some(self.closed_until.map_or(first, |until| first.max(until)))
+    }
+
+    /// Forgets the trouble.
+    pub(crate) fn open(&mut self, now: Moment) {
+        self.closed_until = None;
+        self.failures = 0;
+        self.queue.iter_mut().for_each(|(due, ..)| *due = now);
+    }
+}
