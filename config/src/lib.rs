@@ -1,0 +1,31 @@
+//! What skiff is told to do: typed settings, read once and checked as a whole.
+//!
+//! Owns the file format, its defaults (`default.toml` is embedded and *is* the default) and the rules that a configuration
+//! has to keep. It promises that [`Settings`] hold together: every watch names a destination that exists, every pattern
+//! compiles, no rule would deliver a file twice or delete what another watch still needs. Whatever is wrong is
+//! reported at once, as [`Problems`], each with its line and what to do about it.
+//!
+//! It lacks every secret (only paths to them pass through here) and every look at the watched world: whether a folder
+//! exists or a server answers is for `skiff check` to find out.
+
+mod environment;
+mod globs;
+mod load;
+mod problem;
+mod raw;
+mod read;
+mod settings;
+mod show;
+mod value;
+
+#[cfg(test)]
+mod catalogue;
+
+pub use environment::Environment;
+pub use globs::{PatternError, WatchGlobs};
+pub use load::{load, parse};
+pub use problem::{Problem, Problems, code};
+pub use settings::{AfterDelivery, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch};
+
+/// Every setting with its default and an explanation; ends with an example that only needs its `#` removed.
+pub const DEFAULT_TOML: &str = include_str!("../default.toml");

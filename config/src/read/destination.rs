@@ -1,0 +1,43 @@
+//! The keys of `[destination.NAME]` and of `[defaults.destination]`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::raw::Section;
+use crate::settings::Destination;
+use crate::value::{address, check_name, count_up_to, duration, local_path, rate, remote_path};
+
+/// From a tenth of a second to a day: a wait on the network that is neither hopeless nor endless.
+const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
+
+/// `base`, with what `section` says.
+pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destination {
+    Destination {
+        path: section.get("path", &base.path, remote_path),
+        identity: section.list("identity", &base.identity, local_path),
+        known_hosts: section.list("known_hosts", &base.known_hosts, local_path),
+        bandwidth: section.get("bandwidth", &base.bandwidth, rate),
+        in_flight: section.get("in_flight", &base.in_flight, count_up_to(64)),
+        connect_timeout: section.get("connect_timeout", &base.connect_timeout, duration(PATIENCE)),
+        stall_timeout: section.get("stall_timeout", &base.stall_timeout, duration(PATIENCE)),
+        keepalive: section.get("keepalive", &base.keepalive, duration(PATIENCE)),
+        ..base.clone()
+    }
+}
+
+/// The destination called `name`.
+pub(super) fn read(name: String, base: &Destination, mut section: Section<'_>) -> Destination {
+    if let Err(complaint) = check_name(&name) {
+        section.report(complaint);
+    }
+    let remedy = r#"add a line such as address = "user@host""#;
+    let address = section.need("address", remedy, address);
+    let destination = overlaid(base, &mut section);
+    section.finish();
+    match address {
+        Some(address) => {
+            Destination { name, user: address.user, host: address.host, port: address.port, ..destination }
+        }
+        None => Destination { name, ..destination },
+    }
+}

@@ -1,0 +1,157 @@
+//! What several settings have to keep together.
+//!
+//! Paths are compared as they are written: where a symlink leads is for `skiff check` to find out. A watch that already has
+//! a problem is left out, since what follows from it would only hide it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Placed;
+use crate::problem::{Complaint, code};
+use crate::raw::{Context, Places};
+use crate::settings::{AfterDelivery, Destination, Watch};
+use crate::value::{show_duration, show_size};
+
+/// The rules within one watch, or within the defaults for all. Reports only what is said here, not what is inherited.
+pub(super) fn one_watch(watch: &Watch, places: &Places, context: &Context<'_>) {
+    if !places.is_sound {
+        return;
+    }
+    let sizes = ["batch_bytes", "small_file"];
+    if places.sets(&sizes) && watch.batch_bytes < watch.small_file {
+        places.report(context, &sizes, batch_too_small(watch));
+    }
+    let pauses = ["retry_max", "retry_first"];
+    if places.sets(&pauses) && watch.retry_max < watch.retry_first {
+        places.report(context, &pauses, retry_order(watch));
+    }
+    if let AfterDelivery::Move(target) = &watch.after_delivery
+        && !watch.path.as_os_str().is_empty()
+        && delivers(watch, target)
+    {
+        places.report(context, &["after_delivery"], move_inside(watch, target));
+    }
+}
+
+/// Each watch delivers to somewhere.
+pub(super) fn destinations_exist(watches: &[Placed], destinations: &[Destination], context: &Context<'_>) {
+    let names = || destinations.iter().map(|destination| destination.name.as_str());
+    for Placed { watch, places } in watches {
+        if places.sets(&["to"]) && !watch.to.is_empty() && !names().any(|name| name == watch.to) {
+            let unknown =
+                Complaint::new(code::UNKNOWN_DESTINATION, format!("there is no destination {:?}", watch.to));
+            let declare = unknown.clone().suggest(format!("declare [destination.{}]", watch.to));
+            let near = unknown.suggest_nearest(&watch.to, names());
+            places.report(context, &["to"], if near.suggestion.is_some() { near } else { declare });
+        }
+    }
+}
+
+/// There is something to do.
+pub(super) fn something_is_watched(watches: &[Placed], root: &Places, context: &Context<'_>) {
+    if watches.is_empty() && !root.sets(&["watch"]) {
+        let nothing = Complaint::new(code::NOTHING_TO_WATCH, "watches nothing");
+        root.report(context, &[], nothing.suggest("add a [[watch]]"));
+    }
+}
+
+/// No two watches have one name.
+pub(super) fn names_differ(watches: &[Placed], context: &Context<'_>) {
+    let mut seen = BTreeMap::new();
+    for Placed { watch, places } in watches.iter().filter(|placed| !placed.watch.name.is_empty()) {
+        if let Some(first) = seen.insert(&watch.name, places.at("name")) {
+            let twice =
+                Complaint::new(code::DUPLICATE_WATCH, format!("is already the name of the watch at {first}"));
+            places.report(context, &["name"], twice.suggest("rename one of them"));
+        }
+    }
+}
+
+/// No watch removes files that another one still has to deliver.
+pub(super) fn folders_stay_apart(watches: &[Placed], context: &Context<'_>) {
+    let sound: Vec<_> = watches.iter().filter(|placed| placed.places.is_sound).collect();
+    for (nth, later) in sound.iter().enumerate() {
+        for earlier in &sound[..nth] {
+            if let Some(complaint) = nested(&earlier.watch, &later.watch) {
+                later.places.report(context, &["path"], complaint);
+            }
+        }
+    }
+}
+
+/// No watch delivers the journal.
+pub(super) fn state_is_apart(state_dir: &Path, watches: &[Placed], context: &Context<'_>) {
+    for Placed { watch, places } in watches.iter().filter(|placed| placed.places.is_sound) {
+        if delivers(watch, state_dir) {
+            let state = state_dir.display();
+            let complaint = format!("holds skiff's own state_dir {:?}", state.to_string());
+            places.report(
+                context,
+                &["path"],
+                Complaint::new(code::STATE_INSIDE_WATCH, complaint).suggest(keep_out(watch, state_dir)),
+            );
+        }
+    }
+}
+
+/// What is wrong with two watches, if they share files and one of them removes what it delivered.
+fn nested(one: &Watch, other: &Watch) -> Option<Complaint> {
+    let (outer, inner) = if one.path.starts_with(&other.path) { (other, one) } else { (one, other) };
+    if !(one.removes() || other.removes()) || !delivers(outer, &inner.path) {
+        return None;
+    }
+    let is_same = outer.path == inner.path;
+    if is_same && (leaves_to(one, other) || leaves_to(other, one)) {
+        return None;
+    }
+    let remover = if inner.removes() { inner } else { outer };
+    let how = if is_same { "watch the same folder" } else { "watch the same files" };
+    let complaint = format!("{:?} and {:?} {how}, and {:?} removes them", one.name, other.name, remover.name);
+    let exclude = if is_same {
+        "exclude in one what the other includes".to_owned()
+    } else {
+        keep_out(outer, &inner.path)
+    };
+    let suggestion = format!("{exclude}, or set after_delivery = \"keep\"");
+    Some(Complaint::new(code::NESTED_WATCHES, complaint).suggest(suggestion))
+}
+
+/// Whether one excludes, word for word, all that the other includes.
+fn leaves_to(one: &Watch, other: &Watch) -> bool {
+    other.include.iter().all(|pattern| one.exclude.contains(pattern))
+}
+
+/// Whether `watch` would find what is put into `folder`.
+fn delivers(watch: &Watch, folder: &Path) -> bool {
+    let Ok(relative) = folder.strip_prefix(&watch.path) else { return false };
+    let is_excluded = |relative: &str| watch.globs().is_ok_and(|globs| globs.excludes_below(relative));
+    !relative.to_str().is_some_and(is_excluded)
+}
+
+/// How to make `watch` pass over `folder`.
+fn keep_out(watch: &Watch, folder: &Path) -> String {
+    match folder.strip_prefix(&watch.path) {
+        Ok(relative) if !relative.as_os_str().is_empty() => {
+            format!("add \"/{}/\" to the exclude list of {:?}", relative.display(), watch.name)
+        }
+        _ => "choose another folder".to_owned(),
+    }
+}
+
+fn move_inside(watch: &Watch, target: &Path) -> Complaint {
+    let complaint =
+        format!("moves into the watched folder, where {:?} is delivered again", target.display().to_string());
+    Complaint::new(code::MOVE_INSIDE_WATCH, complaint).suggest(keep_out(watch, target))
+}
+
+fn batch_too_small(watch: &Watch) -> Complaint {
+    let (batch, file) = (show_size(watch.batch_bytes), show_size(watch.small_file));
+    Complaint::new(code::BATCH_TOO_SMALL, format!("batch_bytes ({batch}) is less than small_file ({file})"))
+        .suggest(format!("set batch_bytes to {file} or more"))
+}
+
+fn retry_order(watch: &Watch) -> Complaint {
+    let (max, first) = (show_duration(watch.retry_max), show_duration(watch.retry_first));
+    Complaint::new(code::RETRY_ORDER, format!("retry_max ({max}) is less than retry_first ({first})"))
+        .suggest(format!("set retry_max to {first} or more"))
+}

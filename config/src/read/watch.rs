@@ -1,0 +1,128 @@
+//! The keys of `[[watch]]` and of `[defaults.watch]`.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Placed, rules};
+use crate::globs::WatchGlobs;
+use crate::problem::{Complaint, code};
+use crate::raw::{Context, Given, Node, Section};
+use crate::settings::{AfterDelivery, Watch};
+use crate::value::{choice, count, count_up_to, duration, local_path, name, remote_sub_folder, size};
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// A pause shorter than this would be a busy loop.
+const BREATH: Duration = Duration::from_millis(10);
+const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+const BATCH_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+const RETRY: RangeInclusive<Duration> = BREATH..=DAY;
+/// A batch is sent again as a whole when it fails, and stands in one tar.
+const BATCH_BYTES: RangeInclusive<u64> = 1..=1 << 30;
+
+/// `base`, with what `section` says.
+pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
+    Watch {
+        include: include(&base.include, section),
+        exclude: section.list("exclude", &base.exclude, pattern),
+        settle: section.get("settle", &base.settle, duration(SETTLE)),
+        settle_marker: section.get("settle_marker", &base.settle_marker, settle_marker),
+        after_delivery: section.get("after_delivery", &base.after_delivery, after_delivery),
+        small_file: section.get("small_file", &base.small_file, size(0..=*BATCH_BYTES.end())),
+        batch_bytes: section.get("batch_bytes", &base.batch_bytes, size(BATCH_BYTES)),
+        batch_items: section.get("batch_items", &base.batch_items, count_up_to(100_000)),
+        batch_wait: section.get("batch_wait", &base.batch_wait, duration(BATCH_WAIT)),
+        rescan: section.get("rescan", &base.rescan, duration(RESCAN)),
+        on_conflict: section.get("on_conflict", &base.on_conflict, choice),
+        retry_first: section.get("retry_first", &base.retry_first, duration(RETRY)),
+        retry_max: section.get("retry_max", &base.retry_max, duration(RETRY)),
+        retry_attempts: section.get("retry_attempts", &base.retry_attempts, retry_attempts),
+        destination_path: section.get("destination_path", &base.destination_path, remote_sub_folder),
+        ..base.clone()
+    }
+}
+
+/// One watch, and where its keys stand.
+pub(super) fn read(base: &Watch, mut section: Section<'_>, context: &Context<'_>) -> Placed {
+    let name = section.need("name", r#"add a line such as name = "sensors""#, name);
+    if let Some(name) = &name {
+        section.rename(&format!("watch.{name}"));
+    }
+    let path = section.need("path", r#"add a line such as path = "/var/spool/sensors""#, local_path);
+    let to = section.need("to", "name the destination that it delivers to", name_of_destination);
+    let rules = overlaid(base, &mut section);
+    let (name, path, to) = (name.unwrap_or_default(), path.unwrap_or_default(), to.unwrap_or_default());
+    let watch = Watch { name, path, to, ..rules };
+    let places = section.finish();
+    rules::one_watch(&watch, &places, context);
+    Placed { watch, places }
+}
+
+fn include(base: &[String], section: &mut Section<'_>) -> Vec<String> {
+    let count_before = section.context().count();
+    let include = section.list("include", base, pattern);
+    if include.is_empty() && !base.is_empty() && section.context().count() == count_before {
+        let empty =
+            Complaint::new(code::EMPTY_LIST, "includes nothing").suggest("write [\"**\"] for every file");
+        section.report_at("include", empty);
+    }
+    include
+}
+
+/// Whether it exists is checked with all destinations at hand; a name it cannot be is not reported twice.
+fn name_of_destination(given: Given<'_>) -> Result<String, Complaint> {
+    given.text().map(std::borrow::Cow::into_owned)
+}
+
+fn pattern(given: Given<'_>) -> Result<String, Complaint> {
+    let pattern = [given.text()?.into_owned()];
+    match WatchGlobs::new(&pattern, &pattern) {
+        Ok(_) => Ok(String::from_iter(pattern)),
+        Err(error) => Err(Complaint::new(code::BAD_PATTERN, error.to_string())
+            .suggest(r#"write one such as "*.csv" or "2024/**/*.log""#)),
+    }
+}
+
+/// The ending of a done-file; none if empty.
+fn settle_marker(given: Given<'_>) -> Result<Option<String>, Complaint> {
+    let text = given.text()?;
+    let is_bad = |c: char| c == '/' || c.is_control();
+    if text.contains(is_bad) {
+        return Err(Complaint::new(code::BAD_NAME, format!("{text:?} is not the ending of a file name"))
+            .suggest("write one such as \".done\""));
+    }
+    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
+}
+
+fn after_delivery(given: Given<'_>) -> Result<AfterDelivery, Complaint> {
+    if let Some(table) = given.table() {
+        let mut keys = table.iter();
+        return match (keys.next(), keys.next()) {
+            (Some((key, target)), None) if key == "move" => {
+                move_target(target, given).map(AfterDelivery::Move)
+            }
+            _ => Err(Complaint::new(code::BAD_CHOICE, "is not a single \"move\"").suggest(AFTER_DELIVERY)),
+        };
+    }
+    match &*given.text()? {
+        "keep" => Ok(AfterDelivery::Keep),
+        "delete" => Ok(AfterDelivery::Delete),
+        other => {
+            let unknown = Complaint::new(code::BAD_CHOICE, format!("{other:?} is not known here"));
+            Err(unknown.suggest(AFTER_DELIVERY))
+        }
+    }
+}
+
+const AFTER_DELIVERY: &str = r#"write "keep", "delete" or { move = "/some/folder" }"#;
+
+fn move_target(target: &Node, given: Given<'_>) -> Result<PathBuf, Complaint> {
+    local_path(Given::new(target, given.environment))
+}
+
+/// 0 means for ever.
+fn retry_attempts(given: Given<'_>) -> Result<Option<u32>, Complaint> {
+    let attempts = count(0..=u32::MAX)(given)?;
+    Ok(Some(attempts).filter(|attempts| *attempts != 0))
+}

@@ -1,0 +1,64 @@
+//! Where files are delivered to.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Environment;
+use crate::read::Base;
+
+/// A folder on a server that is reached over SSH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// What watches call it: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// Whom to log in as; the user that skiff runs as, if `None`.
+    pub user: Option<String>,
+    /// A host name or an address, IPv6 without brackets. Never empty, never begins with `-`.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+    /// The folder there: absolute, or relative to the login folder, which itself is `.`. Holds no control characters.
+    pub path: String,
+    /// Private keys to log in with, absolute. If there are none, what ssh would try.
+    pub identity: Vec<PathBuf>,
+    /// Files of host keys to trust, absolute.
+    pub known_hosts: Vec<PathBuf>,
+    /// The most to send, in bits a second.
+    pub bandwidth: Option<u64>,
+    /// How many shipments may be under way at once.
+    pub in_flight: NonZeroUsize,
+    /// How long connecting and logging in may take.
+    pub connect_timeout: Duration,
+    /// How long a shipment may stand still before its connection is given up.
+    pub stall_timeout: Duration,
+    /// How often a silent server is asked whether it is still there.
+    pub keepalive: Duration,
+}
+
+impl Destination {
+    /// A destination with the defaults of `default.toml`, as this process sees them (`~` is its `HOME`). Nothing is
+    /// checked.
+    pub fn with_defaults(name: impl Into<String>, host: impl Into<String>) -> Self {
+        let base = Base::embedded(&Environment::from_process()).destination;
+        Self { name: name.into(), host: host.into(), ..base }
+    }
+
+    /// Without any defaults: what `default.toml` is read into.
+    pub(crate) fn blank() -> Self {
+        Self {
+            name: String::new(),
+            user: None,
+            host: String::new(),
+            port: 22,
+            path: String::new(),
+            identity: Vec::new(),
+            known_hosts: Vec::new(),
+            bandwidth: None,
+            in_flight: NonZeroUsize::MIN,
+            connect_timeout: Duration::ZERO,
+            stall_timeout: Duration::ZERO,
+            keepalive: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What skiff is told to do, in types that only hold what makes sense.
+
+mod destination;
+mod log;
+mod watch;
+
+use std::path::PathBuf;
+
+pub use destination::Destination;
+pub use log::{Log, LogFormat, LogLevel};
+pub use watch::{AfterDelivery, OnConflict, Watch};
+
+use crate::show;
+
+/// A whole configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder where skiff keeps its journal. Absolute.
+    pub state_dir: PathBuf,
+    /// What is logged, and how.
+    pub log: Log,
+    /// The destinations, sorted by name.
+    pub destinations: Vec<Destination>,
+    /// The watches, in the order they were written.
+    pub watches: Vec<Watch>,
+}
+
+impl Settings {
+    /// The destination called `name`.
+    pub fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.iter().find(|destination| destination.name == name)
+    }
+
+    /// The watch called `name`.
+    pub fn watch(&self, name: &str) -> Option<&Watch> {
+        self.watches.iter().find(|watch| watch.name == name)
+    }
+
+    /// All settings in force, as a configuration that loads as the same settings on any machine. Holds no secrets.
+    pub fn to_toml(&self) -> String {
+        show::settings(self)
+    }
+}

@@ -1,0 +1,120 @@
+//! What is watched, and the rules for what appears there.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Environment;
+use crate::globs::{PatternError, WatchGlobs};
+use crate::read::Base;
+use crate::value::Choice;
+
+/// A watched folder and its rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// What it is called: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// The watched folder. Absolute; need not exist yet.
+    pub path: PathBuf,
+    /// The name of the destination.
+    pub to: String,
+    /// Patterns of what is delivered.
+    pub include: Vec<String>,
+    /// Patterns of what is not.
+    pub exclude: Vec<String>,
+    /// How long a file has to hold still before it counts as complete.
+    pub settle: Duration,
+    /// If `.done`, `a.csv` counts as complete once `a.csv.done` stands beside it.
+    pub settle_marker: Option<String>,
+    /// What becomes of a file that was delivered.
+    pub after_delivery: AfterDelivery,
+    /// Files up to this many bytes travel in batches.
+    pub small_file: u64,
+    /// The most bytes in a batch; at least [`small_file`](Self::small_file).
+    pub batch_bytes: u64,
+    /// The most files in a batch.
+    pub batch_items: NonZeroUsize,
+    /// How long a batch waits for more files.
+    pub batch_wait: Duration,
+    /// How often the whole folder is read again, whatever events said.
+    pub rescan: Duration,
+    /// What to do about a foreign file that already has the name.
+    pub on_conflict: OnConflict,
+    /// The pause after the first failure; it doubles with each further one.
+    pub retry_first: Duration,
+    /// The longest pause between attempts; at least [`retry_first`](Self::retry_first).
+    pub retry_max: Duration,
+    /// After how many attempts a file is quarantined; `None` is never.
+    pub retry_attempts: Option<u32>,
+    /// A folder below the destination's path, relative, without `..`.
+    pub destination_path: Option<String>,
+}
+
+impl Watch {
+    /// A watch with the defaults of `default.toml`. Nothing is checked.
+    pub fn with_defaults(name: impl Into<String>, path: impl Into<PathBuf>, to: impl Into<String>) -> Self {
+        let base = Base::embedded(&Environment::default()).watch;
+        Self { name: name.into(), path: path.into(), to: to.into(), ..base }
+    }
+
+    /// Its patterns, compiled. Never fails for a watch that was loaded.
+    pub fn globs(&self) -> Result<WatchGlobs, PatternError> {
+        WatchGlobs::new(&self.include, &self.exclude)
+    }
+
+    /// Whether files leave the folder once they are delivered.
+    pub fn removes(&self) -> bool {
+        self.after_delivery != AfterDelivery::Keep
+    }
+
+    /// Without any defaults: what `default.toml` is read into.
+    pub(crate) fn blank() -> Self {
+        Self {
+            name: String::new(),
+            path: PathBuf::new(),
+            to: String::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            settle: Duration::ZERO,
+            settle_marker: None,
+            after_delivery: AfterDelivery::Keep,
+            small_file: 0,
+            batch_bytes: 0,
+            batch_items: NonZeroUsize::MIN,
+            batch_wait: Duration::ZERO,
+            rescan: Duration::ZERO,
+            on_conflict: OnConflict::Park,
+            retry_first: Duration::ZERO,
+            retry_max: Duration::ZERO,
+            retry_attempts: Some(1),
+            destination_path: None,
+        }
+    }
+}
+
+/// What becomes of a file that was delivered and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AfterDelivery {
+    /// It stays.
+    Keep,
+    /// It is deleted.
+    Delete,
+    /// It is moved below this absolute folder, under its relative path.
+    Move(PathBuf),
+}
+
+/// What to do about a foreign file that already has the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Deliver under a second name beside it.
+    KeepBoth,
+    /// Overwrite it.
+    Replace,
+    /// Leave the item waiting and say so.
+    Park,
+}
+
+impl Choice for OnConflict {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("keep_both", Self::KeepBoth), ("replace", Self::Replace), ("park", Self::Park)];
+}

@@ -1,0 +1,89 @@
+//! Settings written back as a configuration: everything is spelled out, nothing depends on defaults or the machine.
+
+use std::path::Path;
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
+
+use crate::raw::escape;
+use crate::settings::{AfterDelivery, Destination, Settings, Watch};
+use crate::value::{Choice, escape_template, show_address, show_duration, show_rate, show_size};
+
+/// The whole configuration.
+pub(crate) fn settings(settings: &Settings) -> String {
+    let mut document = DocumentMut::new();
+    document["state_dir"] = path(&settings.state_dir);
+    let log = [("format", text(settings.log.format.name())), ("level", text(settings.log.level.name()))];
+    document["log"] = Item::Table(Table::from_iter(log));
+    let mut destinations: Table =
+        settings.destinations.iter().map(|one| (one.name.as_str(), Item::Table(destination(one)))).collect();
+    destinations.set_implicit(true);
+    document["destination"] = Item::Table(destinations);
+    document["watch"] = Item::ArrayOfTables(settings.watches.iter().map(watch).collect::<ArrayOfTables>());
+    document.to_string()
+}
+
+fn destination(destination: &Destination) -> Table {
+    let address = show_address(destination.user.as_deref(), &destination.host, destination.port);
+    Table::from_iter([
+        ("address", text(&address)),
+        ("path", text(&escape_template(&destination.path))),
+        ("identity", list(destination.identity.iter().map(|one| one.to_string_lossy()))),
+        ("known_hosts", list(destination.known_hosts.iter().map(|one| one.to_string_lossy()))),
+        ("bandwidth", text(&show_rate(destination.bandwidth))),
+        ("in_flight", number(destination.in_flight.get())),
+        ("connect_timeout", text(&show_duration(destination.connect_timeout))),
+        ("stall_timeout", text(&show_duration(destination.stall_timeout))),
+        ("keepalive", text(&show_duration(destination.keepalive))),
+    ])
+}
+
+fn watch(watch: &Watch) -> Table {
+    let sub_folder = escape_template(watch.destination_path.as_deref().unwrap_or_default());
+    Table::from_iter([
+        ("name", text(&watch.name)),
+        ("path", path(&watch.path)),
+        ("to", text(&watch.to)),
+        ("include", list(&watch.include)),
+        ("exclude", list(&watch.exclude)),
+        ("settle", text(&show_duration(watch.settle))),
+        ("settle_marker", text(watch.settle_marker.as_deref().unwrap_or_default())),
+        ("after_delivery", after_delivery(&watch.after_delivery)),
+        ("small_file", text(&show_size(watch.small_file))),
+        ("batch_bytes", text(&show_size(watch.batch_bytes))),
+        ("batch_items", number(watch.batch_items.get())),
+        ("batch_wait", text(&show_duration(watch.batch_wait))),
+        ("rescan", text(&show_duration(watch.rescan))),
+        ("on_conflict", text(watch.on_conflict.name())),
+        ("retry_first", text(&show_duration(watch.retry_first))),
+        ("retry_max", text(&show_duration(watch.retry_max))),
+        ("retry_attempts", value(i64::from(watch.retry_attempts.unwrap_or(0)))),
+        ("destination_path", text(&sub_folder)),
+    ])
+}
+
+fn after_delivery(after: &AfterDelivery) -> Item {
+    match after {
+        AfterDelivery::Keep => text("keep"),
+        AfterDelivery::Delete => text("delete"),
+        AfterDelivery::Move(target) => {
+            let target = Value::from(escape(&target.to_string_lossy()));
+            value(InlineTable::from_iter([("move", target)]))
+        }
+    }
+}
+
+fn text(text: &str) -> Item {
+    value(escape(text))
+}
+
+fn path(path: &Path) -> Item {
+    text(&path.to_string_lossy())
+}
+
+fn list(members: impl IntoIterator<Item = impl AsRef<str>>) -> Item {
+    value(members.into_iter().map(|member| escape(member.as_ref())).collect::<Array>())
+}
+
+fn number(number: usize) -> Item {
+    value(i64::try_from(number).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,21 @@
+//! The values that settings take, each parsed at the border and written back the same.
+
+mod address;
+mod choice;
+mod duration;
+mod name;
+mod path;
+mod quantity;
+mod rate;
+mod remote;
+mod size;
+
+pub(crate) use address::{address, show_address};
+pub(crate) use choice::{Choice, choice};
+pub(crate) use duration::{duration, show_duration};
+pub(crate) use name::{check_name, name};
+pub(crate) use path::local_path;
+pub(crate) use quantity::{count, count_up_to};
+pub(crate) use rate::{rate, show_rate};
+pub(crate) use remote::{escape_template, remote_path, remote_sub_folder};
+pub(crate) use size::{show_size, size};
