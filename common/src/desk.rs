@@ -23,8 +23,8 @@ pub enum Effect {
     Record(Record),
     /// Have a worker run this.
     Start(ShipmentId, Command),
-    /// These are delivered.
-    Delivered(ShipmentId, Vec<Receipt>),
+    /// These members of the shipment are delivered.
+    Delivered(Shipment, Vec<Receipt>),
     /// The item no longer travels: its file is to be looked at again, if it is still there.
     Release(ItemId, RelPath, String),
     /// The item waits until then, or (`None`) until somebody retries it.
@@ -180,11 +180,11 @@ impl Desk {
                 effects.push(Effect::Record(Record::Released(item)));
             }
         }
+        if !step.delivered.is_empty() {
+            effects.push(Effect::Delivered(self.deliveries[id].shipment().clone(), step.delivered));
+        }
         for left in step.left {
             effects.extend(self.leave(&watch, left, now, chance));
-        }
-        if !step.delivered.is_empty() {
-            effects.push(Effect::Delivered(id.clone(), step.delivered));
         }
         match step.command {
             Some(command) => effects.push(Effect::Start(id.clone(), command)),

@@ -9,7 +9,6 @@ use super::record::{Delivered, Record};
 use crate::digest::{Digest, Digests};
 use crate::fault::Fault;
 use crate::item::{Item, ItemId};
-use crate::path::RelPath;
 use crate::shipment::Shipment;
 
 /// What a worker is to do next; safe to repeat.

@@ -1,0 +1,76 @@
+//! Which items need no new look: under way, waiting, or delivered a moment ago.
+//!
+//! Shared by the scanners, who ask, and the dispatcher, who tells. What was delivered longer ago is in the journal.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+
+use skiff_common::ItemId;
+
+/// Deliveries that are remembered here: all that finish while one folder is listed, with room to spare; 3 MiB.
+const RECENT: usize = 1 << 16;
+
+/// How an item stands; each with the fingerprint of the stamp it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// On its way. A newer version waits until the older is done.
+    UnderWay,
+    /// Failed, and not due again.
+    Held(u64),
+    /// Delivered a moment ago.
+    Delivered(u64),
+}
+
+/// The items that need no new look.
+#[derive(Debug, Default)]
+pub struct Admission {
+    items: Mutex<Items>,
+}
+
+#[derive(Debug, Default)]
+struct Items {
+    standing: HashMap<ItemId, Standing>,
+    recent: VecDeque<ItemId>,
+}
+
+impl Admission {
+    /// Whether a file with this stamp is to go.
+    pub fn is_new(&self, item: ItemId, stamp: u64) -> bool {
+        match self.items().standing.get(&item) {
+            None => true,
+            Some(Standing::UnderWay) => false,
+            Some(Standing::Held(of) | Standing::Delivered(of)) => *of != stamp,
+        }
+    }
+
+    /// From now on the item stands so.
+    pub fn set(&self, item: ItemId, standing: Standing) {
+        let mut items = self.items();
+        items.standing.insert(item, standing);
+        if let Standing::Delivered(_) = standing {
+            items.recent.push_back(item);
+            items.forget_oldest();
+        }
+    }
+
+    /// The item is to be looked at anew.
+    pub fn clear(&self, item: ItemId) {
+        self.items().standing.remove(&item);
+    }
+
+    fn items(&self) -> std::sync::MutexGuard<'_, Items> {
+        self.items.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl Items {
+    fn forget_oldest(&mut self) {
+        if self.recent.len() <= RECENT {
+            return;
+        }
+        let Some(oldest) = self.recent.pop_front() else { return };
+        if matches!(self.standing.get(&oldest), Some(Standing::Delivered(_))) {
+            self.standing.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Watches folders and delivers what appears in them over SSH: verified, exactly once in effect.
+#[derive(Debug, Parser)]
+#[command(name = "skiff", version, about, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Watch and deliver until told to stop
+    Run(ConfigFile),
+    /// Deliver now, verified and resumable
+    Push(Push),
+    /// Test every thing that could stop a delivery, and say what to do about it
+    Check(ConfigFile),
+    /// Show a server's host key, and record it after a yes
+    Trust(Trust),
+    /// See it work on this machine, against an embedded SSH server
+    Demo(Demo),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Report all problems of the configuration
+    Check(ConfigFile),
+    /// Print the configuration that is in force, defaults included
+    Show(ConfigFile),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ConfigFile {
+    /// The configuration; FILE.d/*.toml is read too
+    #[arg(long, value_name = "FILE", default_value = "/etc/skiff/skiff.toml")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
+pub(super) struct Push {
+    /// Files and folders; `SRC/` is a folder's content, `SRC` the folder itself
+    #[arg(required = true, value_name = "SRC")]
+    pub(super) sources: Vec<PathBuf>,
+    /// The folder they go to; it is made if it is missing
+    #[arg(value_name = "[USER@]HOST:DEST")]
+    pub(super) target: String,
+    /// The server's port
+    #[arg(short = 'P', value_name = "PORT", default_value_t = 22)]
+    pub(super) port: u16,
+    /// A private key; may be given several times
+    #[arg(short, value_name = "FILE")]
+    pub(super) identity: Vec<PathBuf>,
+    /// At most so many Kbit/s
+    #[arg(short, value_name = "KBIT/S")]
+    pub(super) limit: Option<u64>,
+    /// Folders too, with all below them
+    #[arg(short)]
+    pub(super) recursive: bool,
+    /// Keep times and modes; skiff always does
+    #[arg(short)]
+    pub(super) preserve: bool,
+    /// Only errors
+    #[arg(short)]
+    pub(super) quiet: bool,
+    /// Say what is done; twice and thrice say more
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Whose host keys are known
+    #[arg(long, value_name = "FILE")]
+    pub(super) known_hosts: Vec<PathBuf>,
+    /// Where receipts are kept
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+    /// The result as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Trust {
+    /// The server
+    #[arg(value_name = "[USER@]HOST[:PORT]")]
+    pub(super) server: String,
+    /// The server's port
+    #[arg(short = 'P', value_name = "PORT")]
+    pub(super) port: Option<u16>,
+    /// Where to record it
+    #[arg(long, value_name = "FILE")]
+    pub(super) known_hosts: Option<PathBuf>,
+    /// Record it without a question if the key has this fingerprint
+    #[arg(long, value_name = "SHA256:…")]
+    pub(super) fingerprint: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Demo {
+    /// Small files to make
+    #[arg(long, default_value_t = 3000)]
+    pub(super) files: usize,
+    /// Size of the large file
+    #[arg(long, value_name = "MIB", default_value_t = 192)]
+    pub(super) large_mib: usize,
+}

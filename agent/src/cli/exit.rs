@@ -1,0 +1,38 @@
+//! Exit codes, and how errors are said.
+
+use std::process::ExitCode;
+
+/// All done.
+pub const DONE: u8 = 0;
+/// Some items failed.
+pub const FAILED: u8 = 1;
+/// Usage or configuration.
+pub const USAGE: u8 = 2;
+/// Could not reach the server or log in.
+pub const UNREACHED: u8 = 3;
+/// A host key problem.
+pub const HOST_KEY: u8 = 4;
+/// Interrupted.
+pub const INTERRUPTED: u8 = 130;
+
+/// Says what failed and what to do, and gives the code.
+pub fn fail(code: u8, what: &str, hint: &str) -> ExitCode {
+    eprintln!("skiff: {what}");
+    if !hint.is_empty() {
+        eprintln!("  try: {hint}");
+    }
+    ExitCode::from(code)
+}
+
+/// The exit code for a destination's stable error code.
+pub fn of(error_code: &str) -> u8 {
+    match error_code {
+        "host-key-unknown" | "host-key-changed" | "host-key-revoked" | "host-key-certificate" | "known-hosts" => {
+            HOST_KEY
+        }
+        "host-not-found" | "connection-refused" | "connect-timed-out" | "network-error" | "not-ssh"
+        | "no-common-algorithm" | "key-file" | "no-keys" | "login-refused" | "connection-lost" | "stalled"
+        | "channel" => UNREACHED,
+        _ => FAILED,
+    }
+}

@@ -1,0 +1,44 @@
+//! The command line: words in, words and exit codes out. Adds the hints; decides nothing about deliveries.
+
+mod args;
+mod check;
+mod config;
+pub mod exit;
+mod push;
+mod run;
+pub(crate) mod signals;
+pub mod size;
+mod source;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command, ConfigCommand};
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::fail(exit::FAILED, &format!("cannot start: {error}"), "raise the limits of this process"),
+    };
+    let code = runtime.block_on(async {
+        match args.command {
+            Command::Run(args) => run::run(&args).await,
+            Command::Push(args) => push::push(&args).await,
+            Command::Check(args) => check::check(&args).await,
+            Command::Trust(args) => trust::trust(&args).await,
+            Command::Demo(args) => crate::demo::demo(args.files, args.large_mib).await,
+            Command::Config { command } => match command {
+                ConfigCommand::Check(args) => config::check(&args),
+                ConfigCommand::Show(args) => config::show(&args),
+            },
+        }
+    });
+    // A worker that was aborted may sit in a system call; the process doesn't wait for it.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}

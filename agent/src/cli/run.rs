@@ -1,0 +1,46 @@
+//! `skiff run`: watch and deliver until told to stop.
+
+use std::process::ExitCode;
+
+use super::args::ConfigFile;
+use super::{config, exit, signals};
+use crate::supervise::{Agent, AgentError, Plan};
+use crate::{journal::JournalError, telemetry};
+
+/// Runs the agent.
+pub(super) async fn run(args: &ConfigFile) -> ExitCode {
+    let settings = match config::load(args) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    telemetry::start(settings.log.format, settings.log.level);
+    let stop = match signals::listen() {
+        Ok(stop) => stop,
+        Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
+    };
+    let agent = match tokio::task::block_in_place(|| Agent::start(&settings, Plan::default())) {
+        Ok(agent) => agent,
+        Err(error) => return ended(&error),
+    };
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(watches = settings.watches.len(), version = env!("CARGO_PKG_VERSION"), "ready");
+    let outcome = agent.run(stop).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => ended(&error),
+    }
+}
+
+fn ended(error: &AgentError) -> ExitCode {
+    let hint = match error {
+        AgentError::Journal(JournalError::Locked { .. }) => "stop the other skiff, or give this one its own state_dir",
+        AgentError::Journal(_) | AgentError::Receipts { .. } => {
+            "look at state_dir: its rights, its space, its disk"
+        }
+        _ => "start it again; it goes on where it was",
+    };
+    tracing::error!("{error}");
+    exit::fail(exit::FAILED, &error.to_string(), hint)
+}

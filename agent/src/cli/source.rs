@@ -1,0 +1,67 @@
+//! What `push` was told to send, as watches that are looked at once.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use skiff_common::RelPath;
+use skiff_config::Watch;
+
+/// Watches, and for each the paths that are meant; `None` means all.
+pub(super) struct Sources {
+    pub(super) watches: Vec<Watch>,
+    pub(super) only: Vec<Option<Vec<RelPath>>>,
+    /// Folders among them.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+/// Looks what the sources are; the error names the source that can't be sent.
+pub(super) fn sources(paths: &[PathBuf]) -> (Sources, Vec<String>) {
+    let mut files: BTreeMap<PathBuf, Vec<RelPath>> = BTreeMap::new();
+    let mut sources = Sources { watches: Vec::new(), only: Vec::new(), folders: Vec::new() };
+    let mut problems = Vec::new();
+    for path in paths {
+        if let Err(problem) = sources.take(path, &mut files) {
+            problems.push(problem);
+        }
+    }
+    for (folder, names) in files {
+        sources.add(&folder, None, Some(names));
+    }
+    (sources, problems)
+}
+
+impl Sources {
+    fn take(&mut self, path: &Path, files: &mut BTreeMap<PathBuf, Vec<RelPath>>) -> Result<(), String> {
+        let whole = path.canonicalize().map_err(|error| format!("cannot send {}: {error}", path.display()))?;
+        if whole.is_dir() {
+            let contents_only = path.as_os_str().as_bytes().ends_with(b"/") || whole.file_name().is_none();
+            let below = if contents_only { None } else { whole.file_name().map(OsStr::to_owned) };
+            self.folders.push(path.to_owned());
+            self.add(&whole, below.as_deref(), None);
+            return Ok(());
+        }
+        if !whole.is_file() {
+            return Err(format!("cannot send {}: it is neither a file nor a folder", path.display()));
+        }
+        let (Some(folder), Some(name)) = (whole.parent(), whole.file_name()) else {
+            return Err(format!("cannot send {}", path.display()));
+        };
+        let name = RelPath::parse(name.as_bytes()).map_err(|error| error.to_string())?;
+        files.entry(folder.to_owned()).or_default().push(name);
+        Ok(())
+    }
+
+    fn add(&mut self, folder: &Path, below: Option<&OsStr>, only: Option<Vec<RelPath>>) {
+        let name = format!("push-{}", folder.display());
+        let mut watch = Watch::with_defaults(&name, folder, super::push::DESTINATION);
+        watch.settle = std::time::Duration::ZERO;
+        watch.exclude = Vec::new();
+        watch.retry_attempts = Some(3);
+        watch.retry_max = std::time::Duration::from_secs(5);
+        watch.destination_path = below.map(|name| name.to_string_lossy().into_owned());
+        self.watches.push(watch);
+        self.only.push(only);
+    }
+}

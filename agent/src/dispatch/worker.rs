@@ -1,0 +1,105 @@
+//! Does one command of one shipment and reports one event.
+
+use std::sync::Arc;
+
+use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt};
+use skiff_common::fault::Classify as _;
+use skiff_common::{Digest, Fault, RelPath, Shipment};
+use tokio::task::spawn_blocking;
+
+use crate::finish;
+use crate::receipts::Receipts;
+use crate::remote::RemoteError;
+use crate::remote::scp::Conflicts;
+use crate::source::Root;
+use crate::supervise::WatchContext;
+
+/// A worker's report.
+pub(super) struct Report {
+    /// For the desk.
+    pub(super) event: Event,
+    /// For a person, where the destination failed: a stable code, and what to do.
+    pub(super) failure: Option<(String, String)>,
+}
+
+/// What a worker needs.
+pub(super) struct Work {
+    pub(super) context: Arc<WatchContext>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) shipment: Shipment,
+}
+
+impl Work {
+    /// Does `command`.
+    pub(super) async fn run(self, command: Command) -> Report {
+        let Some(root) = self.context.root() else {
+            return local_failure("the watched folder isn't there".to_owned());
+        };
+        match command {
+            Command::Stage { survey } => self.stage(&root, survey).await,
+            Command::Publish(placements) => self.publish(&placements).await,
+            Command::Finish(receipts) => self.finish(root, receipts).await,
+        }
+    }
+
+    async fn stage(&self, root: &Root, survey: bool) -> Report {
+        let context = &self.context;
+        let staged = context.remote.stage(&context.remote_root, root, &self.shipment, survey).await;
+        staged.map_or_else(|error| failure(&error), |staged| report(Event::Staged(staged)))
+    }
+
+    async fn publish(&self, placements: &[Placement]) -> Report {
+        let context = &self.context;
+        let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
+        let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
+        let placed =
+            context.remote.publish(&context.remote_root, &self.shipment, placements, &conflicts).await;
+        placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
+    }
+
+    /// Asked only in conflicts, which are rare; it reads the receipts.
+    fn delivered_before(&self, name: &RelPath, digest: &Digest) -> bool {
+        let Shipment { destination, watch, .. } = &self.shipment;
+        self.receipts.delivered_before(destination, watch, name, digest).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the receipts, so the file at the destination counts as foreign");
+            false
+        })
+    }
+
+    async fn finish(self, root: Root, receipts: Vec<Receipt>) -> Report {
+        let discarded = self.context.remote.discard(&self.context.remote_root, &self.shipment).await;
+        if let Err(error) = discarded {
+            tracing::debug!(shipment = %self.shipment.id, %error, "staging is left behind; it is cleared later");
+        }
+        let disposals = spawn_blocking(move || self.finish_here(&root, &receipts)).await;
+        match disposals.expect("finishing doesn't panic and isn't aborted") {
+            Ok(disposals) => report(Event::Finished(disposals)),
+            Err(error) => local_failure(format!("cannot write the receipts: {error}")),
+        }
+    }
+
+    /// The receipt is durable before its source goes.
+    fn finish_here(&self, root: &Root, receipts: &[Receipt]) -> std::io::Result<Vec<Disposal>> {
+        let Shipment { destination, watch, .. } = &self.shipment;
+        self.receipts.append(watch, destination, receipts)?;
+        let marker = self.context.settings.settle_marker.as_deref();
+        Ok(receipts.iter().map(|receipt| finish::dispose(root, receipt, &self.context.after, marker)).collect())
+    }
+}
+
+fn report(event: Event) -> Report {
+    Report { event, failure: None }
+}
+
+fn failure(error: &RemoteError) -> Report {
+    let event = Event::Failed {
+        fault: error.fault(),
+        destination: error.is_destination(),
+        reason: format!("{error}. Try: {}", error.hint()),
+    };
+    Report { event, failure: Some((error.code().to_owned(), error.to_string())) }
+}
+
+fn local_failure(reason: String) -> Report {
+    report(Event::Failed { fault: Fault::Retryable, destination: false, reason })
+}

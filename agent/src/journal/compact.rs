@@ -1,0 +1,50 @@
+//! A smaller copy of the store: sled's file grows with what passes through it and never shrinks.
+
+use super::error::JournalError;
+use super::keys::{HEAD, Kind};
+use super::place::{Place, bytes_in, remove_folder, sync_folder};
+use super::store::{Store, TRANSACTION_OPS};
+
+/// Smaller stores aren't worth it.
+const SMALL_BYTES: u64 = 64 << 20;
+/// How many times what it holds a store may take. A fresh copy takes about 1.5 times that.
+const BLOAT: u64 = 3;
+
+/// Makes the copy where it would save much. `false`: go on with the store as it is.
+pub(super) fn copy_if_bloated(store: &Store, logical_bytes: u64, place: &Place) -> bool {
+    let Ok(bytes) = bytes_in(store.dir()) else { return false };
+    if bytes <= SMALL_BYTES.max(BLOAT * logical_bytes) {
+        return false;
+    }
+    match copy(store, logical_bytes, place) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, bytes, logical_bytes, "cannot make the journal smaller");
+            // Where that fails too, the next start does it.
+            let _ = remove_folder(&place.copy());
+            false
+        }
+    }
+}
+
+/// Copies in key order, which fills sled's leaves. The head, which accounts for all, comes last.
+pub(super) fn copy(store: &Store, logical_bytes: u64, place: &Place) -> Result<(), JournalError> {
+    place.require_space("make a smaller copy of", BLOAT * logical_bytes)?;
+    let dir = place.copy();
+    let copy = Store::open(&dir)?;
+    for kind in Kind::RECORDS {
+        let mut records = store.scan(kind, &[]);
+        loop {
+            let some = records.by_ref().take(TRANSACTION_OPS).collect::<Result<Vec<_>, _>>()?;
+            if some.is_empty() {
+                break;
+            }
+            copy.load_unaccounted(kind, some)?;
+        }
+    }
+    let head = store.get(Kind::Meta, HEAD)?;
+    copy.load_unaccounted(Kind::Meta, head.into_iter().map(|head| (HEAD.into(), head)).collect())?;
+    copy.sync()?;
+    drop(copy);
+    sync_folder(&dir).map_err(|error| JournalError::io("sync", &dir, error))
+}

@@ -1,0 +1,110 @@
+//! From changes to operations on the store.
+//!
+//! A change of many operations takes several transactions; their order is such that a crash between them leaves a
+//! record twice, never none.
+
+use skiff_common::delivery::record::{Delivered, Record};
+use skiff_common::{ItemId, Shipment, ShipmentId};
+
+use super::completed;
+use super::error::JournalError;
+use super::keys::{Kind, part_key};
+use super::store::{Op, Store, TRANSACTION_OPS, VALUE_BYTES};
+use super::value::{Entry, seal_held, seal_shipment};
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Something happened to a delivery.
+    Record(Record),
+    /// These versions of a folder's items are of no use any more; sorted.
+    Drop { folder: ItemId, versions: Vec<(ItemId, u64)> },
+    /// A folder is gone.
+    Forget(ItemId),
+}
+
+/// Writes changes to a store; durable only after [`Store::sync`].
+pub(super) struct Ledger<'a> {
+    store: &'a Store,
+    ops: Vec<Op>,
+    seq: Option<u64>,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, ops: Vec::new(), seq: None }
+    }
+
+    /// Applies one change.
+    pub(super) fn write(&mut self, change: Change) -> Result<(), JournalError> {
+        match change {
+            Change::Record(Record::Planned(shipment)) => self.planned(&shipment)?,
+            Change::Record(Record::Finished { shipment, delivered }) => {
+                self.finished(&shipment, delivered)?;
+            }
+            Change::Record(Record::Held(held)) => {
+                self.push(Op::put(Kind::Held, held.item.bytes().to_vec(), seal_held(&held)))?;
+            }
+            Change::Record(Record::Released(item)) => self.remove_all(Kind::Held, item.bytes())?,
+            Change::Drop { folder, versions } => completed::drop_versions(self, folder, &versions)?,
+            Change::Forget(folder) => {
+                self.remove_all(Kind::Recent, folder.bytes())?;
+                self.remove_all(Kind::Completed, folder.bytes())?;
+            }
+        }
+        self.apply()
+    }
+
+    /// The number of the last transaction, if there was one.
+    pub(super) fn seq(&self) -> Option<u64> {
+        self.seq
+    }
+
+    /// The store, as it is without the operations of this change that aren't applied yet.
+    pub(super) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// Adds an operation to the change.
+    pub(super) fn push(&mut self, op: Op) -> Result<(), JournalError> {
+        self.ops.push(op);
+        if self.ops.len() == TRANSACTION_OPS { self.apply() } else { Ok(()) }
+    }
+
+    /// Removes all whose key starts with `prefix`; writes nothing where there is none.
+    pub(super) fn remove_all(&mut self, kind: Kind, prefix: &[u8]) -> Result<(), JournalError> {
+        for record in self.store.scan(kind, prefix) {
+            self.push(Op::remove(kind, &record?.0))?;
+        }
+        Ok(())
+    }
+
+    fn planned(&mut self, shipment: &Shipment) -> Result<(), JournalError> {
+        let parts = seal_shipment(shipment, VALUE_BYTES);
+        let keys: Vec<_> = (0..parts.len()).map(|part| part_key(&shipment.id, parts.len(), part)).collect();
+        for record in self.store.scan(Kind::Pending, shipment.id.as_str().as_bytes()) {
+            let (key, _) = record?;
+            // An earlier plan of the same members can have had other parts: modes aren't in the id.
+            if !keys.iter().any(|new| key == new[..]) {
+                self.push(Op::remove(Kind::Pending, &key))?;
+            }
+        }
+        keys.into_iter().zip(parts).try_for_each(|(key, part)| self.push(Op::put(Kind::Pending, key, part)))
+    }
+
+    fn finished(&mut self, shipment: &ShipmentId, mut delivered: Vec<Delivered>) -> Result<(), JournalError> {
+        delivered.sort_by_key(|delivered| delivered.folder);
+        for of_folder in delivered.chunk_by(|a, b| a.folder == b.folder) {
+            completed::append(self, of_folder[0].folder, of_folder.iter().map(Entry::of).collect())?;
+        }
+        self.remove_all(Kind::Pending, shipment.as_str().as_bytes())
+    }
+
+    fn apply(&mut self) -> Result<(), JournalError> {
+        if !self.ops.is_empty() {
+            self.seq = Some(self.store.apply(&self.ops)?.seq);
+            self.ops.clear();
+        }
+        Ok(())
+    }
+}

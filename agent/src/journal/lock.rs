@@ -1,0 +1,41 @@
+//! Only one skiff works with a state folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::error::JournalError;
+
+/// A lock on a state folder, until it is dropped or the process ends.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock file at `path` and writes this process's number into it.
+    pub(super) fn take(path: &Path) -> Result<Self, JournalError> {
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let mut file = opened.map_err(|error| JournalError::io("open", path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(held_by_another(path, file)),
+            Err(error) => return Err(JournalError::io("lock", path, error.into())),
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| JournalError::io("write", path, error))?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn held_by_another(path: &Path, file: File) -> JournalError {
+    let mut text = String::new();
+    // Without a readable number there still is the path.
+    let _ = file.take(16).read_to_string(&mut text);
+    let path = path.parent().unwrap_or(path).to_owned();
+    JournalError::Locked { path, holder_pid: text.trim().parse().ok() }
+}

@@ -1,0 +1,180 @@
+//! What must survive a restart: shipments under way, items that wait, and what was delivered of files that stay.
+//!
+//! The journal is a cache of what the watched folders and the destination say already. So it promises that nothing is
+//! acknowledged before it is durable and that it never answers from a store it can't trust; it doesn't promise to be
+//! there. A damaged, rolled back or lost one is moved away and reported ([`Trust`]), and costs comparing again.
+//!
+//! One thread writes, whatever waits in one commit. Reading is for blocking threads. sled stands behind
+//! `store` alone. There is no history here: that is `receipts.jsonl`.
+
+mod compact;
+mod completed;
+mod deadline;
+mod error;
+mod folder;
+mod head;
+mod keys;
+mod ledger;
+mod lock;
+mod opening;
+mod place;
+mod side;
+mod slot;
+mod store;
+mod trust;
+mod value;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use skiff_common::ItemId;
+use skiff_common::delivery::record::Record;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+pub use error::JournalError;
+pub use folder::DeliveredFolder;
+pub use trust::{Opening, Trust};
+
+use ledger::Change;
+use lock::Lock;
+use place::Place;
+use slot::Slot;
+use writer::{QUEUE, Request, Work, Writer};
+
+/// How many folders are forgotten in one request.
+const FORGET_AT_ONCE: usize = 256;
+
+/// The open journal. Clones are the same journal.
+#[derive(Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Request>,
+    slot: Arc<Slot>,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens the journal in `state_dir`, makes both where they are missing, and tells what was in it. Blocking, for
+    /// seconds where it is large. A journal that can't be trusted is moved to `journal.quarantine-<unix seconds>`.
+    pub fn open(state_dir: &Path) -> Result<(Self, Opening), JournalError> {
+        let place = Place::make(state_dir)?;
+        let lock = Lock::take(&place.lock())?;
+        let opened = opening::open_or_rebuild(&place)?;
+        let slot = Arc::new(Slot::with(opened.store));
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let journal = Self { queue, slot: slot.clone(), path: place.journal() };
+        let writer = Writer { queue: requests, slot, side: opened.side, place, lock };
+        let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
+        thread.map_err(|error| JournalError::io("start the writer of", &journal.path, error))?;
+        Ok((journal, opened.opening))
+    }
+
+    /// Records what happened, in this order; durable on return. After an error nobody knows: it may be there or not,
+    /// which every record bears. [`JournalError::NoSpace`] is worth another try.
+    pub async fn record(&self, records: Vec<Record>) -> Result<(), JournalError> {
+        self.ask(Work::Write(records.into_iter().map(Change::Record).collect())).await
+    }
+
+    /// As [`Journal::record`], for threads that may block.
+    pub fn record_blocking(&self, records: Vec<Record>) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Write(records.into_iter().map(Change::Record).collect()))
+    }
+
+    /// What is delivered of `folder`. Blocking.
+    pub fn delivered_in(&self, folder: ItemId) -> Result<DeliveredFolder, JournalError> {
+        DeliveredFolder::read(&self.slot, folder)
+    }
+
+    /// Drops what is known of items that `keep` doesn't name: the scanner's, after it has listed the folder. What was
+    /// delivered since `known` was read stays. Writes nothing where there is nothing to drop; returns how many
+    /// versions were dropped. Blocking.
+    pub fn keep_only(
+        &self,
+        known: &DeliveredFolder,
+        keep: impl Fn(ItemId) -> bool,
+    ) -> Result<usize, JournalError> {
+        let versions = known.useless(keep);
+        let count = versions.len();
+        if count > 0 {
+            self.ask_blocking(Work::Write(vec![Change::Drop { folder: known.folder(), versions }]))?;
+        }
+        Ok(count)
+    }
+
+    /// Drops the folders that `keep` doesn't name, for all watches at once; returns how many. To be called when each
+    /// watch has been scanned whole: a folder is known by its id alone. Blocking.
+    pub fn keep_folders(&self, keep: impl Fn(ItemId) -> bool) -> Result<usize, JournalError> {
+        let mut gone = completed::folders(&*self.slot.store()?)?;
+        gone.retain(|folder| !keep(*folder));
+        for some in gone.chunks(FORGET_AT_ONCE) {
+            self.ask_blocking(Work::Write(some.iter().copied().map(Change::Forget).collect()))?;
+        }
+        Ok(gone.len())
+    }
+
+    /// Writes what is queued and closes the store. Other clones then get [`JournalError::Closed`]. A journal that is
+    /// only dropped closes too, a moment later.
+    pub async fn close(self) -> Result<(), JournalError> {
+        self.ask(Work::Close).await
+    }
+
+    /// As [`Journal::close`], for threads that may block.
+    pub fn close_blocking(self) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Close)
+    }
+
+    async fn ask(&self, work: Work) -> Result<(), JournalError> {
+        let (answer, answered) = oneshot::channel();
+        let reply = Box::new(move |outcome| drop(answer.send(outcome)));
+        let asked = async {
+            self.queue.send(Request { work, reply }).await.map_err(|_| JournalError::Closed)?;
+            answered.await.unwrap_or(Err(JournalError::Closed))
+        };
+        tokio::time::timeout(deadline::COMMIT, asked).await.unwrap_or_else(|_| Err(self.stalled()))
+    }
+
+    fn ask_blocking(&self, work: Work) -> Result<(), JournalError> {
+        let deadline = Instant::now() + deadline::COMMIT;
+        // One answer.
+        let (answer, answered) = blocking::sync_channel(1);
+        let reply = Box::new(move |outcome| drop(answer.send(outcome)));
+        self.send_until(deadline, Request { work, reply })?;
+        match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(outcome) => outcome,
+            Err(blocking::RecvTimeoutError::Timeout) => Err(self.stalled()),
+            Err(blocking::RecvTimeoutError::Disconnected) => Err(JournalError::Closed),
+        }
+    }
+
+    /// Waits for room in the queue, which tokio's own blocking send does without a deadline.
+    fn send_until(&self, deadline: Instant, mut request: Request) -> Result<(), JournalError> {
+        loop {
+            request = match self.queue.try_send(request) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Closed(_)) => return Err(JournalError::Closed),
+                Err(TrySendError::Full(request)) if Instant::now() < deadline => request,
+                Err(TrySendError::Full(_)) => return Err(self.stalled()),
+            };
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn stalled(&self) -> JournalError {
+        JournalError::Stalled { attempt: "commit to", path: self.path.clone(), after: deadline::COMMIT }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path).finish_non_exhaustive()
+    }
+}

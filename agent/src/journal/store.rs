@@ -1,0 +1,193 @@
+//! sled, and nothing else knows it: five trees, transactions, scans and a commit that survives a power cut.
+//!
+//! **No value may outgrow its leaf.** sled keeps up to 16 values (19 while it merges leaves) in one leaf, writes the
+//! leaf whole, and puts what exceeds 128 KiB into a file of its own, which it never syncs. So a value has 6 KB at most:
+//! chunks and parts of shipments have [`VALUE_BYTES`], held items a path and a cut reason.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional, TransactionalTree};
+
+use super::error::{JournalError, is_lock};
+use super::head::Head;
+use super::keys::{HEAD, Kind};
+use super::value::BadValue;
+
+/// The most bytes of a value's payload.
+pub(super) const VALUE_BYTES: usize = 5_600;
+/// The most operations of one transaction: 1,000 cost sled gigabytes of memory, 100 nothing.
+pub(super) const TRANSACTION_OPS: usize = 64;
+/// sled's own figure is 1 GiB. What is read again soon is one folder's chunks and the tip of each tree.
+const CACHE_BYTES: u64 = 8 << 20;
+/// See [`Store::note_read`].
+const NOTED_BYTES: usize = 350;
+/// sled's threads may hold its file for a moment after the handle is gone.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes that the store gave out.
+pub(super) type Bytes = sled::IVec;
+
+/// Puts a value, or removes what stands there.
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) kind: Kind,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+impl Op {
+    pub(super) fn put(kind: Kind, key: Vec<u8>, value: Vec<u8>) -> Self {
+        Self { kind, key, value: Some(value) }
+    }
+
+    pub(super) fn remove(kind: Kind, key: &[u8]) -> Self {
+        Self { kind, key: key.to_owned(), value: None }
+    }
+}
+
+/// An open store.
+pub(super) struct Store {
+    dir: PathBuf,
+    trees: [sled::Tree; 5],
+    db: sled::Db,
+    log: File,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or makes it. Slow, and may panic where it is damaged.
+    pub(super) fn open(dir: &Path) -> Result<Self, JournalError> {
+        let db = open_db(dir)?;
+        let trees = Kind::ALL
+            .into_iter()
+            .map(|kind| db.open_tree(kind.name()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| JournalError::sled("open", dir, error))?;
+        let trees = trees.try_into().unwrap_or_else(|_| unreachable!("a tree for each kind"));
+        let log =
+            File::open(dir.join("db")).map_err(|error| JournalError::io("open the log of", dir, error))?;
+        Ok(Self { dir: dir.to_owned(), trees, db, log })
+    }
+
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Bytes>, JournalError> {
+        self.tree(kind).get(key).map_err(|error| JournalError::sled("read", &self.dir, error))
+    }
+
+    /// Keys and values whose key starts with `prefix`, in order.
+    pub(super) fn scan(
+        &self,
+        kind: Kind,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
+        let records = self.tree(kind).scan_prefix(prefix);
+        records.map(move |record| {
+            let noted = record.and_then(|(key, value)| {
+                self.note_read(kind, &key, value.len())?;
+                Ok((key, value))
+            });
+            noted.map_err(|error| JournalError::sled("read", &self.dir, error))
+        })
+    }
+
+    /// The first key from `start` on.
+    pub(super) fn first_key(&self, kind: Kind, start: &[u8]) -> Result<Option<Bytes>, JournalError> {
+        let first = self.tree(kind).range(start..).keys().next();
+        first.transpose().map_err(|error| JournalError::sled("read", &self.dir, error))
+    }
+
+    /// The store's account of itself.
+    pub(super) fn head(&self) -> Result<Head, JournalError> {
+        let value = self.get(Kind::Meta, HEAD)?;
+        value.map_or(Ok(Head::default()), |value| Head::unseal(&value)).map_err(|bad| self.bad_value(bad))
+    }
+
+    /// Does `ops`, all or none of them, and returns the new head. Durable only after [`Store::sync`].
+    pub(super) fn apply(&self, ops: &[Op]) -> Result<Head, JournalError> {
+        debug_assert!(ops.len() <= TRANSACTION_OPS, "{} operations in a transaction", ops.len());
+        let applied = self.trees[..].transaction(|trees| apply_to(trees, ops));
+        applied.map_err(|error| match error {
+            TransactionError::Abort(bad) => self.bad_value(bad),
+            TransactionError::Storage(error) => JournalError::sled("write to", &self.dir, error),
+        })
+    }
+
+    /// Puts values as they are, past the head: for a copy of a whole store, whose head comes last.
+    pub(super) fn load_unaccounted(
+        &self,
+        kind: Kind,
+        records: Vec<(Bytes, Bytes)>,
+    ) -> Result<(), JournalError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in records {
+            batch.insert(key, value);
+        }
+        self.tree(kind).apply_batch(batch).map_err(|error| JournalError::sled("write to", &self.dir, error))
+    }
+
+    /// Makes all that was applied durable. After an error nobody knows what is: it must not be tried again.
+    pub(super) fn sync(&self) -> Result<(), JournalError> {
+        self.db.flush().map_err(|error| JournalError::sled("flush", &self.dir, error))?;
+        // sled's flush is sync_file_range, which a power cut undoes: it neither waits for the device's cache nor
+        // writes the file's length.
+        self.log.sync_data().map_err(|error| JournalError::io("sync", &self.dir, error))
+    }
+
+    /// The error for a value that can't be read.
+    pub(super) fn bad_value(&self, bad: BadValue) -> JournalError {
+        JournalError::bad_value("read", &self.dir, bad)
+    }
+
+    /// sled notes in blocks of 64 which pages are used, for each of 256 shards, and evicts only when a block is full.
+    /// A scan uses a leaf once, so a store of a few thousand leaves would stay in memory whole. One use for each
+    /// [`NOTED_BYTES`] bounds what isn't noted to 64 * 256 * 350 B = 5.7 MB.
+    fn note_read(&self, kind: Kind, key: &[u8], bytes: usize) -> sled::Result<()> {
+        (0..bytes / NOTED_BYTES).try_for_each(|_| self.tree(kind).contains_key(key).map(drop))
+    }
+
+    fn tree(&self, kind: Kind) -> &sled::Tree {
+        &self.trees[kind.index()]
+    }
+}
+
+/// May run again after a conflict, so it changes nothing but the trees.
+fn apply_to(trees: &[TransactionalTree], ops: &[Op]) -> Result<Head, ConflictableTransactionError<BadValue>> {
+    let meta = &trees[Kind::Meta.index()];
+    let head = meta.get(HEAD)?.map_or(Ok(Head::default()), |value| Head::unseal(&value));
+    let mut head = head.map_err(ConflictableTransactionError::Abort)?;
+    for Op { kind, key, value } in ops {
+        let tree = &trees[kind.index()];
+        let old = match value {
+            Some(value) => tree.insert(&key[..], &value[..])?,
+            None => tree.remove(&key[..])?,
+        };
+        if let Some(old) = old {
+            head.take_away(*kind, key, &old);
+        }
+        if let Some(value) = value {
+            head.add(*kind, key, value);
+        }
+    }
+    head.seq += 1;
+    meta.insert(HEAD, head.seal())?;
+    Ok(head)
+}
+
+fn open_db(dir: &Path) -> Result<sled::Db, JournalError> {
+    let started = Instant::now();
+    loop {
+        // sled's own flusher swallows errors and can hang; we flush ourselves.
+        match sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open() {
+            Err(sled::Error::Io(error)) if is_lock(&error) && started.elapsed() < LOCK_WAIT => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened.map_err(|error| JournalError::sled("open", dir, error)),
+        }
+    }
+}

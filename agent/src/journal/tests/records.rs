@@ -1,0 +1,202 @@
+//! What is recorded is there, now and after a restart.
+
+use super::super::JournalError;
+use super::super::side::Side;
+use super::*;
+
+fn seq(dir: &Path) -> u64 {
+    Side::read(&dir.join("journal.seq")).expect("the side file can be read").expect("there is one")
+}
+
+#[test]
+fn what_is_pending_and_held_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening, Opening { pending: vec![], held: vec![], trust: Trust::Fresh });
+    let (small, large, done) = (shipment("a", 0..1), shipment("a", 1..5000), shipment("b", 0..2));
+    record(&journal, vec![Record::Planned(small.clone()), Record::Planned(done.clone())]);
+    record(&journal, vec![Record::Planned(large.clone()), Record::Held(held(1)), Record::Held(held(2))]);
+    record(&journal, vec![finished(&done), Record::Released(held(1).item)]);
+    close(journal);
+
+    let (_journal, mut opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!(opening.held, [held(2)]);
+    opening.pending.sort_by_key(|shipment| shipment.items.len());
+    assert_eq!(opening.pending, [small, large]);
+}
+
+#[test]
+fn a_shipment_planned_again_in_fewer_parts_replaces_itself() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut large = shipment("a", 0..1000);
+    let mut small = large.clone();
+    large.items.iter_mut().for_each(|item| item.mode = u32::MAX);
+    small.items.iter_mut().for_each(|item| item.mode = 0);
+    let (journal, _) = open(dir.path());
+    record(&journal, vec![Record::Planned(large), Record::Planned(small.clone())]);
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.pending, [small.clone()]);
+    record(&journal, vec![finished(&small)]);
+    close(journal);
+    assert_eq!(open(dir.path()).1.pending, []);
+}
+
+#[test]
+fn an_unacknowledged_part_of_a_shipment_is_no_shipment() {
+    use super::super::keys::{Kind, part_key};
+    use super::super::store::{Op, Store};
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    record(&journal, vec![Record::Planned(shipment("a", 0..1))]);
+    close(journal);
+    let store = Store::open(&dir.path().join("journal")).expect("a store");
+    let key = part_key(&shipment("b", 0..1).id, 3, 0);
+    let part = super::super::value::seal(b"the first of three");
+    store.apply(&[Op::put(Kind::Pending, key.clone(), part)]).expect("it is written");
+    store.sync().expect("it is synced");
+    drop(store);
+
+    let (journal, opening) = open(dir.path());
+    assert_eq!((opening.trust, opening.pending), (Trust::Kept, vec![shipment("a", 0..1)]));
+    close(journal);
+    let store = Store::open(&dir.path().join("journal")).expect("a store");
+    assert_eq!(store.get(Kind::Pending, &key).expect("it can be read"), None);
+}
+
+#[test]
+fn delivered_versions_are_known_and_no_others() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    let (journal, _) = open(dir.path());
+    for (folder, count) in [("a", 210), ("b", 1000), ("c", 1)] {
+        let known = journal.delivered_in(folder_id(folder)).expect("it can be read");
+        assert_eq!(known.len(), usize::try_from(count).expect("small"));
+        for item in (0..count).map(|number| item(folder, number)) {
+            assert!(known.has(id(&item), item.stamp.fingerprint()));
+            assert!(!known.has(id(&item), item.stamp.fingerprint() ^ 1));
+            assert_eq!(known.digest_of(id(&item)).expect("it can be read"), Some(digest(&item)));
+        }
+        let other = item(folder, count);
+        assert!(!known.has(id(&other), other.stamp.fingerprint()));
+        assert_eq!(known.digest_of(id(&other)).expect("it can be read"), None);
+    }
+    assert!(journal.delivered_in(folder_id("d")).expect("it can be read").is_empty());
+}
+
+#[test]
+fn the_latest_version_wins_however_the_chunks_lie() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    let version = |size| {
+        let mut item = item("a", 7);
+        item.stamp.size = size;
+        item
+    };
+    for size in 0..300 {
+        let mut among = shipment("a", 1000..1001 + size % 60);
+        among.items.push(version(size));
+        record(&journal, vec![finished(&among)]);
+        let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+        assert!(known.has(id(&version(0)), version(size).stamp.fingerprint()), "version {size}");
+        assert_eq!(known.digest_of(id(&version(0))).expect("it can be read"), Some(digest(&version(size))));
+        assert!(size == 0 || !known.has(id(&version(0)), version(size - 1).stamp.fingerprint()));
+    }
+}
+
+#[test]
+fn a_digest_is_found_after_its_chunk_moved() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    deliver(&journal, "a", 0..3);
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    deliver(&journal, "a", 3..500);
+    assert_eq!(known.digest_of(id(&item("a", 1))).expect("it can be read"), Some(digest(&item("a", 1))));
+}
+
+#[test]
+fn what_is_gone_is_dropped_and_what_came_meanwhile_stays() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    deliver(&journal, "a", 0..730);
+    deliver(&journal, "a", 730..740);
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    let mut again = item("a", 5);
+    again.stamp.size += 1;
+    let newer = Shipment::new(WATCH, "collector", ShipmentKind::Single, vec![again.clone()]);
+    record(&journal, vec![finished(&newer)]);
+    deliver(&journal, "a", 800..801);
+
+    let even = |number: u64| number.is_multiple_of(2);
+    let kept: Vec<_> = (0..740).filter(|number| even(*number)).map(|number| id(&item("a", number))).collect();
+    let dropped = journal.keep_only(&known, |item| kept.contains(&item)).expect("they are dropped");
+    assert_eq!(dropped, 370);
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    for number in 0..740 {
+        let item = item("a", number);
+        assert_eq!(known.has(id(&item), item.stamp.fingerprint()), even(number), "item {number}");
+    }
+    assert!(known.has(id(&again), again.stamp.fingerprint()), "delivered after the folder was read");
+    assert!(known.has(id(&item("a", 800)), item("a", 800).stamp.fingerprint()));
+    assert_eq!(known.len(), 372);
+
+    close(journal);
+    let before = seq(dir.path());
+    let (journal, _) = open(dir.path());
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    assert_eq!(journal.keep_only(&known, |_| true).expect("nothing happens"), 0);
+    close(journal);
+    assert_eq!(seq(dir.path()), before, "nothing to drop, nothing written");
+}
+
+#[test]
+fn replaced_versions_do_not_pile_up() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    for size in 0..40 {
+        let mut grown = shipment("a", 0..150);
+        grown.items.iter_mut().for_each(|item| item.stamp.size = size);
+        record(&journal, vec![finished(&grown)]);
+    }
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    assert!(journal.keep_only(&known, |_| true).expect("they are dropped") > 150);
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    assert_eq!(known.len(), 150);
+    assert_eq!(journal.keep_only(&known, |_| true).expect("nothing happens"), 0);
+}
+
+#[test]
+fn folders_that_are_gone_are_forgotten() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    let (journal, _) = open(dir.path());
+    assert_eq!(journal.keep_folders(|folder| folder == folder_id("b")).expect("they are forgotten"), 2);
+    assert!(journal.delivered_in(folder_id("a")).expect("it can be read").is_empty());
+    assert!(journal.delivered_in(folder_id("c")).expect("it can be read").is_empty());
+    assert_eq!(journal.delivered_in(folder_id("b")).expect("it can be read").len(), 1000);
+    close(journal);
+    assert_eq!(open(dir.path()).1.trust, Trust::Kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tasks_record_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let journal = journal.clone();
+        tasks.spawn(async move {
+            let shipment = shipment("a", number..number + 1);
+            journal.record(vec![Record::Planned(shipment.clone())]).await.expect("planned");
+            journal.record(vec![finished(&shipment)]).await.expect("finished");
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 200);
+    let clone = journal.clone();
+    journal.close().await.expect("it closes");
+    assert!(matches!(clone.record(vec![Record::Held(held(1))]).await, Err(JournalError::Closed)));
+    assert!(matches!(clone.delivered_in(folder_id("a")), Err(JournalError::Closed)));
+    assert_eq!(open(dir.path()).1.pending, []);
+}

@@ -1,0 +1,102 @@
+//! What the journal takes on the disk.
+
+use super::super::compact;
+use super::super::completed::chunks;
+use super::super::keys::Kind;
+use super::super::place::{Place, bytes_in};
+use super::super::store::Store;
+use super::super::verify::verify;
+use super::*;
+
+fn chunk_count(dir: &Path, folder: &str) -> usize {
+    let store = Store::open(&dir.join("journal")).expect("a store");
+    let count = |kind| chunks(&store, kind, folder_id(folder)).count();
+    count(Kind::Recent) + count(Kind::Completed)
+}
+
+#[test]
+fn a_delivered_item_takes_less_than_200_bytes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    for commit in 0..100 {
+        deliver(&journal, "a", commit * 1000..commit * 1000 + 1000);
+    }
+    close(journal);
+    let bytes = bytes_in(&dir.path().join("journal")).expect("it can be measured");
+    println!("{} bytes on disk for each of 100,000 delivered items", bytes / 100_000);
+    assert!(bytes < 200 * 100_000, "{bytes}");
+}
+
+#[test]
+fn lone_files_are_packed_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    for number in 0..600 {
+        record(&journal, vec![finished(&shipment("a", number..number + 1))]);
+    }
+    close(journal);
+    let chunks = chunk_count(dir.path(), "a");
+    assert!(chunks < 60, "{chunks} chunks");
+}
+
+#[test]
+fn no_value_leaves_the_synced_log() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    for commit in 0..40 {
+        let planned: Vec<_> =
+            (0..4).map(|n| shipment(&format!("{n}"), commit * 300..commit * 300 + 300)).collect();
+        record(&journal, planned.iter().cloned().map(Record::Planned).collect());
+        record(&journal, planned.iter().skip(1).map(finished).collect());
+        let mut largest = held(commit);
+        largest.reason = "€".repeat(100_000);
+        largest.path = RelPath::parse(&[&[b'x'; 250][..]; 16].join(&b'/')).expect("a path");
+        record(&journal, vec![Record::Held(largest)]);
+        let known = journal.delivered_in(folder_id("1")).expect("it can be read");
+        journal.keep_only(&known, |item| item.bytes()[0] % 3 > 0).expect("they are dropped");
+    }
+    let blobs = fs::read_dir(dir.path().join("journal/blobs")).expect("sled's folder for large values");
+    assert_eq!(blobs.count(), 0, "sled never syncs these");
+    close(journal);
+    assert_eq!(open(dir.path()).1.trust, Trust::Kept);
+}
+
+#[test]
+fn chunks_join_when_their_items_go() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    deliver(&journal, "a", 0..5000);
+    let known = journal.delivered_in(folder_id("a")).expect("it can be read");
+    let kept: Vec<_> = (0..5000).step_by(50).map(|number| id(&item("a", number))).collect();
+    journal.keep_only(&known, |item| kept.contains(&item)).expect("they are dropped");
+    close(journal);
+    assert_eq!(chunk_count(dir.path(), "a"), 1);
+}
+
+#[test]
+fn a_copy_is_smaller_and_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    let (journal, opening) = open(dir.path());
+    for commit in 0..100 {
+        deliver(&journal, "churn", commit * 1000..commit * 1000 + 1000);
+    }
+    journal.keep_folders(|folder| folder != folder_id("churn")).expect("it is forgotten");
+    let before = contents(&journal, &opening);
+    close(journal);
+
+    let place = Place::make(dir.path()).expect("a folder");
+    let store = Store::open(&place.journal()).expect("a store");
+    let bytes = bytes_in(&place.journal()).expect("it can be measured");
+    let logical_bytes = verify(&store).expect("it is whole").logical_bytes;
+    assert!(!compact::copy_if_bloated(&store, logical_bytes, &place), "not worth it yet");
+    compact::copy(&store, logical_bytes, &place).expect("it is copied");
+    drop(store);
+    place.swap().expect("they are swapped");
+
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!(contents(&journal, &opening), before);
+    let copied = bytes_in(&place.journal()).expect("it can be measured");
+    assert!(copied * 4 < bytes, "{copied} of {bytes} bytes");
+}

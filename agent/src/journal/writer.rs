@@ -1,0 +1,160 @@
+//! The one thread that writes: takes what is queued, applies it, syncs once, answers all.
+//!
+//! After an error nothing is answered with success until the store was opened again. A full disk is the one error it
+//! gets over by itself: the next request that finds space reopens the store. Any other (a failed sync above all, after
+//! which nobody knows what is on the disk) stays until the process ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::deadline::{self, in_time};
+use super::error::JournalError;
+use super::ledger::{Change, Ledger};
+use super::lock::Lock;
+use super::opening;
+use super::place::Place;
+use super::side::Side;
+use super::slot::Slot;
+use super::store::Store;
+
+/// The most requests of one commit. More don't make the sync any cheaper, but let the first wait longer.
+const GROUP: usize = 64;
+/// How many requests may wait: one group. A request is at most a shipment (1,000 items, 200 KB), so 13 MB at worst.
+pub(super) const QUEUE: usize = GROUP;
+
+/// Tells whoever asked.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
+
+/// What is asked, and whom to tell.
+pub(super) struct Request {
+    pub(super) work: Work,
+    pub(super) reply: Reply,
+}
+
+/// What is asked.
+pub(super) enum Work {
+    Write(Vec<Change>),
+    Close,
+}
+
+/// The writer's own things.
+pub(super) struct Writer {
+    pub(super) queue: mpsc::Receiver<Request>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) side: Side,
+    pub(super) place: Place,
+    /// Held as long as there is a writer.
+    pub(super) lock: Lock,
+}
+
+impl Writer {
+    /// Works until it is told to close, or nobody is left to tell it.
+    pub(super) fn run(mut self) {
+        let mut close = None;
+        while close.is_none()
+            && let Some(first) = self.queue.blocking_recv()
+        {
+            let (changes, replies);
+            (changes, replies, close) = self.group(first);
+            let outcome = self.commit(changes);
+            for reply in replies {
+                reply(outcome.clone());
+            }
+        }
+        let outcome = self.close();
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "the journal did not close well");
+        }
+        drop(self.lock);
+        if let Some(reply) = close {
+            reply(outcome);
+        }
+    }
+
+    /// Whatever waits, up to a request to close.
+    fn group(&mut self, first: Request) -> (Vec<Change>, Vec<Reply>, Option<Reply>) {
+        let (mut changes, mut replies) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(Request { work, reply }) = next {
+            match work {
+                Work::Write(more) => changes.extend(more),
+                Work::Close => return (changes, replies, Some(reply)),
+            }
+            replies.push(reply);
+            next = if replies.len() < GROUP { self.queue.try_recv().ok() } else { None };
+        }
+        (changes, replies, None)
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        // Asked before, because sled's handle is useless once it met a full disk.
+        self.place.require_space("write to", 0)?;
+        let store = self.store()?;
+        let committed = commit(&store, &self.side, changes);
+        if let Err(error) = &committed {
+            drop(store);
+            self.fail(error.clone());
+        }
+        committed
+    }
+
+    /// The store, opened again where the disk was full before.
+    fn store(&mut self) -> Result<Arc<Store>, JournalError> {
+        match self.slot.store() {
+            Err(JournalError::NoSpace { .. }) => self.reopen()?,
+            other => return other,
+        }
+        self.slot.store()
+    }
+
+    fn reopen(&mut self) -> Result<(), JournalError> {
+        let opened = opening::open(&self.place)?;
+        tracing::info!(path = %self.place.journal().display(), "there is space again; the journal is open");
+        self.side = opened.side;
+        let _ = self.slot.replace(Ok(opened.store));
+        Ok(())
+    }
+
+    fn fail(&mut self, error: JournalError) {
+        tracing::error!(%error, "the journal takes nothing more");
+        if let Err(error) = self.empty_slot(error) {
+            // What hangs still has its file open: no second store may be opened beside it.
+            let _ = self.slot.replace(Err(error));
+        }
+    }
+
+    fn close(&mut self) -> Result<(), JournalError> {
+        let open = self.slot.store().map(drop);
+        self.empty_slot(JournalError::Closed)?;
+        open.and_then(|()| self.side.sync())
+    }
+
+    fn empty_slot(&mut self, reason: JournalError) -> Result<(), JournalError> {
+        let store = self.slot.replace(Err(reason));
+        in_time("close", &self.place.journal(), deadline::COMMIT, move || store.map_or((), wait_for_readers))
+    }
+}
+
+fn commit(store: &Store, side: &Side, changes: Vec<Change>) -> Result<(), JournalError> {
+    let mut ledger = Ledger::new(store);
+    changes.into_iter().try_for_each(|change| ledger.write(change))?;
+    let Some(seq) = ledger.seq() else { return Ok(()) };
+    store.sync()?;
+    side.write(seq)
+}
+
+/// Drops the store, once no reader has it any more.
+fn wait_for_readers(mut store: Arc<Store>) {
+    loop {
+        match Arc::try_unwrap(store) {
+            Ok(store) => return drop(store),
+            Err(shared) => store = shared,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,23 @@
+//! What skiff does: everything that touches the world.
+//!
+//! `cli` → `supervise` → {`watch`, `scan`, `dispatch`}; `dispatch` → {`journal`, `ship`, `finish`} → `remote`. The
+//! decisions are in `skiff-common`; here they meet files, sockets, clocks and signals.
+
+pub mod admission;
+pub mod cli;
+pub mod clock;
+pub mod demo;
+pub mod dispatch;
+pub mod finish;
+pub mod journal;
+pub mod receipts;
+pub mod remote;
+pub mod scan;
+pub mod ship;
+pub mod source;
+pub mod status;
+pub mod supervise;
+pub mod sys;
+pub mod telemetry;
+pub mod wake;
+pub mod watch;

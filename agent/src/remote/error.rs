@@ -1,0 +1,137 @@
+//! What can go wrong at the destination.
+
+use std::time::Duration;
+
+use skiff_common::Fault;
+use skiff_common::fault::Classify;
+use skiff_common::scp::ScpError;
+
+use super::session::{ChannelError, ConnectError};
+
+/// A step at the destination failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// No connection, or no login.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection gave no channel.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The channel ended in the middle.
+    #[error("the server ended the channel while {attempt}{}", said(.words))]
+    Ended {
+        /// What was being done.
+        attempt: &'static str,
+        /// The server's last words on standard error.
+        words: String,
+    },
+    /// Nothing moved for too long.
+    #[error("nothing came from the server for {} s while {attempt}", after.as_secs())]
+    Stalled {
+        /// What was being done.
+        attempt: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The server's answer makes no sense.
+    #[error("the server answered {words:?} while {attempt}")]
+    Nonsense {
+        /// What was being done.
+        attempt: &'static str,
+        /// What it said.
+        words: String,
+    },
+    /// The destination's folder can't be used.
+    #[error("cannot use the folder {path} at the destination: {why}")]
+    Root {
+        /// The folder.
+        path: String,
+        /// The server's reason.
+        why: String,
+    },
+    /// A tool that is needed is missing there.
+    #[error("the destination has no `{tool}`")]
+    NoTool {
+        /// The tool.
+        tool: &'static str,
+    },
+    /// A step was refused.
+    #[error("{attempt} failed at the destination: {why}")]
+    Refused {
+        /// What was being done.
+        attempt: &'static str,
+        /// The server's reason.
+        why: String,
+    },
+    /// The transfer itself failed.
+    #[error("sending by scp failed: {0}")]
+    Scp(#[from] ScpError),
+    /// A source could not be read to its end.
+    #[error("reading the sources ended early")]
+    SourceEnded,
+}
+
+impl RemoteError {
+    /// Whether the destination as a whole is in trouble, so that its other shipments would fail too.
+    pub const fn is_destination(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => true,
+            Self::Root { .. } | Self::NoTool { .. } | Self::Refused { .. } | Self::Scp(_) => true,
+            Self::Nonsense { .. } | Self::SourceEnded => false,
+        }
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Connect(error) => error.code(),
+            Self::Channel(_) => "channel",
+            Self::Ended { .. } => "connection-lost",
+            Self::Stalled { .. } => "stalled",
+            Self::Nonsense { .. } => "bad-answer",
+            Self::Root { .. } => "destination-folder",
+            Self::NoTool { .. } => "tool-missing",
+            Self::Refused { .. } => "refused",
+            Self::Scp(_) => "scp",
+            Self::SourceEnded => "source",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Connect(error) => error.hint(),
+            Self::Root { path, .. } => {
+                format!("make {path} at the destination and let the login user write to it, or correct `path`")
+            }
+            Self::NoTool { tool } => format!("install {tool} at the destination"),
+            Self::Refused { .. } | Self::Scp(_) => "look at the free space and the rights at the destination".to_owned(),
+            Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => {
+                "it is tried again; look at the server's log if it persists".to_owned()
+            }
+            Self::Nonsense { .. } => "the login shell must be able to run `sh`".to_owned(),
+            Self::SourceEnded => "it is tried again".to_owned(),
+        }
+    }
+}
+
+impl Classify for RemoteError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Connect(error) => error.fault(),
+            Self::NoTool { .. } => Fault::Fatal,
+            Self::Channel(_)
+            | Self::Ended { .. }
+            | Self::Stalled { .. }
+            | Self::Nonsense { .. }
+            | Self::Root { .. }
+            | Self::Refused { .. }
+            | Self::Scp(_)
+            | Self::SourceEnded => Fault::Retryable,
+        }
+    }
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(", saying: {words}") }
+}

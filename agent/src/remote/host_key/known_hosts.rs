@@ -1,0 +1,202 @@
+//! The files of recorded host keys, and what they say about a key.
+
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+use rustix::fs::OFlags;
+
+use super::error::KnownHostsError;
+use super::line::{self, Flaw, Line, Marker};
+use super::name::HostName;
+use super::verdict::{Place, Recorded, Verdict};
+
+/// The largest file that is read.
+pub(super) const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Enough to see what is wrong with a file; a file of garbage has millions.
+const MAX_SKIPPED: usize = 1000;
+
+/// The recorded host keys of some `known_hosts` files, as they were when they were read.
+#[derive(Debug, Default)]
+pub struct KnownHosts {
+    entries: Vec<Entry>,
+    skipped: Vec<Skipped>,
+}
+
+/// A line that could not be read, and says nothing therefore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which.
+    pub at: Place,
+    /// Why.
+    pub flaw: Flaw,
+}
+
+#[derive(Debug)]
+struct Entry {
+    file: Arc<Path>,
+    number: usize,
+    line: Line,
+}
+
+impl KnownHosts {
+    /// Reads the files, in this order. One that isn't there is empty; one that can't be read is an error, for it might
+    /// revoke a key.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, KnownHostsError> {
+        let mut known = Self::default();
+        for path in paths {
+            known.add_file(path, &read(path)?);
+        }
+        Ok(known)
+    }
+
+    /// Judges the key that `host` presents on `port`. A host on an unusual port for which nothing is recorded may use
+    /// the keys of its plain name, as OpenSSH has it.
+    pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
+        let verdict = self.judge(&HostName::new(host, port), key.key_data());
+        if verdict.is_open()
+            && let Some(plain) = HostName::without_port(host, port)
+        {
+            let without_port = self.judge(&plain, key.key_data());
+            return if without_port.names_the_key() { without_port } else { verdict };
+        }
+        verdict
+    }
+
+    /// The signature algorithms that the keys recorded for the host can serve, in the order of the files: ask the server
+    /// for these first. Empty for a host without usable keys. RSA comes with SHA-2 only.
+    pub fn algorithms_for(&self, host: &str, port: u16) -> Vec<Algorithm> {
+        let algorithms = self.algorithms_of(&HostName::new(host, port));
+        match HostName::without_port(host, port) {
+            Some(plain) if algorithms.is_empty() => self.algorithms_of(&plain),
+            _ => algorithms,
+        }
+    }
+
+    /// Lines that were skipped because they could not be read; at most 1,000 are remembered.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    fn add_file(&mut self, path: &Path, bytes: &[u8]) {
+        let file: Arc<Path> = path.into();
+        for (index, bytes) in bytes.split(|b| *b == b'\n').enumerate() {
+            let number = index + 1;
+            match line::parse(bytes) {
+                None => {}
+                Some(Ok(line)) => self.entries.push(Entry { file: Arc::clone(&file), number, line }),
+                Some(Err(flaw)) => {
+                    self.skip(Skipped { at: Place { file: path.to_owned(), line: number }, flaw });
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, skipped: Skipped) {
+        if self.skipped.len() < MAX_SKIPPED {
+            self.skipped.push(skipped);
+        }
+    }
+
+    fn judge(&self, name: &HostName, key: &KeyData) -> Verdict {
+        let lines: Vec<&Entry> = self.lines_for(name).collect();
+        let with = |marker| lines.iter().filter(move |entry| entry.line.marker == marker);
+        let first_naming_key = |marker| with(marker).find(|entry| entry.line.key == *key);
+        if let Some(revoked) = first_naming_key(Marker::Revoked) {
+            return Verdict::Revoked { at: revoked.place() };
+        }
+        if let Some(trusted) = first_naming_key(Marker::None) {
+            return Verdict::Trusted { at: trusted.place() };
+        }
+        let recorded: Vec<Recorded> = with(Marker::None).map(|entry| entry.recorded()).collect();
+        let authorities: Vec<Recorded> = with(Marker::Authority).map(|entry| entry.recorded()).collect();
+        not_recorded(&key.algorithm(), recorded, authorities)
+    }
+
+    fn algorithms_of(&self, name: &HostName) -> Vec<Algorithm> {
+        let lines: Vec<&Entry> = self.lines_for(name).collect();
+        let revoked =
+            |key: &KeyData| lines.iter().any(|e| e.line.marker == Marker::Revoked && e.line.key == *key);
+        let usable = lines.iter().filter(|e| e.line.marker == Marker::None && !revoked(&e.line.key));
+        let mut algorithms = Vec::new();
+        for algorithm in usable.flat_map(|entry| signatures(entry.line.key.algorithm())) {
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
+        }
+        algorithms
+    }
+
+    fn lines_for(&self, name: &HostName) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.line.hosts.include(name))
+    }
+
+    /// The numbers of the lines that are for the host, in whichever file.
+    #[cfg(test)]
+    pub(super) fn line_numbers_for(&self, name: &HostName) -> Vec<usize> {
+        self.lines_for(name).map(|entry| entry.number).collect()
+    }
+}
+
+impl Entry {
+    fn place(&self) -> Place {
+        Place { file: self.file.to_path_buf(), line: self.number }
+    }
+
+    fn recorded(&self) -> Recorded {
+        Recorded {
+            at: self.place(),
+            algorithm: self.line.key.algorithm(),
+            fingerprint: self.line.key.fingerprint(HashAlg::Sha256).to_string(),
+        }
+    }
+}
+
+fn not_recorded(kind: &Algorithm, recorded: Vec<Recorded>, authorities: Vec<Recorded>) -> Verdict {
+    if recorded.iter().any(|one| one.algorithm == *kind) {
+        return Verdict::Changed {
+            recorded: recorded.into_iter().filter(|one| one.algorithm == *kind).collect(),
+        };
+    }
+    match (recorded.is_empty(), authorities.is_empty()) {
+        (false, _) => Verdict::OtherKind { recorded },
+        (true, false) => Verdict::NeedsCertificate { authorities },
+        (true, true) => Verdict::Unknown,
+    }
+}
+
+fn signatures(kind: Algorithm) -> Vec<Algorithm> {
+    match kind {
+        Algorithm::Rsa { .. } => {
+            [HashAlg::Sha512, HashAlg::Sha256].map(|hash| Algorithm::Rsa { hash: Some(hash) }).into()
+        }
+        kind => vec![kind],
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, KnownHostsError> {
+    match read_bounded(path) {
+        Ok(bytes) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            Err(KnownHostsError::TooLarge { path: path.to_owned() })
+        }
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(KnownHostsError::io("read", path, error)),
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // Never wait for whoever might write into a pipe. /dev/null is a usual choice for "none", so any file will do.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! The words of `hand.sh`, parsed: lines, ended by one that begins with our nonce.
+
+use skiff_common::escape::escaped_up_to;
+use skiff_common::{Algorithm, Digest, RelPath};
+
+use super::hand::Facts;
+use crate::remote::RemoteError;
+
+/// The most that one answer may hold: a batch's digests are a few hundred KiB.
+const LONGEST_ANSWER: usize = 32 << 20;
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Yes or no.
+    pub(crate) ok: bool,
+    /// The rest of the last line.
+    pub(crate) words: Vec<u8>,
+    /// The lines before it.
+    pub(crate) lines: Vec<Vec<u8>>,
+}
+
+impl Answer {
+    /// The server's reason, without the word that names it, fit to be shown.
+    pub(crate) fn why(&self, word: &str) -> String {
+        let words = self.words.strip_prefix(word.as_bytes()).unwrap_or(&self.words).trim_ascii();
+        if words.is_empty() { "no reason was given".to_owned() } else { escaped_up_to(words, 300) }
+    }
+
+    /// Itself, if it is yes.
+    pub(crate) fn expected(self, attempt: &'static str) -> Result<Self, RemoteError> {
+        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why: self.why("") }) }
+    }
+
+    /// The words, split at blanks.
+    pub(crate) fn split(&self) -> Vec<&[u8]> {
+        self.words.split(|b| *b == b' ').filter(|word| !word.is_empty()).collect()
+    }
+}
+
+/// Server output that waits to be understood.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    nonce: Vec<u8>,
+    waiting: Vec<u8>,
+    start: usize,
+    lines: Vec<Vec<u8>>,
+    taken: usize,
+}
+
+impl Lines {
+    pub(crate) fn new(nonce: String) -> Self {
+        Self { nonce: nonce.into_bytes(), waiting: Vec::new(), start: 0, lines: Vec::new(), taken: 0 }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.waiting.drain(..self.start);
+        self.start = 0;
+        self.waiting.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn waiting(&self) -> &[u8] {
+        &self.waiting[self.start..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
+    }
+
+    /// Takes up to `most` raw bytes.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<u8> {
+        let taken = self.waiting()[..most.min(self.waiting().len())].to_vec();
+        self.start += taken.len();
+        taken
+    }
+
+    /// Skips what comes before the first word of ours; `false`: it hasn't come yet.
+    pub(crate) fn skip_to_ready(&mut self) -> bool {
+        let ready = [&self.nonce, &b" ok ready\n"[..]].concat();
+        let Some(at) = find(self.waiting(), &ready) else { return false };
+        self.start += at + ready.len();
+        true
+    }
+
+    /// The next answer, if it is here whole.
+    pub(crate) fn next_answer(&mut self, attempt: &'static str) -> Result<Option<Answer>, RemoteError> {
+        while let Some(end) = self.waiting().iter().position(|b| *b == b'\n') {
+            let line = self.take(end + 1)[..end].to_vec();
+            self.taken += line.len();
+            if let Some(rest) = line.strip_prefix(self.nonce.as_slice()) {
+                self.taken = 0;
+                return last_line(rest, std::mem::take(&mut self.lines), attempt).map(Some);
+            }
+            self.lines.push(line);
+        }
+        if self.taken + self.waiting().len() > LONGEST_ANSWER {
+            return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) });
+        }
+        Ok(None)
+    }
+}
+
+fn last_line(rest: &[u8], lines: Vec<Vec<u8>>, attempt: &'static str) -> Result<Answer, RemoteError> {
+    let (ok, words) = match (rest.strip_prefix(b" ok"), rest.strip_prefix(b" no")) {
+        (Some(words), _) => (true, words),
+        (None, Some(words)) => (false, words),
+        (None, None) => return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(rest, 100) }),
+    };
+    Ok(Answer { ok, words: words.trim_ascii().to_vec(), lines })
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Bytes as `printf %b` reads them back, on one line of ASCII without blanks.
+pub(crate) fn encode(bytes: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(bytes.len() + bytes.len() / 8);
+    for byte in bytes {
+        match byte {
+            b'\\' => encoded.extend(b"\\\\"),
+            b'\n' => encoded.extend(b"\\n"),
+            0x21..=0x7e => encoded.push(*byte),
+            byte => encoded.extend(format!("\\0{byte:03o}").bytes()),
+        }
+    }
+    encoded
+}
+
+/// `HEX  ./path` or `HEX *./path`, as the digest tools print it.
+pub(crate) fn parse_digest_line(line: &[u8], algorithm: Algorithm) -> Option<(RelPath, Digest)> {
+    let (hex, rest) = line.split_at_checked(64)?;
+    let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
+    let path = RelPath::parse(name.strip_prefix(b"./").unwrap_or(name)).ok()?;
+    Some((path, Digest::from_hex(algorithm, hex)?))
+}
+
+/// The answer to `root`.
+pub(crate) fn parse_facts(words: &[u8]) -> Facts {
+    let value = |key: &str| {
+        let mut words = words.split(|b| *b == b' ');
+        words.find_map(|word| word.strip_prefix(key.as_bytes())?.strip_prefix(b"="))
+    };
+    Facts {
+        digest: match value("digest") {
+            Some(b"blake3") => Some(Algorithm::Blake3),
+            Some(b"sha256") => Some(Algorithm::Sha256),
+            _ => None,
+        },
+        scp: value("scp") == Some(b"scp"),
+        tar: value("tar") == Some(b"tar"),
+        used: value("used") != Some(b"no"),
+        free_bytes: value("free").and_then(number).map(|kib| kib.saturating_mul(1024)),
+    }
+}
+
+/// Decimal digits.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_before_the_first_word_is_skipped() {
+        let mut lines = Lines::new("n0".to_owned());
+        lines.push(b"Welcome!\nn0 ok rea");
+        assert!(!lines.skip_to_ready());
+        lines.push(b"dy\nn0 ok 5\n");
+        assert!(lines.skip_to_ready());
+        assert_eq!(lines.next_answer("x").expect("sense").expect("whole").words, b"5");
+    }
+
+    #[test]
+    fn answers_hold_the_lines_before_them() {
+        let mut lines = Lines::new("n0".to_owned());
+        lines.push(b"left a b\nn0 no sync I/O error\nn0 ok\nrest");
+        let answer = lines.next_answer("x").expect("sense").expect("whole");
+        assert_eq!((answer.ok, answer.why("sync"), answer.lines.len()), (false, "I/O error".to_owned(), 1));
+        assert!(lines.next_answer("x").expect("sense").expect("whole").ok);
+        assert_eq!(lines.next_answer("x").expect("sense"), None);
+        assert_eq!(lines.waiting(), b"rest");
+    }
+
+    #[test]
+    fn a_reply_that_is_neither_yes_nor_no_is_an_error() {
+        let mut lines = Lines::new("n0".to_owned());
+        lines.push(b"n0 perhaps\n");
+        assert!(matches!(lines.next_answer("x"), Err(RemoteError::Nonsense { .. })));
+    }
+
+    #[test]
+    fn encoded_names_are_one_word_that_printf_reads_back() {
+        let name = b"-a b\n\\c'$(x)`;*\xff\x01%s!\t";
+        let encoded = encode(name);
+        assert!(encoded.iter().all(|b| (0x21..0x7f).contains(b)));
+        let printf = std::process::Command::new("sh")
+            .args(["-c", "printf %b \"$1\"", "sh", std::str::from_utf8(&encoded).expect("ASCII")])
+            .output();
+        assert_eq!(printf.expect("sh runs").stdout, name);
+    }
+
+    #[test]
+    fn digest_lines_of_all_tools_are_understood() {
+        let hex = "ab".repeat(32);
+        for line in [format!("{hex}  ./a b"), format!("{hex} *./a b"), format!("{hex}  a b")] {
+            let (path, digest) = parse_digest_line(line.as_bytes(), Algorithm::Sha256).expect("a digest");
+            assert_eq!((path.to_string(), digest.hex()), ("a b".to_owned(), hex.clone()));
+        }
+        for bad in ["", "ab  ./a", &format!("{hex}  ../a"), &format!("{hex}x ./a"), &format!("{hex}  /etc/a")] {
+            assert_eq!(parse_digest_line(bad.as_bytes(), Algorithm::Sha256), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+# skiff's hand at the destination: a POSIX sh program, sent over the channel's standard input and evaluated there, so
+# that the command line stays one constant. It reads one verb a line. Paths come as printf %b escapes, so that no
+# byte of a name is ever parsed by a shell. Each answer ends with "NONCE ok …" or "NONCE no WHY …".
+# It never writes but below $D/.skiff until `publish`, `place` and `replace`.
+LC_ALL=C
+export LC_ALL
+ok() { printf '%s ok %s\n' "$N" "$*"; }
+no() { printf '%s no %s\n' "$N" "$*"; }
+# The last words of a failed tool, on one line.
+why() { tail -n 1 "$E" 2>/dev/null | tr -d '\r' | cut -c 1-300; }
+decode() { case $1 in *\\*) X=$(printf '%bx' "$1") && X=${X%x} ;; *) X=$1 ;; esac; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+sha_of_abc=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+b3_of_abc=6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85
+# A tool counts when it computes a digest that is known.
+tells() { W=$1; shift; have "$1" && case $(printf abc | "$@" 2>/dev/null) in "$W"*) return 0 ;; esac; return 1; }
+choose_digest() {
+  if tells $b3_of_abc b3sum; then A=blake3 T=b3sum
+  elif tells $sha_of_abc openssl dgst -sha256 -r; then A=sha256 T='openssl dgst -sha256 -r'
+  elif tells $sha_of_abc sha256sum; then A=sha256 T=sha256sum
+  elif tells $sha_of_abc shasum -a 256; then A=sha256 T='shasum -a 256'
+  elif tells $sha_of_abc busybox sha256sum; then A=sha256 T='busybox sha256sum'
+  else A=none T=none; fi
+}
+digest() { $T < "$1" 2>"$E" | cut -c 1-64; }
+size() { wc -c < "$1" 2>/dev/null | tr -d ' '; }
+
+sync_all() { if [ "$SYNC" = fs ]; then sync -f "$1" 2>"$E"; else sync 2>"$E"; fi; }
+
+# Makes the folder $1 of a final name, one component after the other; a symlink on the way is never followed.
+make_folder() {
+  B=.
+  R=$1/
+  while [ -n "$R" ]; do
+    C=${R%%/*}
+    R=${R#*/}
+    [ -n "$C" ] && [ "$C" != . ] || continue
+    B=$B/$C
+    if [ -L "$B" ]; then W="symlink $B"; return 1; fi
+    [ -d "$B" ] || mkdir -- "$B" 2>"$E" || [ -d "$B" ] || { W="folder $(why)"; return 1; }
+  done
+}
+
+# What stands under $1, before something is put there.
+standing() {
+  if [ -L "$1" ]; then no symlink
+  elif [ -d "$1" ]; then no isfolder
+  elif [ -f "$1" ]; then no exists "$(size "$1") $(digest "$1")"
+  elif [ -e "$1" ]; then no special
+  else return 1; fi
+}
+
+staged_ok() { case $1 in *[!0-9a-f-]* | '') return 1 ;; esac; }
+
+verb_root() {
+  decode "$1"
+  W=$(mkdir -p -- "$X" 2>&1) || { no root "$W"; return; }
+  cd -- "$X" 2>/dev/null || { no root "cannot enter it: permission denied"; return; }
+  D=$(pwd -P)
+  [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
+  [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W"; return; }
+  E=$D/.skiff/.errors-$N
+  : >"$E" 2>/dev/null || { E=/dev/null; no root "cannot write in .skiff: permission denied, read-only or no space"; return; }
+  SYNC=all
+  sync -f . 2>/dev/null && SYNC=fs
+  choose_digest
+  S='' K=no G=no
+  have scp && S=scp
+  have tar && K=tar
+  for Q in * .[!.]* ..?*; do
+    [ "$Q" != .skiff ] || continue
+    if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
+  done
+  ok "digest=$A scp=${S:-no} tar=$K sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
+}
+
+verb_open() {
+  staged_ok "$1" || { no bad; return; }
+  P=.skiff/$1
+  { [ -d "$P" ] && [ ! -L "$P" ]; } || mkdir -m 700 "$P" 2>"$E" || { no stage "$(why)"; return; }
+  # A tail that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
+  if [ -s "$P/tail" ]; then cat "$P/tail" >>"$P/part" 2>"$E"; fi
+  rm -rf "$P/tail" "$P/m" "$P/names"
+  if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0; else ok "$(size "$P/part") $(digest "$P/part")"; fi
+}
+
+# Goes on with a shipment that `open` prepared. use ID
+verb_use() {
+  staged_ok "$1" || { no bad; return; }
+  P=.skiff/$1
+  if [ -d "$P" ]; then ok; else no gone; fi
+}
+
+verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
+
+verb_recv() { if scp -qt "$P/$1" 2>"$E"; then ok; else no recv "$(why)"; fi; }
+
+verb_join() {
+  cat "$P/tail" >>"$P/part" 2>"$E" || { no join "$(why)"; return; }
+  touch -r "$P/tail" "$P/part" 2>/dev/null
+  rm -f "$P/tail"
+  ok
+}
+
+verb_digest() {
+  V=$(digest "$P/part")
+  if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
+}
+
+# Unpacks a batch and tells the digest of each member.
+verb_unpack() {
+  mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
+  tar -xof "$P/part" -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
+  rm -f "$P/part"
+  # shellcheck disable=SC2086 # a tool and its words
+  (cd "$P/m" && find . -type f -exec $T {} + 2>/dev/null)
+  ok
+}
+
+# Links every staged member of a batch to its final name, folder by folder; "left" names those that are not there then.
+verb_publish() {
+  sync_all "$P/m" || { no sync "$(why)"; return; }
+  while IFS= read -r L && [ "$L" != / ]; do
+    decode "$L"
+    F=$X
+    make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
+    # A pattern that matches nothing and a folder among the matches are refused one by one; the rest is linked.
+    (cd "$P/m/$F" && exec ln -- ./* ./.[!.]* ./..?* "$D/$F/" 2>/dev/null)
+  done
+  # A member whose link was made has two names; with hard links denied, all are left and placed one by one.
+  find "$P/m" -type f -links 1 2>/dev/null | while IFS= read -r L; do printf 'left %s\n' "${L#"$P/m/"}"; done
+  if sync_all .; then ok; else no sync "$(why)"; fi
+}
+
+# Brings one staged file under one final name. place STAGED FINAL
+verb_place() {
+  decode "$1"; F=$P/$X
+  decode "$2"; O=./$X
+  case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
+  [ -f "$F" ] || { no gone; return; }
+  sync_all "$F" || { no sync "$(why)"; return; }
+  standing "$O" && return
+  if ln -- "$F" "$O" 2>"$E"; then :
+  elif standing "$O"; then return
+  else
+    # No hard links here (FAT): rename, if still nothing is there.
+    mv -n -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
+    if [ -f "$F" ]; then standing "$O" || no place "$(why)"; return; fi
+    if sync_all .; then ok; else no sync "$(why)"; fi
+    return
+  fi
+  if [ "$F" -ef "$O" ]; then if sync_all .; then ok; else no sync "$(why)"; fi; else no place "another file appeared"; fi
+}
+
+# Renames a staged file over a final name that holds the digest $3. replace STAGED FINAL DIGEST
+verb_replace() {
+  decode "$1"; F=$P/$X
+  decode "$2"; O=./$X
+  [ -f "$O" ] && [ ! -L "$O" ] || { no changed; return; }
+  [ "$3" = any ] || [ "$(digest "$O")" = "$3" ] || { no changed; return; }
+  sync_all "$F" || { no sync "$(why)"; return; }
+  mv -f -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
+  if sync_all .; then ok; else no sync "$(why)"; fi
+}
+
+# Tells the digest of what stands under each name of the list that was received, many names to a process.
+verb_survey() {
+  Y=no
+  set --
+  while IFS= read -r L; do
+    decode "$L"
+    { [ -f "./$X" ] && [ ! -L "./$X" ]; } || continue
+    case $L in *\\*) printf 'stands %s %s\n' "$(digest "./$X")" "$L"; Y=yes; continue ;; esac
+    set -- "$@" "./$X"
+    [ $# -lt 200 ] || { $T "$@" 2>/dev/null; set --; Y=yes; }
+  done <"$P/names"
+  [ $# = 0 ] || { $T "$@" 2>/dev/null; Y=yes; }
+  if [ "$Y" = yes ]; then sync_all . || { no sync "$(why)"; return; }; fi
+  ok
+}
+
+verb_drop() { if rm -rf "$P" 2>"$E"; then ok; else no drop "$(why)"; fi; }
+
+# Removes what shipments of the same sender left behind long ago.
+verb_sweep() {
+  staged_ok "$1" || { no bad; return; }
+  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 -exec rm -rf {} + 2>/dev/null
+  find .skiff -maxdepth 1 -name '.errors-*' -mtime +1 -exec rm -f {} + 2>/dev/null
+  ok
+}
+
+# Sends a staged or final file back, for destinations without a digest tool. cat PATH
+verb_cat() {
+  decode "$1"
+  [ -f "./$X" ] || { no gone; return; }
+  ok "$(size "./$X")"
+  cat "./$X"
+}
+
+E=/dev/null
+ok ready
+while IFS= read -r L; do
+  # shellcheck disable=SC2086 # verbs and their words hold no blanks or patterns
+  set -f; set -- $L; set +f
+  V=$1
+  shift
+  case $V in
+    root | open | use | sync | recv | join | digest | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
+    *) no unknown ;;
+  esac
+done
+rm -f "$E"

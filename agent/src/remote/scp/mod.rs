@@ -1,0 +1,130 @@
+//! The steps of a delivery at a destination with a shell, `scp` and `tar`.
+//!
+//! Owns the connection and the shells on it; a shell that isn't in use waits for the next shipment. Promises that each
+//! step is safe to repeat. Lacks retries and the decision what is published.
+
+mod answer;
+mod hand;
+mod place;
+mod stage;
+mod traffic;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skiff_common::{RemotePath, Shipment};
+use tokio::sync::Mutex;
+
+pub use hand::Facts;
+pub(crate) use hand::Hand;
+pub(crate) use place::Conflicts;
+
+use super::RemoteError;
+use super::session::{Login, Session};
+use crate::status::Status;
+use traffic::Traffic;
+
+/// The slowest digest tool that is waited for, in bytes a second.
+const SLOWEST_DIGEST: u64 = 1 << 20;
+
+/// A destination that is reached by SCP.
+pub struct ScpRemote {
+    login: Login,
+    sender: String,
+    connection: Mutex<Option<Arc<Session>>>,
+    idle: std::sync::Mutex<Vec<(RemotePath, Hand)>>,
+    traffic: Arc<Traffic>,
+}
+
+impl ScpRemote {
+    /// A destination; nothing is connected yet. `sender` names this machine in staging: 8 hexadecimal digits.
+    ///
+    /// What is sent is counted in `status`, and held below `limit` bits a second.
+    pub fn new(login: Login, sender: &str, status: Arc<Status>, limit: Option<u64>) -> Self {
+        let idle = std::sync::Mutex::new(Vec::new());
+        let traffic = Arc::new(Traffic::new(status, limit));
+        Self { login, sender: sender.to_owned(), connection: Mutex::new(None), idle, traffic }
+    }
+
+    /// Connects, logs in and looks what is there.
+    pub async fn probe(&self, root: &RemotePath) -> Result<Facts, RemoteError> {
+        let mut hand = self.take_hand(root).await?;
+        let facts = hand.facts().clone();
+        hand.must(&["sweep", &self.sender], self.patience(0), "clearing old staging").await?;
+        self.give_back(root, hand);
+        Ok(facts)
+    }
+
+    /// Ends all shells and the connection.
+    pub async fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        for (_, hand) in idle {
+            hand.end().await;
+        }
+        if let Some(session) = self.connection.lock().await.take() {
+            session.disconnect().await;
+        }
+    }
+
+    /// Clears what is staged of a shipment.
+    pub async fn discard(&self, root: &RemotePath, shipment: &Shipment) -> Result<(), RemoteError> {
+        let mut hand = self.take_hand(root).await?;
+        let patience = self.patience(0);
+        let there = hand.ask(&["use", &self.staging(shipment)], patience, "clearing the staging").await?;
+        if there.ok {
+            hand.must(&["drop"], patience, "clearing the staging").await?;
+        }
+        self.give_back(root, hand);
+        Ok(())
+    }
+
+    fn staging(&self, shipment: &Shipment) -> String {
+        format!("{}-{}", self.sender, shipment.id)
+    }
+
+    /// How long to wait for a step that reads `bytes` at the destination.
+    fn patience(&self, bytes: u64) -> Duration {
+        self.login.stall_timeout + Duration::from_secs(bytes / SLOWEST_DIGEST)
+    }
+
+    /// A shell that is free. Its user gives it back after success; after a failure nobody knows what it waits for.
+    async fn take_hand(&self, root: &RemotePath) -> Result<Hand, RemoteError> {
+        let session = self.session().await?;
+        if let Some(hand) = self.take_idle(root) {
+            return Ok(hand);
+        }
+        let hand = Hand::start(&session, root, self.login.stall_timeout, Arc::clone(&self.traffic)).await?;
+        if !hand.facts().scp {
+            return Err(RemoteError::NoTool { tool: "scp" });
+        }
+        Ok(hand)
+    }
+
+    fn take_idle(&self, root: &RemotePath) -> Option<Hand> {
+        let mut idle = self.idle();
+        let at = idle.iter().position(|(of, _)| of == root)?;
+        Some(idle.swap_remove(at).1)
+    }
+
+    fn give_back(&self, root: &RemotePath, hand: Hand) {
+        if hand.is_usable() {
+            self.idle().push((root.clone(), hand));
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(RemotePath, Hand)>> {
+        self.idle.lock().expect("nothing panics while it holds the lock")
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, RemoteError> {
+        let mut connection = self.connection.lock().await;
+        if let Some(session) = connection.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(Arc::clone(session));
+        }
+        // Shells of a lost connection are lost with it.
+        self.idle().clear();
+        let session = Arc::new(Session::connect(&self.login).await?);
+        *connection = Some(Arc::clone(&session));
+        Ok(session)
+    }
+}

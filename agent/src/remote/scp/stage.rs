@@ -1,0 +1,247 @@
+//! Ship and verify: members go into staging and are read back there.
+
+use std::collections::HashMap;
+
+use skiff_common::delivery::{Staged, Trouble};
+use skiff_common::digest::Digests;
+use skiff_common::{Algorithm, Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::answer::{encode, number, parse_digest_line};
+use super::hand::Hand;
+use super::{RemoteError, ScpRemote};
+use crate::ship;
+use crate::source::Root;
+
+impl ScpRemote {
+    /// Sends the members into staging and has them read back; with `survey`, members whose content stands under the
+    /// final name already are left out. One entry for each item.
+    pub async fn stage(
+        &self,
+        root: &RemotePath,
+        source: &Root,
+        shipment: &Shipment,
+        survey: bool,
+    ) -> Result<Vec<Staged>, RemoteError> {
+        let mut hand = self.take_hand(root).await?;
+        let mut known = HashMap::new();
+        if survey && hand.facts().used {
+            known = self.survey(&mut hand, source, shipment).await?;
+        }
+        let rest: Vec<Item> =
+            shipment.items.iter().filter(|item| !known.contains_key(&item.path)).cloned().collect();
+        if !rest.is_empty() {
+            let staged = match shipment.kind {
+                ShipmentKind::Batch => self.stage_batch(&mut hand, source, shipment, &rest).await?,
+                ShipmentKind::Single => vec![self.stage_single(&mut hand, source, shipment, &rest[0]).await?],
+            };
+            known.extend(rest.into_iter().map(|item| item.path).zip(staged));
+        }
+        self.give_back(root, hand);
+        Ok(shipment.items.iter().map(|item| known.remove(&item.path).expect("each item was staged")).collect())
+    }
+
+    /// Which items' content stands under the final name already.
+    async fn survey(
+        &self,
+        hand: &mut Hand,
+        source: &Root,
+        shipment: &Shipment,
+    ) -> Result<HashMap<RelPath, Staged>, RemoteError> {
+        let Some(algorithm) = hand.facts().digest else { return Ok(HashMap::new()) };
+        hand.must(&["open", &self.staging(shipment)], self.patience(shipment.bytes()), "preparing").await?;
+        let names: Vec<u8> =
+            shipment.items.iter().flat_map(|item| [name_line(&item.path), b"\n".to_vec()].concat()).collect();
+        let size = names.len() as u64;
+        let (mut body, mut pieces) = ship::body();
+        let sender = spawn_blocking(move || body.send(&names).and_then(|()| body.finish()));
+        hand.send_file("names", (0o600, size, 0), &mut pieces).await?;
+        joined(sender).await.map_err(|_| RemoteError::SourceEnded)?;
+        let patience = self.patience(shipment.bytes());
+        let answer = hand.must(&["survey"], patience, "asking what is there").await?;
+        let theirs: HashMap<_, _> =
+            answer.lines.iter().filter_map(|line| surveyed(line, algorithm, shipment)).collect();
+        let items: Vec<Item> =
+            shipment.items.iter().filter(|item| theirs.contains_key(&item.path)).cloned().collect();
+        let source = source.clone();
+        let ours = spawn_blocking(move || {
+            let digest = |item: &Item| (item.path.clone(), ship::digest(&source, item, algorithm));
+            items.iter().map(digest).collect::<Vec<_>>()
+        });
+        let mut standing = HashMap::new();
+        for (path, outcome) in joined(ours).await {
+            let theirs = theirs[&path];
+            match outcome {
+                Ok(digests) if digests.agree_with(&theirs) => {
+                    let name = path.clone();
+                    standing.insert(path, Staged::Stands { digests, theirs, name });
+                }
+                Ok(_) => {}
+                Err(trouble) => drop(standing.insert(path, Staged::Spoiled(trouble))),
+            }
+        }
+        Ok(standing)
+    }
+
+    async fn stage_batch(
+        &self,
+        hand: &mut Hand,
+        source: &Root,
+        shipment: &Shipment,
+        items: &[Item],
+    ) -> Result<Vec<Staged>, RemoteError> {
+        if !hand.facts().tar {
+            return Err(RemoteError::NoTool { tool: "tar" });
+        }
+        let patience = self.patience(shipment.bytes());
+        hand.must(&["open", &self.staging(shipment), "fresh"], patience, "preparing").await?;
+        let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+        let size = ship::batch_bytes(items).map_err(|_| RemoteError::SourceEnded)?;
+        let (body, mut pieces) = ship::body();
+        let reader = {
+            let (source, items) = (source.clone(), items.to_vec());
+            spawn_blocking(move || ship::send_batch(&source, &items, algorithm, body))
+        };
+        hand.send_file("part", (0o600, size, 0), &mut pieces).await?;
+        let outcomes = joined(reader).await.map_err(|_| RemoteError::SourceEnded)?;
+        let answer = hand.must(&["unpack"], patience, "unpacking").await?;
+        let said: Vec<&Vec<u8>> = answer.lines.iter().filter(|line| line.starts_with(b"tar ")).collect();
+        let why = said.first().map_or_else(String::new, |line| skiff_common::escape::escaped_up_to(line, 200));
+        let mut theirs: HashMap<RelPath, Digest> =
+            answer.lines.iter().filter_map(|line| parse_digest_line(line, algorithm)).collect();
+        let mut staged = Vec::with_capacity(items.len());
+        for (item, outcome) in items.iter().zip(outcomes) {
+            let read_back = match theirs.remove(&item.path) {
+                None if hand.facts().digest.is_none() => {
+                    let name = [self.staging_path(shipment).as_bytes(), b"/m/", item.path.as_bytes()].concat();
+                    self.read_back(hand, &name).await?
+                }
+                found => found,
+            };
+            staged.push(judge(outcome, read_back, &why));
+        }
+        Ok(staged)
+    }
+
+    async fn stage_single(
+        &self,
+        hand: &mut Hand,
+        source: &Root,
+        shipment: &Shipment,
+        item: &Item,
+    ) -> Result<Staged, RemoteError> {
+        let patience = self.patience(item.stamp.size);
+        let staging = self.staging(shipment);
+        let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+        let there = hand.must(&["open", &staging], patience, "preparing").await?;
+        let prefix = match there.split()[..] {
+            [length, hex] => number(length).zip(Digest::from_hex(algorithm, hex)),
+            _ => None,
+        };
+        let skip = match prefix {
+            Some((length, theirs)) if length <= item.stamp.size => {
+                let (root, item) = (source.clone(), item.clone());
+                match joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length))).await {
+                    Ok(ours) if ours.agree_with(&theirs) => length,
+                    Ok(_) => 0,
+                    Err(trouble) => return Ok(Staged::Spoiled(trouble)),
+                }
+            }
+            _ => 0,
+        };
+        let name = if skip > 0 { "tail" } else { "part" };
+        if skip == 0 {
+            hand.must(&["open", &staging, "fresh"], patience, "preparing").await?;
+        } else {
+            tracing::info!(path = %item.path, bytes = skip, "goes on where it was cut");
+        }
+        let (mut body, mut pieces) = ship::body();
+        let reader = {
+            let (root, item) = (source.clone(), item.clone());
+            spawn_blocking(move || {
+                let outcome = ship::send_single(&root, &item, algorithm, skip, &mut body);
+                outcome.and_then(|digests| {
+                    body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
+                })
+            })
+        };
+        let header = (item.mode, item.stamp.size - skip, item.stamp.mtime_ns);
+        let sent = hand.send_file(name, header, &mut pieces).await;
+        drop(pieces);
+        let outcome = joined(reader).await;
+        match (sent, outcome) {
+            // A source that ended early is the file's own trouble, and this shell is no longer of use.
+            (Err(RemoteError::SourceEnded), Err(trouble)) => {
+                hand.spoil();
+                Ok(Staged::Spoiled(trouble))
+            }
+            (Err(error), _) => Err(error),
+            (Ok(()), Err(trouble)) => Ok(Staged::Spoiled(trouble)),
+            (Ok(()), Ok(digests)) => {
+                if skip > 0 {
+                    hand.must(&["join"], patience, "joining").await?;
+                }
+                let theirs = self.digest_of_part(hand, shipment, algorithm, patience).await?;
+                Ok(judge(Ok(digests), theirs, ""))
+            }
+        }
+    }
+
+    async fn digest_of_part(
+        &self,
+        hand: &mut Hand,
+        shipment: &Shipment,
+        algorithm: Algorithm,
+        patience: std::time::Duration,
+    ) -> Result<Option<Digest>, RemoteError> {
+        if hand.facts().digest.is_none() {
+            let name = [self.staging_path(shipment).as_bytes(), b"/part"].concat();
+            return self.read_back(hand, &name).await;
+        }
+        let answer = hand.must(&["digest"], patience, "reading the digest").await?;
+        Ok(Digest::from_hex(algorithm, &answer.words))
+    }
+
+    /// The digest of a file there, computed here: for destinations without a digest tool.
+    pub(super) async fn read_back(&self, hand: &mut Hand, name: &[u8]) -> Result<Option<Digest>, RemoteError> {
+        let name = String::from_utf8(encode(name)).expect("escapes are ASCII");
+        let answer = hand.ask(&["cat", &name], self.patience(0), "reading back").await?;
+        let Some(size) = number(&answer.words).filter(|_| answer.ok) else { return Ok(None) };
+        let mut hasher = skiff_common::digest::Hasher::for_destination(Algorithm::Blake3);
+        hand.take_raw(size, |piece| hasher.update(piece)).await?;
+        Ok(Some(hasher.digests().blake3))
+    }
+
+    fn staging_path(&self, shipment: &Shipment) -> String {
+        format!(".skiff/{}", self.staging(shipment))
+    }
+}
+
+fn judge(outcome: ship::Outcome, theirs: Option<Digest>, why: &str) -> Staged {
+    match (outcome, theirs) {
+        (Err(trouble), _) => Staged::Spoiled(trouble),
+        (Ok(digests), Some(theirs)) => Staged::Landed { digests, theirs },
+        (Ok(Digests { .. }), None) => {
+            let reason = format!("it did not arrive at the destination {why}");
+            Staged::Spoiled(Trouble::retryable(reason.trim_end()))
+        }
+    }
+}
+
+fn name_line(path: &RelPath) -> Vec<u8> {
+    if path.is_plain() { path.as_bytes().to_vec() } else { encode(path.as_bytes()) }
+}
+
+/// A line of a survey: a digest tool's own, or `stands HEX ESCAPED` for names that don't fit one.
+fn surveyed(line: &[u8], algorithm: Algorithm, shipment: &Shipment) -> Option<(RelPath, Digest)> {
+    let Some(rest) = line.strip_prefix(b"stands ") else { return parse_digest_line(line, algorithm) };
+    let (hex, name) = rest.split_at_checked(64)?;
+    let name = name.strip_prefix(b" ")?;
+    let item = shipment.items.iter().find(|item| name_line(&item.path) == name)?;
+    Some((item.path.clone(), Digest::from_hex(algorithm, hex)?))
+}
+
+/// A thread's result.
+async fn joined<T>(handle: JoinHandle<T>) -> T {
+    handle.await.expect("readers don't panic and aren't aborted")
+}

@@ -1,0 +1,323 @@
+//! One watch's scanner: finds files that have settled and hands them on.
+//!
+//! Promises to look at every file below the folder at start, on a timer and after every trouble with events. Waits when
+//! the dispatcher or the settler is full, so that its memory is bounded whatever lies in the folder. Blocks: runs in a
+//! thread of its own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skiff_common::settle::{Observation, Settler};
+use skiff_common::{Item, ItemId, Moment, RelPath, Stamp};
+use tokio::sync::mpsc;
+
+use crate::admission::{Admission, Standing};
+use crate::clock;
+use crate::journal::{DeliveredFolder, Journal, JournalError};
+use crate::source::{Look, Root, SourceError};
+use crate::supervise::WatchContext;
+use crate::wake::{Wake, Waker};
+use crate::watch::{Watch, watch};
+
+/// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
+const SETTLING: usize = 16 << 10;
+/// How often a folder that can't be watched or isn't there is looked at.
+const POLL: Duration = Duration::from_secs(2);
+
+/// A settled file.
+pub struct Found {
+    /// The watch's place in the configuration.
+    pub watch: usize,
+    /// The file.
+    pub item: Item,
+    /// Whether it was found before the first whole scan was over.
+    pub first_scan: bool,
+}
+
+/// What ended a scanner early.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The journal can't be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Scans one watch.
+pub struct Scanner {
+    context: Arc<WatchContext>,
+    admission: Arc<Admission>,
+    journal: Option<Journal>,
+    out: mpsc::Sender<Found>,
+    waker: Arc<Waker>,
+    settler: Settler,
+    cached: Option<DeliveredFolder>,
+    first_scan: bool,
+    next_scan: Moment,
+    events: Option<Watch>,
+}
+
+impl Scanner {
+    /// A scanner that hands on to `out`.
+    pub fn new(
+        context: Arc<WatchContext>,
+        admission: Arc<Admission>,
+        journal: Option<Journal>,
+        out: mpsc::Sender<Found>,
+    ) -> Self {
+        let settler = Settler::new(context.settings.settle, SETTLING);
+        let waker = Arc::clone(&context.waker);
+        let next_scan = Moment::START;
+        Self { context, admission, journal, out, waker, settler, cached: None, first_scan: true, next_scan, events: None }
+    }
+
+    /// Scans until it is told to stop.
+    pub fn run(mut self) -> Result<(), ScanError> {
+        while !self.waker.is_stopped() {
+            let patience = self.patience();
+            let (wake, ticket) = self.waker.wait(patience);
+            if let Some(root) = self.root() {
+                self.look_round(&root, wake)?;
+            }
+            if self.settler.is_empty() && !self.first_scan {
+                self.waker.answer(ticket);
+            }
+        }
+        Ok(())
+    }
+
+    fn patience(&mut self) -> Duration {
+        let due = self.settler.next_due().map_or(self.next_scan, |due| due.min(self.next_scan));
+        due.since(clock::now())
+    }
+
+    /// The watched folder, opened and watched; `None` while it isn't there.
+    fn root(&mut self) -> Option<Root> {
+        if let Some(root) = self.context.root() {
+            if root.still_there() {
+                return Some(root);
+            }
+            tracing::warn!(watch = %self.context.settings.name, "the watched folder has been moved, deleted or unmounted");
+            self.context.set_root(None);
+            self.events = None;
+        }
+        match Root::open(&self.context.settings.path) {
+            Ok(root) => {
+                self.attach();
+                self.context.set_root(Some(root.clone()));
+                self.next_scan = Moment::START;
+                Some(root)
+            }
+            Err(error) => {
+                self.context.complain(&error.to_string());
+                self.next_scan = clock::now() + POLL;
+                None
+            }
+        }
+    }
+
+    fn attach(&mut self) {
+        if self.context.once {
+            return;
+        }
+        // Watching begins before the first scan, so that nothing falls between the two.
+        match watch(&self.context.settings.path, &self.waker) {
+            Ok(events) => self.events = Some(events),
+            Err(error) => tracing::warn!(watch = %self.context.settings.name, %error,
+                "cannot watch the folder, so it is scanned every few seconds; raise fs.inotify.max_user_watches"),
+        }
+    }
+
+    fn look_round(&mut self, root: &Root, wake: Wake) -> Result<(), ScanError> {
+        self.look_at_due(root)?;
+        for path in wake.paths {
+            self.look(root, &path)?;
+        }
+        if wake.all || self.next_scan <= clock::now() {
+            self.scan_all(root)?;
+        }
+        Ok(())
+    }
+
+    fn scan_all(&mut self, root: &Root) -> Result<(), ScanError> {
+        self.cached = None;
+        match self.context.only.clone() {
+            Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
+            None => self.scan_folder(root, None)?,
+        }
+        let interval = if self.events.is_some() || self.context.once { self.context.settings.rescan } else { POLL };
+        self.next_scan = clock::now() + interval;
+        self.first_scan = false;
+        Ok(())
+    }
+
+    fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
+        let listing = match root.list(folder) {
+            Ok(listing) => listing,
+            Err(SourceError::Gone { .. }) => return Ok(()),
+            Err(error) => {
+                self.context.complain(&error.to_string());
+                return Ok(());
+            }
+        };
+        let delivered = self.delivered_in(folder)?;
+        let mut seen = HashSet::new();
+        let mut complete = true;
+        let mut folders = Vec::new();
+        for entry in listing {
+            if self.waker.is_stopped() {
+                return Ok(());
+            }
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.context.complain(&error.to_string());
+                    complete = false;
+                    continue;
+                }
+            };
+            let path = match RelPath::in_folder(folder, &entry.name) {
+                Ok(path) => path,
+                Err(error) => {
+                    self.context.complain(&format!("cannot deliver a file: {error}"));
+                    continue;
+                }
+            };
+            match entry.look {
+                Look::Folder if self.context.globs.may_contain(path.as_bytes()) => folders.push(path),
+                Look::Folder => {}
+                Look::Other(kind) => self.refuse(&path, kind),
+                Look::File { stamp, mode } => {
+                    if delivered.as_ref().is_some_and(|delivered| !delivered.is_empty()) {
+                        seen.insert(self.id(&path));
+                    }
+                    self.consider(root, &path, stamp, mode, delivered.as_ref())?;
+                }
+            }
+        }
+        if let (Some(journal), Some(delivered), true) = (&self.journal, &delivered, complete) {
+            journal.keep_only(delivered, |item| seen.contains(&item))?;
+        }
+        drop(delivered);
+        folders.iter().try_for_each(|folder| self.scan_folder(root, Some(folder)))
+    }
+
+    /// Looks at one path that an event or a timer named.
+    fn look(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
+        match root.look(path) {
+            Ok(Look::File { stamp, mode }) => {
+                let folder = path.folder();
+                let id = ItemId::of_folder(&self.context.settings.name, folder.as_ref());
+                if self.cached.as_ref().is_none_or(|cached| cached.folder() != id) {
+                    self.cached = self.delivered_in(folder.as_ref())?;
+                }
+                let delivered = self.cached.take();
+                let outcome = self.consider(root, path, stamp, mode, delivered.as_ref());
+                self.cached = delivered;
+                outcome
+            }
+            // A folder that appears is filled before the watch on it exists.
+            Ok(Look::Folder) if self.context.globs.may_contain(path.as_bytes()) => self.scan_folder(root, Some(path)),
+            Ok(Look::Folder) => Ok(()),
+            Ok(Look::Other(kind)) => {
+                self.refuse(path, kind);
+                Ok(())
+            }
+            Err(_) => {
+                self.settler.forget(path);
+                Ok(())
+            }
+        }
+    }
+
+    fn look_at_due(&mut self, root: &Root) -> Result<(), ScanError> {
+        while let Some(path) = self.settler.take_due(clock::now()) {
+            self.look(root, &path)?;
+        }
+        Ok(())
+    }
+
+    fn consider(
+        &mut self,
+        root: &Root,
+        path: &RelPath,
+        stamp: Stamp,
+        mode: u32,
+        delivered: Option<&DeliveredFolder>,
+    ) -> Result<(), ScanError> {
+        let id = self.id(path);
+        let fingerprint = stamp.fingerprint();
+        let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
+        if known || !self.context.wants(root, path) || !self.admission.is_new(id, fingerprint) {
+            self.settler.forget(path);
+            return Ok(());
+        }
+        loop {
+            match self.settler.observe(path, stamp, clock::now()) {
+                Observation::Waits(_) => return Ok(()),
+                Observation::Settled => {
+                    self.settled(root, Item { path: path.clone(), stamp, mode });
+                    return Ok(());
+                }
+                Observation::Full => self.make_room(root)?,
+            }
+        }
+    }
+
+    /// Waits until one of the files that are waited for is due, and looks at it.
+    fn make_room(&mut self, root: &Root) -> Result<(), ScanError> {
+        if let Some(due) = self.settler.next_due() {
+            std::thread::sleep(due.since(clock::now()).min(POLL));
+        }
+        // What is due is looked at alone: a folder among it would lead back here.
+        while let Some(path) = self.settler.take_due(clock::now()) {
+            if self.waker.is_stopped() {
+                self.settler.forget(&path);
+                continue;
+            }
+            match root.look(&path) {
+                Ok(Look::File { stamp, mode }) => {
+                    if self.settler.observe(&path, stamp, clock::now()) == Observation::Settled {
+                        self.settled(root, Item { path, stamp, mode });
+                    }
+                }
+                _ => self.settler.forget(&path),
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, root: &Root, item: Item) {
+        match root.open_item(&item.path) {
+            // Who delivers once takes what is there now, as scp does; the digest still is of what was sent.
+            Ok(open) if !self.context.once && open.has_writer() => {
+                self.settler.postpone(&item.path, open.stamp, clock::now());
+            }
+            Ok(open) if open.stamp != item.stamp => {
+                self.settler.observe(&item.path, open.stamp, clock::now());
+            }
+            Err(SourceError::Gone { .. }) => self.settler.forget(&item.path),
+            // Whatever else is wrong with it, its shipment will say.
+            Ok(_) | Err(_) => {
+                self.settler.forget(&item.path);
+                self.admission.set(self.id(&item.path), Standing::UnderWay);
+                let found = Found { watch: self.context.number, item, first_scan: self.first_scan };
+                // Nobody listens any longer: the agent is ending.
+                let _ = self.out.blocking_send(found);
+            }
+        }
+    }
+
+    fn refuse(&self, path: &RelPath, kind: &str) {
+        tracing::debug!(watch = %self.context.settings.name, path = %path, kind, "only regular files are delivered");
+    }
+
+    fn delivered_in(&self, folder: Option<&RelPath>) -> Result<Option<DeliveredFolder>, ScanError> {
+        let id = ItemId::of_folder(&self.context.settings.name, folder);
+        Ok(self.journal.as_ref().map(|journal| journal.delivered_in(id)).transpose()?)
+    }
+
+    fn id(&self, path: &RelPath) -> ItemId {
+        ItemId::of(&self.context.settings.name, path)
+    }
+}

@@ -1,0 +1,112 @@
+//! Reading sources: one pass reads, hashes and hands on.
+//!
+//! Promises that the digests it gives are of the bytes that it handed on, and that a source that changed meanwhile is
+//! told from one that didn't. Blocks: runs in a thread of its own. Lacks the network.
+
+mod body;
+mod tar_batch;
+
+use std::io::Read;
+
+use skiff_common::delivery::Trouble;
+use skiff_common::digest::{Digests, Hasher};
+use skiff_common::{Algorithm, Item};
+use tokio::sync::mpsc;
+
+pub(crate) use body::BodySender;
+pub(crate) use tar_batch::{batch_bytes, send_batch};
+
+use crate::source::Root;
+
+/// Bytes that are read, hashed and sent at a time: russh is fastest with pieces of 64 KiB and more.
+const PIECE: usize = 128 << 10;
+/// Pieces between the reader and the network: enough to overlap, at most 512 KiB of memory a worker.
+const PIECES_AHEAD: usize = 4;
+
+/// What became of a source that was read.
+pub(crate) type Outcome = Result<Digests, Trouble>;
+
+/// A queue for a body.
+pub(crate) fn body() -> (BodySender, mpsc::Receiver<Vec<u8>>) {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+    (BodySender::new(sender, PIECE), receiver)
+}
+
+/// Reads `item` whole; hands on what comes after its first `skip` bytes.
+pub(crate) fn send_single(
+    root: &Root,
+    item: &Item,
+    algorithm: Algorithm,
+    skip: u64,
+    body: &mut BodySender,
+) -> Outcome {
+    let mut left_out = skip;
+    read(root, item, algorithm, |piece| {
+        let out = usize::try_from(left_out).unwrap_or(usize::MAX).min(piece.len());
+        left_out -= out as u64;
+        body.send(&piece[out..])
+    })
+}
+
+/// Reads `item` whole for its digests.
+pub(crate) fn digest(root: &Root, item: &Item, algorithm: Algorithm) -> Outcome {
+    read(root, item, algorithm, |_| Ok(()))
+}
+
+/// Reads the first `length` bytes of `item` for their digests.
+pub(crate) fn digest_prefix(root: &Root, item: &Item, algorithm: Algorithm, length: u64) -> Outcome {
+    let file = root.open_item(&item.path).map_err(|error| error.trouble())?.file;
+    let mut hasher = Hasher::for_destination(algorithm);
+    pieces(file.take(length), |piece| {
+        hasher.update(piece);
+        Ok(())
+    })
+    .map_err(|error| unreadable(item, &error))?;
+    Ok(hasher.digests())
+}
+
+fn read(
+    root: &Root,
+    item: &Item,
+    algorithm: Algorithm,
+    mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> Outcome {
+    let open = root.open_item(&item.path).map_err(|error| error.trouble())?;
+    if open.stamp != item.stamp {
+        return Err(Trouble::Changed);
+    }
+    let mut hasher = Hasher::for_destination(algorithm);
+    let length = pieces((&open.file).take(item.stamp.size), |piece| {
+        hasher.update(piece);
+        each(piece)
+    })
+    .map_err(|error| unreadable(item, &error))?;
+    let now = open.stamp_now().map_err(|error| unreadable(item, &error))?;
+    if length != item.stamp.size || now != item.stamp {
+        return Err(Trouble::Changed);
+    }
+    Ok(hasher.digests())
+}
+
+fn pieces(
+    mut from: impl Read,
+    mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<u64> {
+    let mut buffer = vec![0; PIECE];
+    let mut length = 0;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(length),
+            Ok(bytes) => {
+                each(&buffer[..bytes])?;
+                length += bytes as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn unreadable(item: &Item, error: &std::io::Error) -> Trouble {
+    Trouble::retryable(format!("cannot read {}: {error}", item.path))
+}

@@ -1,0 +1,138 @@
+//! What a scanner is to look at next, gathered from watch events, retries and timers.
+//!
+//! Bounded: when more paths come than it holds, it asks for a whole scan instead. Events wake; scans decide.
+
+use std::collections::HashSet;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use skiff_common::RelPath;
+use tokio::sync::Notify;
+
+/// Paths that are kept apart; beyond this a whole scan is no dearer.
+const MOST_PATHS: usize = 4096;
+
+/// What woke a scanner.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wake {
+    /// Paths to look at.
+    pub paths: Vec<RelPath>,
+    /// Whether to look at everything.
+    pub all: bool,
+    /// Whether to end.
+    pub stop: bool,
+}
+
+/// Wakes one scanner.
+#[derive(Debug, Default)]
+pub struct Waker {
+    state: Mutex<State>,
+    changed: Condvar,
+    idle: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    paths: HashSet<RelPath>,
+    all: bool,
+    stop: bool,
+    asked: u64,
+    answered: u64,
+}
+
+impl Waker {
+    /// Look at this path.
+    pub fn path(&self, path: RelPath) {
+        self.ask(|state| {
+            if state.paths.len() < MOST_PATHS {
+                state.paths.insert(path);
+            } else {
+                state.all = true;
+            }
+        });
+    }
+
+    /// Look at everything: events were lost, or can't be trusted.
+    pub fn all(&self) {
+        self.ask(|state| state.all = true);
+    }
+
+    /// End.
+    pub fn stop(&self) {
+        self.ask(|state| state.stop = true);
+    }
+
+    /// Whether the scanner has dealt with all that it was asked and waits for nothing.
+    pub fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.asked == state.answered
+    }
+
+    /// Waits until the scanner says that it is idle.
+    pub async fn idle(&self) {
+        self.idle.notified().await;
+    }
+
+    /// The scanner has nothing left to do of what it took before `ticket`.
+    pub fn answer(&self, ticket: u64) {
+        self.state().answered = ticket;
+        self.idle.notify_one();
+    }
+
+    /// Waits for something to do, at most so long. The ticket is for [`answer`](Self::answer).
+    pub fn wait(&self, at_most: Duration) -> (Wake, u64) {
+        let state = self.state();
+        let quiet = |state: &mut State| state.paths.is_empty() && !state.all && !state.stop;
+        let (mut state, _) =
+            self.changed.wait_timeout_while(state, at_most, quiet).expect("nothing panics while it holds the lock");
+        let wake =
+            Wake { paths: state.paths.drain().collect(), all: std::mem::take(&mut state.all), stop: state.stop };
+        (wake, state.asked)
+    }
+
+    /// Whether it is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.state().stop
+    }
+
+    fn ask(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        state.asked += 1;
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text.as_bytes()).expect("a path")
+    }
+
+    #[test]
+    fn paths_are_gathered_and_told_once() {
+        let waker = Waker::default();
+        waker.path(path("a"));
+        waker.path(path("a"));
+        let (wake, ticket) = waker.wait(Duration::ZERO);
+        assert_eq!(wake, Wake { paths: vec![path("a")], all: false, stop: false });
+        assert!(!waker.is_idle());
+        waker.answer(ticket);
+        assert!(waker.is_idle());
+        assert_eq!(waker.wait(Duration::ZERO).0, Wake::default());
+    }
+
+    #[test]
+    fn too_many_paths_become_a_whole_scan() {
+        let waker = Waker::default();
+        (0..=MOST_PATHS).for_each(|n| waker.path(path(&n.to_string())));
+        let (wake, _) = waker.wait(Duration::ZERO);
+        assert_eq!((wake.paths.len(), wake.all), (MOST_PATHS, true));
+    }
+}

@@ -1,0 +1,184 @@
+//! `skiff run` with a configuration, a state folder and a log of its own.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process;
+use crate::receipts;
+use crate::skiff::{self, Ended};
+use crate::sshd::Sshd;
+use crate::wait;
+
+/// How long an orderly end may take, by fault 85.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// An agent that can be started, killed and started again. Killed when dropped.
+pub struct Agent {
+    home: TempDir,
+    running: Option<Child>,
+}
+
+impl Agent {
+    /// Delivers to the folder of `sshd`. Quick settings, except that events alone, not rescans, find new files.
+    pub fn to(sshd: &Sshd) -> Self {
+        Agent::with_destination(sshd, "")
+    }
+
+    /// The same with further lines for the destination.
+    pub fn with_destination(sshd: &Sshd, more: &str) -> Self {
+        let home = TempDir::new().expect("there is room for a temporary folder");
+        let text = format!(
+            "state_dir = '{state}'\n\
+             [log]\nformat = 'human'\n\
+             [defaults.watch]\nsettle = '200ms'\nretry_first = '200ms'\nretry_max = '1s'\n\
+             [destination.server]\n\
+             address = '{user}@127.0.0.1:{port}'\n\
+             path = '{root}'\n\
+             identity = '{key}'\n\
+             known_hosts = '{known_hosts}'\n\
+             connect_timeout = '10s'\n\
+             {more}\n",
+            state = home.path().join("state").display(),
+            user = sshd.user(),
+            port = sshd.port(),
+            root = sshd.root().display(),
+            key = sshd.key().display(),
+            known_hosts = sshd.known_hosts().display(),
+        );
+        fs::write(home.path().join("skiff.toml"), text).expect("a new folder is writable");
+        Agent { home, running: None }
+    }
+
+    /// Watches `folder`, by further lines of the configuration.
+    #[must_use]
+    pub fn watch(self, name: &str, folder: &Path, rules: &str) -> Self {
+        let mut text = fs::read_to_string(self.config()).expect("the configuration was written");
+        let folder = folder.display();
+        writeln!(text, "[[watch]]\nname = '{name}'\npath = '{folder}'\nto = 'server'\n{rules}")
+            .expect("a text takes more text");
+        fs::write(self.config(), text).expect("the agent's folder is writable");
+        self
+    }
+
+    /// The same, running.
+    #[must_use]
+    pub fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Starts it, the first time or again.
+    pub fn start(&mut self) {
+        assert!(self.running.is_none(), "the agent runs");
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file());
+        let log: File = log.expect("the agent's folder is writable");
+        let mut command = skiff::command(self.home.path());
+        command.arg("run").arg("--config").arg(self.config());
+        command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        self.running = Some(command.spawn().expect("the binary can be started"));
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill9(&mut self) {
+        let mut child = self.running.take().expect("the agent runs");
+        let _gone = child.kill();
+        child.wait().expect("a child can be waited for");
+    }
+
+    /// Asks it to end and waits until it has.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.running.take().expect("the agent runs");
+        process::signal(process::pid(&child), Signal::TERM);
+        let ended = process::wait_for_end(&mut child, END_LIMIT);
+        if ended.is_none() {
+            let _gone = child.kill();
+            child.wait().expect("a child can be waited for");
+        }
+        ended.unwrap_or_else(|| panic!("the agent goes on 10 s after SIGTERM; its log:\n{}", self.log()))
+    }
+
+    /// Waits for a condition. Panics with the log if it does not come true or the agent ends.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let mut ended = None;
+        let came_true = wait::came_true(wait::LIMIT, || {
+            if condition() {
+                return true;
+            }
+            ended =
+                self.running.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"));
+            ended.is_some()
+        });
+        assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}; its log:\n{}", self.log());
+        assert!(came_true, "not within {:?}: {what}; the agent's log:\n{}", wait::LIMIT, self.log());
+    }
+
+    /// Waits until the log has a line for which `matches` holds. The line comes in small letters.
+    #[track_caller]
+    pub fn wait_until_logged(&mut self, what: &str, matches: impl Fn(&str) -> bool) {
+        self.wait_until_logged_after(0, what, matches);
+    }
+
+    /// The same, without the first `skipped` lines.
+    #[track_caller]
+    pub fn wait_until_logged_after(&mut self, skipped: usize, what: &str, matches: impl Fn(&str) -> bool) {
+        let file = self.log_file();
+        self.wait_until(what, || {
+            let log = fs::read(&file).unwrap_or_default();
+            String::from_utf8_lossy(&log).to_lowercase().lines().skip(skipped).any(&matches)
+        });
+    }
+
+    /// Runs another command on the same configuration, such as `check`.
+    #[track_caller]
+    pub fn ask(&self, arguments: &[&str]) -> Ended {
+        let mut command = skiff::command(self.home.path());
+        command.args(arguments).arg("--config").arg(self.config());
+        skiff::run(&mut command, self.home.path())
+    }
+
+    /// All receipts so far.
+    pub fn receipts(&self) -> Vec<Value> {
+        receipts::read(&self.state_dir())
+    }
+
+    /// The folder in which it remembers.
+    pub fn state_dir(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    /// The folder in which it runs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// All it has said, over all starts.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.home.path().join("skiff.toml")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.home.path().join("log")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            self.kill9();
+        }
+    }
+}

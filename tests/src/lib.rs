@@ -1,0 +1,16 @@
+//! What the end-to-end tests stand on: real SSH servers, the built `skiff`, seeded trees of files and waiting with a limit.
+//!
+//! Everything panics with a full account when it cannot do its work: a harness that goes on after its own failure
+//! proves nothing. Nothing here knows how skiff is built, only its command line, its configuration and its files.
+
+pub mod agent;
+pub mod process;
+pub mod receipts;
+pub mod skiff;
+pub mod sshd;
+pub mod tree;
+pub mod wait;
+
+pub use agent::Agent;
+pub use sshd::Sshd;
+pub use tree::Tree;

@@ -1,0 +1,128 @@
+//! The binary under test, and the commands that end by themselves.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::process::{said, wait_for_end};
+use crate::sshd::Sshd;
+use crate::wait;
+
+/// Where the built `skiff` is: `SKIFF_BIN`, else in the folder of build results that holds this test.
+pub fn binary() -> PathBuf {
+    if let Some(given) = env::var_os("SKIFF_BIN") {
+        return PathBuf::from(given);
+    }
+    let this_test = env::current_exe().expect("a process knows its own path");
+    let built = this_test.ancestors().skip(1).map(|folder| folder.join("skiff")).find(|path| path.is_file());
+    built.expect("there is no skiff binary next to the tests: run cargo build -p skiff first")
+}
+
+/// `skiff` with none of this user's keys, agent or configuration, working in `home`.
+pub fn command(home: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.current_dir(home).env("HOME", home).stdin(Stdio::null());
+    for variable in ["SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NOTIFY_SOCKET", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Both outputs, one after the other.
+    pub said: String,
+}
+
+impl Ended {
+    /// Panics with all that was said unless the exit code is `code`.
+    #[expect(clippy::return_self_not_must_use, reason = "the last of a chain has nothing to hand on")]
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "skiff said:\n{}", self.said);
+        self
+    }
+
+    /// Panics with all that was said unless `text` is part of it, whatever its case.
+    #[expect(clippy::return_self_not_must_use, reason = "the last of a chain has nothing to hand on")]
+    #[track_caller]
+    pub fn expect_said(self, text: &str) -> Self {
+        let found = self.said.to_lowercase().contains(&text.to_lowercase());
+        assert!(found, "no {text:?} in what skiff said:\n{}", self.said);
+        self
+    }
+}
+
+/// Runs a command to its end, which has to come within the limit.
+#[track_caller]
+pub fn run(command: &mut Command, home: &Path) -> Ended {
+    // Files, not pipes: a full pipe that nobody reads would look like a hang of skiff.
+    let (stdout, stderr) = (home.join("said.out"), home.join("said.err"));
+    command.stdout(File::create(&stdout).expect("the scratch folder is writable"));
+    command.stderr(File::create(&stderr).expect("the scratch folder is writable"));
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let ended = wait_for_end(&mut child, wait::LIMIT);
+    if ended.is_none() {
+        let _gone = child.kill();
+    }
+    let status = child.wait().expect("a child can be waited for");
+    let read = |path: &Path| std::fs::read(path).expect("what was written can be read");
+    let said = said(&Output { status, stdout: read(&stdout), stderr: read(&stderr) });
+    assert!(ended.is_some(), "{command:?} did not end in time; it said:\n{said}");
+    Ended { code: status.code(), said }
+}
+
+/// `skiff push` to one server, with its own state folder.
+pub struct Push {
+    home: TempDir,
+    port: u16,
+    user: String,
+    /// The private key to log in with.
+    pub key: PathBuf,
+    /// The host keys that are trusted.
+    pub known_hosts: PathBuf,
+}
+
+impl Push {
+    /// Pushes to `sshd`, with the key and the host key that are right.
+    pub fn to(sshd: &Sshd) -> Self {
+        Push {
+            home: TempDir::new().expect("there is room for a temporary folder"),
+            port: sshd.port(),
+            user: sshd.user().to_owned(),
+            key: sshd.key(),
+            known_hosts: sshd.known_hosts(),
+        }
+    }
+
+    /// Pushes `source` to `destination`, to the end. A trailing slash of `source` counts.
+    #[track_caller]
+    pub fn run(&self, source: impl AsRef<OsStr>, destination: &Path) -> Ended {
+        self.run_all(&[source], destination)
+    }
+
+    /// Pushes several sources in one run.
+    #[track_caller]
+    pub fn run_all<S: AsRef<OsStr>>(&self, sources: &[S], destination: &Path) -> Ended {
+        let mut target = format!("{}@127.0.0.1:", self.user);
+        target.push_str(destination.to_str().expect("test folders have plain names"));
+        let mut command = command(self.home.path());
+        command.args(["push", "-q", "-P", &self.port.to_string(), "-i"]).arg(&self.key);
+        command.arg("--known-hosts").arg(&self.known_hosts);
+        command.arg("--state-dir").arg(self.home.path().join("state"));
+        command.args(sources).arg(target);
+        run(&mut command, self.home.path())
+    }
+}
+
+/// A path with a slash behind it, which says "what is in this folder".
+pub fn contents_of(folder: &Path) -> PathBuf {
+    folder.join("")
+}

@@ -1,0 +1,212 @@
+//! OpenSSH's own server on the loopback address, as the user who runs the tests.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Signal, geteuid};
+use tempfile::TempDir;
+
+use crate::process;
+use crate::wait;
+
+const SERVER: &str = "/usr/sbin/sshd";
+
+/// A running server with keys of its own. Ends, with all its sessions, when dropped.
+pub struct Sshd {
+    home: TempDir,
+    port: u16,
+    user: String,
+    more: String,
+    server: Option<Child>,
+}
+
+impl Sshd {
+    /// A server as it comes: shell, scp and SFTP; only the key of [`Sshd::key`] logs in.
+    pub fn start() -> Self {
+        Sshd::start_with("")
+    }
+
+    /// The same with further lines of `sshd_config`, which come first and so win.
+    pub fn start_with(more: &str) -> Self {
+        if geteuid().is_root() {
+            fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
+        }
+        let home = TempDir::new().expect("there is room for a temporary folder");
+        for name in ["host_key", "id_ed25519", "stranger"] {
+            make_key(&home.path().join(name));
+        }
+        fs::create_dir(home.path().join("root")).expect("a new folder is writable");
+        fs::copy(home.path().join("id_ed25519.pub"), home.path().join("authorized_keys"))
+            .expect("a new folder is writable");
+        let user = process::run(Command::new("id").arg("-un"));
+        let mut sshd = Sshd { home, port: 0, user, more: more.to_owned(), server: None };
+        // Another test may take the same port at the same moment; a server that cannot have it ends at once.
+        let started = (0..20).any(|_| {
+            sshd.port = random_port();
+            sshd.try_start()
+        });
+        assert!(started, "{SERVER} does not start:\n{}", sshd.log());
+        sshd.write_known_hosts();
+        sshd
+    }
+
+    /// The port on 127.0.0.1. It stays the same when the server is stopped and started again.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Who logs in: the user who runs the tests.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The private key that is let in.
+    pub fn key(&self) -> PathBuf {
+        self.home.path().join("id_ed25519")
+    }
+
+    /// A private key that is not let in.
+    pub fn stranger_key(&self) -> PathBuf {
+        self.home.path().join("stranger")
+    }
+
+    /// A `known_hosts` file with the key that the server had when it first started.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.home.path().join("known_hosts")
+    }
+
+    /// A `known_hosts` file that knows nobody.
+    pub fn empty_known_hosts(&self) -> PathBuf {
+        let path = self.home.path().join("known_nobody");
+        File::create(&path).expect("the server's folder is writable");
+        path
+    }
+
+    /// The folder to deliver to. Empty at first.
+    pub fn root(&self) -> PathBuf {
+        self.home.path().join("root")
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends the server and every session, as a crash of the machine would: nobody says goodbye.
+    pub fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        // Stopped first, so that no session begins between the look and the kill.
+        process::signal(process::pid(&server), Signal::STOP);
+        kill_below(&server);
+        let _gone = server.kill();
+        server.wait().expect("a child can be waited for");
+    }
+
+    /// Starts a stopped server again, on the same port.
+    pub fn start_again(&mut self) {
+        assert!(self.server.is_none(), "the server runs");
+        let started = wait::came_true(wait::LIMIT, || self.try_start());
+        assert!(started, "{SERVER} does not start again:\n{}", self.log());
+    }
+
+    /// Ends every session but not the server. Returns how many processes that were.
+    pub fn kill_sessions(&self) -> usize {
+        kill_below(self.server.as_ref().expect("the server runs"))
+    }
+
+    /// Starts the server again with another host key; [`Sshd::known_hosts`] keeps the old one.
+    pub fn change_host_key(&mut self) {
+        self.stop();
+        let host_key = self.home.path().join("host_key");
+        fs::remove_file(&host_key).expect("the server's folder is writable");
+        make_key(&host_key);
+        self.start_again();
+    }
+
+    fn try_start(&mut self) -> bool {
+        let config = self.home.path().join("sshd_config");
+        fs::write(&config, self.config()).expect("the server's folder is writable");
+        let log = self.home.path().join("log");
+        let mut server = Command::new(SERVER)
+            .args(["-D", "-e", "-f"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(log).expect("the server's folder is writable"))
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot start {SERVER}: {error}. Try: apt install openssh-server")
+            });
+        let mut ended = false;
+        let listens = wait::came_true(Duration::from_secs(10), || {
+            ended = server.try_wait().expect("a child can be waited for").is_some();
+            ended || self.log().contains("Server listening on")
+        });
+        if ended || !listens {
+            let _gone = server.kill();
+            server.wait().expect("a child can be waited for");
+            return false;
+        }
+        self.server = Some(server);
+        true
+    }
+
+    fn config(&self) -> String {
+        let home = self.home.path().display();
+        format!(
+            "{more}\n\
+             ListenAddress 127.0.0.1\n\
+             Port {port}\n\
+             HostKey {home}/host_key\n\
+             AuthorizedKeysFile {home}/authorized_keys\n\
+             PidFile none\n\
+             StrictModes no\n\
+             UsePAM no\n\
+             PermitRootLogin prohibit-password\n\
+             PasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n\
+             PrintMotd no\n\
+             MaxStartups 100:30:200\n\
+             LogLevel VERBOSE\n\
+             Subsystem sftp internal-sftp\n",
+            more = self.more,
+            port = self.port,
+        )
+    }
+
+    fn write_known_hosts(&self) {
+        let public = fs::read_to_string(self.home.path().join("host_key.pub")).expect("ssh-keygen wrote it");
+        let key: Vec<&str> = public.split_whitespace().take(2).collect();
+        let line = format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "));
+        fs::write(self.known_hosts(), line).expect("the server's folder is writable");
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn kill_below(server: &Child) -> usize {
+    let sessions = process::descendants(process::pid(server));
+    for &session in &sessions {
+        process::signal(session, Signal::KILL);
+    }
+    sessions.len()
+}
+
+fn make_key(path: &Path) {
+    process::run(
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(path),
+    );
+}
+
+/// Below the range from which the kernel hands out ports, so that nobody gets it while the server is stopped.
+fn random_port() -> u16 {
+    let mut bytes = [0; 2];
+    getrandom::fill(&mut bytes).expect("the kernel has randomness");
+    20_000 + u16::from_le_bytes(bytes) % 12_000
+}

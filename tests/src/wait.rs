@@ -1,0 +1,23 @@
+//! Waiting for a condition, with a limit. No test sleeps to let something happen.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long any one condition may take. Generous, so that a busy machine does not look like a fault.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether `condition` came true within `limit`.
+pub fn came_true(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,93 @@
+//! P6: what somebody else put at the destination is not overwritten; what we put there is.
+
+use std::fs;
+use std::path::PathBuf;
+
+use skiff_tests::{Agent, Sshd, Tree, tree};
+use tempfile::TempDir;
+
+/// A foreign file keeps its name; ours comes beside it, and its next version replaces it there.
+#[test]
+fn foreign_file_is_kept_and_ours_comes_beside_it() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let foreign = sshd.root().join("report.csv");
+    fs::write(&foreign, "somebody else's").expect("the destination is writable");
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    let ours = source.file("report.csv", 3_000);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+
+    let beside = || {
+        let files = tree::files(&sshd.root()).unwrap_or_default();
+        files.into_keys().find(|path| path.to_string_lossy().starts_with("report~"))
+    };
+    agent.wait_until("ours comes beside it", || {
+        beside().is_some_and(|path| tree::same_bytes(&ours, &sshd.root().join(path)))
+    });
+    let first_name = beside();
+    source.replace("report.csv", 4_000);
+    agent.wait_until("the next version comes there too", || {
+        beside().is_some_and(|path| tree::same_bytes(&ours, &sshd.root().join(path)))
+    });
+
+    assert_eq!(fs::read(&foreign).expect("it is there"), b"somebody else's");
+    assert_eq!(beside(), first_name, "the name follows from the source, not from the attempt");
+    assert_eq!(tree::count(&sshd.root()), 2, "one name each");
+}
+
+/// An equal file is no conflict: it is taken as delivered.
+#[test]
+fn equal_file_is_taken_as_delivered() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    let ours = source.file("report.csv", 3_000);
+    fs::copy(&ours, sshd.root().join("report.csv")).expect("the destination is writable");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+
+    agent.wait_until("the source is disposed of", || !ours.exists());
+
+    let names: Vec<_> = tree::files(&sshd.root()).expect("it can be read").into_keys().collect();
+    assert_eq!(names, [PathBuf::from("report.csv")]);
+}
+
+/// Our own earlier version is replaced, in a batch and alone.
+#[test]
+fn own_earlier_version_is_replaced() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    source.file("small.csv", 3_000);
+    source.file("large.bin", 3 << 20);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("the first versions arrive", || tree::equal(source.root(), &sshd.root()));
+
+    source.replace("small.csv", 2_000);
+    source.replace("large.bin", 2 << 20);
+
+    agent.wait_until("the second versions replace them", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// Faults 64 and 76: a destination that cannot be written to is named in the log, others go on, and it recovers.
+#[test]
+fn blocked_destination_says_why_and_recovers() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (mut blocked, mut free) =
+        (Tree::new(scratch.path().join("blocked"), 4), Tree::new(scratch.path().join("free"), 5));
+    blocked.small_files(20, 2);
+    // A file in the place of the folder stops even root.
+    let obstacle = sshd.root().join("obstacle");
+    fs::write(&obstacle, "not a folder").expect("the destination is writable");
+    let mut agent = Agent::to(&sshd)
+        .watch("blocked", blocked.root(), "destination_path = 'obstacle'")
+        .watch("free", free.root(), "destination_path = 'free'")
+        .started();
+
+    let reasons = ["not a directory", "not a folder", "file exists", "is a file"];
+    agent.wait_until_logged("the reason is logged", |line| {
+        line.contains("obstacle") && reasons.iter().any(|reason| line.contains(reason))
+    });
+    free.small_files(20, 2);
+    agent.wait_until("the other watch goes on", || tree::equal(free.root(), &sshd.root().join("free")));
+    assert_eq!(fs::read(&obstacle).expect("it is there"), b"not a folder");
+    fs::remove_file(&obstacle).expect("the destination is writable");
+
+    agent.wait_until("the blocked watch recovers", || tree::equal(blocked.root(), &obstacle));
+}

@@ -1,0 +1,72 @@
+//! What appears in a watched folder arrives, whole, and is disposed of only then.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use skiff_tests::{Agent, Sshd, Tree, tree};
+use tempfile::TempDir;
+
+/// Many small files travel in batches, a large one alone; all arrive byte for byte. Fault 21: the first is empty.
+#[test]
+fn small_files_and_a_large_one_arrive() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.small_files(500, 20);
+    source.file("large.bin", 5 << 20);
+
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+
+    agent.wait_until("all 501 files are delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// P1: at any moment each file stands at the source or, complete, at the destination; in the end only there.
+#[test]
+fn delete_takes_only_what_has_arrived() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let kept = Tree::new(scratch.path().join("kept"), 2);
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    source.small_files(300, 7);
+    source.file("large.bin", 3 << 20);
+    let copied = copy(source.root(), kept.root());
+
+    let mut agent =
+        Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'\nbatch_items = 50").started();
+
+    agent.wait_until("the source is empty", || {
+        for path in &copied {
+            if !source.root().join(path).exists() {
+                let arrived = tree::same_bytes(&kept.root().join(path), &sshd.root().join(path));
+                assert!(arrived, "{path:?} is deleted here, but not whole at the destination");
+            }
+        }
+        tree::files(source.root()).is_ok_and(|files| files.is_empty())
+    });
+    tree::assert_equal(kept.root(), &sshd.root());
+    assert!(source.root().is_dir(), "the watched folder itself stays");
+}
+
+/// Fault 35: a folder that is full before the watch on it exists is found. No rescan helps: the next is minutes away.
+#[test]
+fn new_folder_filled_at_once_is_found() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    source.file("first", 10);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("the agent watches", || tree::equal(source.root(), &sshd.root()));
+
+    for number in 0..50 {
+        source.file(format!("a/b-{}/c/d/file-{number}", number % 3), 100);
+    }
+
+    agent.wait_until("the new folders are delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
+    let files = tree::files(from).expect("the new tree can be read");
+    for path in files.keys() {
+        let target = to.join(path);
+        fs::create_dir_all(target.parent().expect("a file has a parent")).expect("the copy can be made");
+        fs::copy(from.join(path), target).expect("the copy can be made");
+    }
+    files.into_keys().collect()
+}

@@ -1,0 +1,102 @@
+//! Deaths of the agent and of the server cost time, never a file, a second name or a second delivery.
+
+use std::fs;
+use std::path::Path;
+
+use skiff_tests::{Agent, Sshd, Tree, tree};
+use tempfile::TempDir;
+
+/// Slow enough that a transfer of [`LARGE_BYTES`] is caught on its way, on any machine.
+const SLOW: &str = "bandwidth = '64 Mbit/s'";
+const LARGE_BYTES: u64 = 24 << 20;
+
+/// P3, fault 84: killed in the middle, the second start finishes, and the third finds nothing to do.
+#[test]
+fn killed_agent_finishes_after_a_restart_and_then_resends_nothing() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.small_files(2_000, 20);
+    source.file("large.bin", 64 << 20);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "batch_items = 100").started();
+    agent.wait_until("the first files arrive", || tree::count(&sshd.root()) > 0);
+    agent.kill9();
+    let arrived = tree::count(&sshd.root());
+    assert!(arrived < 2_001, "all was delivered before the kill: this run shows nothing");
+
+    agent.start();
+    agent.wait_until("the second start delivers the rest", || tree::equal(source.root(), &sshd.root()));
+    stop(&mut agent);
+    let (receipts, writings) = (agent.receipts().len(), tree::writings(&sshd.root()));
+
+    // Once a file that sorts last has arrived, the scan that found it has seen all others too.
+    source.file("zz-last", 10);
+    agent.start();
+    agent.wait_until("the new file arrives", || tree::equal(source.root(), &sshd.root()));
+    stop(&mut agent);
+
+    assert_eq!(agent.receipts().len(), receipts + 1, "only the new file has a new receipt");
+    let mut after = tree::writings(&sshd.root());
+    after.remove(Path::new("zz-last"));
+    assert!(after == writings, "a delivered file was written again");
+    assert!(agent.state_dir().join("journal").exists(), "the journal stays");
+    assert!(!quarantined(&agent), "a kill never costs the journal");
+}
+
+/// Fault 46: the server dies with all its sessions in mid-transfer and comes back.
+#[test]
+fn server_that_comes_back_gets_the_rest() {
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    source.file("large.bin", LARGE_BYTES);
+    let mut agent = Agent::with_destination(&sshd, SLOW).watch("in", source.root(), "").started();
+    agent.wait_until("the transfer is under way", || tree::staged_bytes(&sshd.root()) > 0);
+
+    sshd.stop();
+    assert_eq!(tree::count(&sshd.root()), 0, "P2: a part never has the final name");
+    let said_before = agent.log().lines().count();
+    agent.wait_until_logged_after(said_before, "the agent notices", |_| true);
+    sshd.start_again();
+
+    agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// Fault 54: the server's session process is killed; the server itself goes on.
+#[test]
+fn killed_session_is_followed_by_another() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    source.file("large.bin", LARGE_BYTES);
+    let mut agent = Agent::with_destination(&sshd, SLOW).watch("in", source.root(), "").started();
+    agent.wait_until("the transfer is under way", || tree::staged_bytes(&sshd.root()) > 0);
+
+    assert!(sshd.kill_sessions() > 0, "there is a session to kill");
+    assert_eq!(tree::count(&sshd.root()), 0, "P2: a part never has the final name");
+
+    agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// Fault 85: SIGTERM in mid-transfer ends the agent within 10 s, in good order; the next start finishes.
+#[test]
+fn terminated_agent_ends_soon_and_finishes_later() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 4);
+    source.file("large.bin", 4 * LARGE_BYTES);
+    let mut agent = Agent::with_destination(&sshd, SLOW).watch("in", source.root(), "").started();
+    agent.wait_until("the transfer is under way", || tree::staged_bytes(&sshd.root()) > 0);
+
+    stop(&mut agent);
+    assert_eq!(tree::count(&sshd.root()), 0, "P2: a part never has the final name");
+    agent.start();
+
+    agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+fn stop(agent: &mut Agent) {
+    let status = agent.terminate();
+    assert!(status.success(), "SIGTERM is an orderly end, not {status}; the log:\n{}", agent.log());
+}
+
+fn quarantined(agent: &Agent) -> bool {
+    let entries = fs::read_dir(agent.state_dir()).expect("the state folder can be read");
+    entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("quarantine"))
+}
