@@ -14,7 +14,10 @@ const RECENT: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// On its way. A newer version waits until the older is done.
-    UnderWay,
+    UnderWay {
+        /// Whether somebody asked meanwhile: then it is to be looked at again afterwards.
+        asked: bool,
+    },
     /// Failed, and not due again.
     Held(u64),
     /// Delivered a moment ago.
@@ -36,21 +39,26 @@ struct Items {
 impl Admission {
     /// Whether a file with this stamp is to go.
     pub fn is_new(&self, item: ItemId, stamp: u64) -> bool {
-        match self.items().standing.get(&item) {
+        match self.items().standing.get_mut(&item) {
             None => true,
-            Some(Standing::UnderWay) => false,
+            Some(Standing::UnderWay { asked }) => {
+                *asked = true;
+                false
+            }
             Some(Standing::Held(of) | Standing::Delivered(of)) => *of != stamp,
         }
     }
 
-    /// From now on the item stands so.
-    pub fn set(&self, item: ItemId, standing: Standing) {
+    /// From now on the item stands so. Returns whether it is to be looked at again: an event came while it was under
+    /// way, and no other may come.
+    pub fn set(&self, item: ItemId, standing: Standing) -> bool {
         let mut items = self.items();
-        items.standing.insert(item, standing);
+        let before = items.standing.insert(item, standing);
         if let Standing::Delivered(_) = standing {
             items.recent.push_back(item);
             items.forget_oldest();
         }
+        before == Some(Standing::UnderWay { asked: true })
     }
 
     /// The item is to be looked at anew.
@@ -72,5 +80,29 @@ impl Items {
         if matches!(self.standing.get(&oldest), Some(Standing::Delivered(_))) {
             self.standing.remove(&oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_while_under_way_is_looked_at_afterwards() {
+        let (admission, item) = (Admission::default(), ItemId::from_bytes([1; 16]));
+        admission.set(item, Standing::UnderWay { asked: false });
+        assert!(!admission.set(item, Standing::Delivered(1)), "nobody asked");
+        admission.set(item, Standing::UnderWay { asked: false });
+        assert!(!admission.is_new(item, 2));
+        assert!(admission.set(item, Standing::Delivered(1)));
+        assert!(admission.is_new(item, 2) && !admission.is_new(item, 1));
+    }
+
+    #[test]
+    fn only_the_latest_deliveries_are_remembered() {
+        let admission = Admission::default();
+        let item = |n: usize| ItemId::from_bytes((n as u128).to_le_bytes());
+        (0..=RECENT).for_each(|n| drop(admission.set(item(n), Standing::Delivered(1))));
+        assert!(admission.is_new(item(0), 1) && !admission.is_new(item(1), 1));
     }
 }

@@ -300,7 +300,7 @@ impl Scanner {
             // Whatever else is wrong with it, its shipment will say.
             Ok(_) | Err(_) => {
                 self.settler.forget(&item.path);
-                self.admission.set(self.id(&item.path), Standing::UnderWay);
+                self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
                 let found = Found { watch: self.context.number, item, first_scan: self.first_scan };
                 // Nobody listens any longer: the agent is ending.
                 let _ = self.out.blocking_send(found);

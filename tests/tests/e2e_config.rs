@@ -64,7 +64,7 @@ fn good_configuration_is_accepted() {
     let home = TempDir::new().expect("a temporary folder");
     let text = format!(
         "state_dir = '{0}/state'\n[destination.server]\naddress = 'user@host'\n\
-         [[watch]]\nname = 'in'\npath = '{0}'\nto = 'server'\n",
+         [[watch]]\nname = 'in'\npath = '{0}/in'\nto = 'server'\n",
         home.path().display()
     );
 

@@ -43,7 +43,7 @@ async fn show(readings: usize, large_mib: usize) -> io::Result<u64> {
     let started = Instant::now();
     let bar = bar(bytes);
     let mut agent = stage.start_agent()?;
-    stage.wait(&bar, &mut agent, |_, delivered| delivered >= bytes / 2).await?;
+    stage.wait(&bar, &mut agent, |receipts, _| receipts >= files / 3).await?;
     agent.kill()?;
     agent.wait()?;
     let (before, _) = stage.delivered()?;

@@ -327,7 +327,10 @@ impl Dispatcher {
                 tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
                     quarantined = held.quarantined, "not delivered: {}", held.reason);
                 Status::add(&self.status.held_files, 1);
-                self.admission.set(held.item, Standing::Held(held.stamp));
+                let again = self.admission.set(held.item, Standing::Held(held.stamp));
+                if let Some(context) = self.context(&held.watch).filter(|_| again) {
+                    context.waker.path(held.path.clone());
+                }
                 match (until, self.context(&held.watch).map(|context| context.number)) {
                     (Some(until), Some(watch)) => self.held.push(Reverse((until, watch, held.path, held.item))),
                     _ => self.give_up(&held.path, &held.reason),
@@ -374,7 +377,11 @@ impl Dispatcher {
             "delivered and verified");
         for receipt in receipts {
             let delivered = Standing::Delivered(receipt.item().stamp.fingerprint());
-            self.admission.set(shipment.item_id(receipt.item()), delivered);
+            if self.admission.set(shipment.item_id(receipt.item()), delivered)
+                && let Some(context) = self.context(&shipment.watch)
+            {
+                context.waker.path(receipt.item().path.clone());
+            }
         }
     }
 
@@ -398,7 +405,7 @@ impl Dispatcher {
                 continue;
             }
             for item in &shipment.items {
-                self.admission.set(shipment.item_id(item), Standing::UnderWay);
+                self.admission.set(shipment.item_id(item), Standing::UnderWay { asked: false });
             }
             self.resumed.push(shipment);
         }

@@ -76,8 +76,9 @@ impl RemoteError {
     pub const fn is_destination(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => true,
-            Self::Root { .. } | Self::NoTool { .. } | Self::Refused { .. } | Self::Scp(_) => true,
-            Self::Nonsense { .. } | Self::SourceEnded => false,
+            Self::NoTool { .. } | Self::Refused { .. } | Self::Scp(_) => true,
+            // Another watch may deliver into another folder there.
+            Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
         }
     }
 
