@@ -110,7 +110,13 @@ fn make_folder(at: std::os::fd::BorrowedFd<'_>, name: &OsStr) -> io::Result<Owne
     Ok(openat(at, name, flags, Mode::empty())?)
 }
 
-fn move_to(leaving: &OwnedFd, path: &RelPath, open: &OpenItem, target: &Path, receipt: &Receipt) -> io::Result<()> {
+fn move_to(
+    leaving: &OwnedFd,
+    path: &RelPath,
+    open: &OpenItem,
+    target: &Path,
+    receipt: &Receipt,
+) -> io::Result<()> {
     let name = OsStr::from_bytes(path.name());
     let goal = target.join(OsStr::from_bytes(path.as_bytes()));
     let folder = goal.parent().expect("it is below the target");

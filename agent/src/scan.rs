@@ -68,7 +68,18 @@ impl Scanner {
         let settler = Settler::new(context.settings.settle, SETTLING);
         let waker = Arc::clone(&context.waker);
         let next_scan = Moment::START;
-        Self { context, admission, journal, out, waker, settler, cached: None, first_scan: true, next_scan, events: None }
+        Self {
+            context,
+            admission,
+            journal,
+            out,
+            waker,
+            settler,
+            cached: None,
+            first_scan: true,
+            next_scan,
+            events: None,
+        }
     }
 
     /// Scans until it is told to stop.
@@ -145,7 +156,8 @@ impl Scanner {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_folder(root, None)?,
         }
-        let interval = if self.events.is_some() || self.context.once { self.context.settings.rescan } else { POLL };
+        let interval =
+            if self.events.is_some() || self.context.once { self.context.settings.rescan } else { POLL };
         self.next_scan = clock::now() + interval;
         self.first_scan = false;
         Ok(())
@@ -217,7 +229,9 @@ impl Scanner {
                 outcome
             }
             // A folder that appears is filled before the watch on it exists.
-            Ok(Look::Folder) if self.context.globs.may_contain(path.as_bytes()) => self.scan_folder(root, Some(path)),
+            Ok(Look::Folder) if self.context.globs.may_contain(path.as_bytes()) => {
+                self.scan_folder(root, Some(path))
+            }
             Ok(Look::Folder) => Ok(()),
             Ok(Look::Other(kind)) => {
                 self.refuse(path, kind);

@@ -10,7 +10,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2, statat,
+};
 use rustix::io::Errno;
 use skiff_common::delivery::Trouble;
 use skiff_common::{RelPath, Stamp};
@@ -213,7 +215,12 @@ impl Root {
         let mut at = openat(&*self.folder, ".", FOLDER, Mode::empty())?;
         let device = fstat(&at)?.st_dev;
         for folder in path.folders() {
-            at = openat(&at, std::ffi::OsStr::from_bytes(folder.name()), FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+            at = openat(
+                &at,
+                std::ffi::OsStr::from_bytes(folder.name()),
+                FOLDER | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )?;
             if fstat(&at)?.st_dev != device {
                 return Err(Errno::XDEV);
             }
@@ -275,8 +282,13 @@ fn look(stat: &Stat) -> Look {
     }
 }
 
-#[expect(clippy::cast_sign_loss, clippy::unnecessary_cast, clippy::cast_possible_wrap, clippy::useless_conversion,
-    reason = "the fields' types differ between platforms; times fit until the year 2262")]
+#[expect(
+    clippy::cast_sign_loss,
+    clippy::unnecessary_cast,
+    clippy::cast_possible_wrap,
+    clippy::useless_conversion,
+    reason = "the fields' types differ between platforms; times fit until the year 2262"
+)]
 pub(crate) fn stamp(stat: &Stat) -> Stamp {
     let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
     Stamp {
@@ -312,7 +324,10 @@ mod tests {
         symlink("/etc/passwd", folder.path().join("file")).expect("planted");
         assert!(matches!(root.open_item(&path("sub/passwd")), Err(SourceError::Escapes { .. })));
         assert!(matches!(root.open_item(&path("file")), Err(SourceError::Escapes { .. })));
-        assert!(matches!(root.list(Some(&path("sub"))), Err(SourceError::Escapes { .. } | SourceError::Gone { .. })));
+        assert!(matches!(
+            root.list(Some(&path("sub"))),
+            Err(SourceError::Escapes { .. } | SourceError::Gone { .. })
+        ));
         assert!(matches!(root.look(&path("file")), Ok(Look::Other("symlink"))));
         assert!(root.walk(&path("sub/passwd"), OFlags::RDONLY).is_err());
     }
@@ -320,7 +335,8 @@ mod tests {
     #[test]
     fn a_fifo_is_refused_and_not_waited_for() {
         let (folder, root) = root();
-        rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("made");
+        rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0)
+            .expect("made");
         assert!(matches!(root.open_item(&path("pipe")), Err(SourceError::NotRegular { kind: "FIFO", .. })));
     }
 

@@ -250,7 +250,8 @@ pub fn sender() -> String {
 
 /// The folder at the destination that a watch delivers to.
 pub fn remote_root(destination: &Destination, watch: &Watch) -> Result<RemotePath, AgentError> {
-    let wrong = |error: skiff_common::path::PathError| AgentError::Settings(format!("destination path: {error}"));
+    let wrong =
+        |error: skiff_common::path::PathError| AgentError::Settings(format!("destination path: {error}"));
     let root = RemotePath::parse(destination.path.as_bytes()).map_err(wrong)?;
     match watch.destination_path.as_deref() {
         None | Some("") => Ok(root),

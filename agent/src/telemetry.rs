@@ -18,10 +18,11 @@ pub fn start(format: LogFormat, level: LogLevel) {
     };
     let level = filter(level);
     // What the libraries say is for those who debug them; russh logs what it receives only at levels below.
-    let targets = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("skiff", level)
-        .with_target("russh", if level == LevelFilter::TRACE { LevelFilter::DEBUG } else { LevelFilter::ERROR });
+    let targets =
+        Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("skiff", level).with_target(
+            "russh",
+            if level == LevelFilter::TRACE { LevelFilter::DEBUG } else { LevelFilter::ERROR },
+        );
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     let layer = if json {
         layer.json().flatten_event(true).boxed()

@@ -37,7 +37,7 @@ struct State {
     all: bool,
     stop: bool,
     asked: u64,
-    answered: u64,
+    answered: Option<u64>,
 }
 
 impl Waker {
@@ -65,7 +65,7 @@ impl Waker {
     /// Whether the scanner has dealt with all that it was asked and waits for nothing.
     pub fn is_idle(&self) -> bool {
         let state = self.state();
-        state.asked == state.answered
+        state.answered == Some(state.asked)
     }
 
     /// Waits until the scanner says that it is idle.
@@ -75,7 +75,7 @@ impl Waker {
 
     /// The scanner has nothing left to do of what it took before `ticket`.
     pub fn answer(&self, ticket: u64) {
-        self.state().answered = ticket;
+        self.state().answered = Some(ticket);
         self.idle.notify_one();
     }
 
@@ -83,10 +83,15 @@ impl Waker {
     pub fn wait(&self, at_most: Duration) -> (Wake, u64) {
         let state = self.state();
         let quiet = |state: &mut State| state.paths.is_empty() && !state.all && !state.stop;
-        let (mut state, _) =
-            self.changed.wait_timeout_while(state, at_most, quiet).expect("nothing panics while it holds the lock");
-        let wake =
-            Wake { paths: state.paths.drain().collect(), all: std::mem::take(&mut state.all), stop: state.stop };
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, at_most, quiet)
+            .expect("nothing panics while it holds the lock");
+        let wake = Wake {
+            paths: state.paths.drain().collect(),
+            all: std::mem::take(&mut state.all),
+            stop: state.stop,
+        };
         (wake, state.asked)
     }
 

@@ -58,7 +58,7 @@ impl Digest {
 
     /// Its 64 lower-case digits.
     pub fn hex(&self) -> String {
-        self.bytes.iter().map(|b| format!("{b:02x}")).collect()
+        blake3::Hash::from_bytes(self.bytes).to_hex().to_string()
     }
 }
 

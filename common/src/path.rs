@@ -96,10 +96,10 @@ impl RelPath {
         self.0.split(|b| *b == b'/')
     }
 
-    /// Whether it can stand in a listing of one path a line: no control character and no backslash, which the
-    /// digest tools escape.
+    /// Whether it can stand in a tar and in a listing of one path a line: UTF-8, no control character, and no
+    /// backslash, which the digest tools escape.
     pub fn is_plain(&self) -> bool {
-        self.0.iter().all(|b| *b >= 0x20 && *b != 0x7f && *b != b'\\')
+        std::str::from_utf8(&self.0).is_ok() && self.0.iter().all(|b| *b >= 0x20 && *b != 0x7f && *b != b'\\')
     }
 
     /// The same folder, with `suffix` put before the last extension: `a/b.csv` + `~1` = `a/b~1.csv`. A name that
@@ -235,5 +235,6 @@ mod tests {
         assert!(rel("-rf $(x) é;`*`").is_plain());
         assert!(!rel("a\nb").is_plain());
         assert!(!rel("a\\b").is_plain());
+        assert!(!RelPath::parse(&[0x80; 255]).expect("a path").is_plain());
     }
 }

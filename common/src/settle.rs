@@ -49,10 +49,9 @@ impl Settler {
         match self.seen.get(path) {
             Some(seen) if seen.stamp == stamp && seen.settles <= now => Observation::Settled,
             Some(seen) if seen.stamp == stamp => Observation::Waits(seen.settles),
-            Some(_) => self.wait(path, stamp, now),
             None if self.quiet.is_zero() => Observation::Settled,
             None if self.is_full() => Observation::Full,
-            None => self.wait(path, stamp, now),
+            Some(_) | None => self.wait(path, stamp, now),
         }
     }
 

@@ -26,17 +26,17 @@ fn folder_is_pushed_and_the_second_time_nothing() {
     assert!(tree::writings(&sshd.root()) == before, "the second push wrote something");
 }
 
-/// A file goes into a folder that exists, else it takes the name. Again sends nothing; changed, it is replaced.
+/// A file goes into the folder, which is made if it is missing. Again sends nothing; changed, it is replaced.
 #[test]
 fn file_is_pushed_and_replaced_when_it_changed() {
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
     let mut source = Tree::new(scratch.path().join("data"), 2);
     let file = source.file("one.bin", 3 << 20);
     let push = Push::to(&sshd);
-    let (same_name, new_name) = (sshd.root().join("one.bin"), sshd.root().join("other.bin"));
+    let (same_name, new_name) = (sshd.root().join("one.bin"), sshd.root().join("new/one.bin"));
 
     push.run(&file, &contents_of(&sshd.root())).expect_code(0);
-    push.run(&file, &new_name).expect_code(0);
+    push.run(&file, &sshd.root().join("new")).expect_code(0);
     assert!(tree::same_bytes(&file, &same_name));
     assert!(tree::same_bytes(&file, &new_name));
 
@@ -135,17 +135,17 @@ fn noisy_shell_is_not_noticed() {
     tree::assert_equal(source.root(), &sshd.root());
 }
 
-/// Fault 83, and 65: with nothing but SFTP, the same arrives.
+/// Fault 83: an account without a shell is recognised at once, and nothing is written.
 #[test]
-fn server_with_sftp_alone_is_served() {
+fn server_without_a_shell_is_recognised() {
     let (sshd, scratch) = (Sshd::start_with("ForceCommand internal-sftp"), TempDir::new().expect("a folder"));
     let mut source = Tree::new(scratch.path().join("data"), 5);
     source.small_files(50, 5);
     source.file("large.bin", 2 << 20);
 
-    Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(0);
+    Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(3).expect_said("no shell");
 
-    tree::assert_equal(source.root(), &sshd.root());
+    assert_eq!(tree::count(&sshd.root()), 0);
 }
 
 /// `check` says what is well and exits 0, and leaves nothing behind at the destination.

@@ -66,13 +66,21 @@ fn check_watch(watch: &Watch, lines: &mut Lines) {
     let what = format!("watch {}", watch.name);
     let root = match Root::open(&watch.path) {
         Ok(root) => root,
-        Err(error) => return lines.fail(&what, &error.to_string(), "make the folder, or correct `path`", exit::FAILED),
+        Err(error) => {
+            return lines.fail(&what, &error.to_string(), "make the folder, or correct `path`", exit::FAILED);
+        }
     };
     if let Err(error) = root.list(None) {
-        return lines.fail(&what, &error.to_string(), "let the user that skiff runs as read it", exit::FAILED);
+        return lines.fail(
+            &what,
+            &error.to_string(),
+            "let the user that skiff runs as read it",
+            exit::FAILED,
+        );
     }
     if watch.removes() && rustix::fs::access(&watch.path, rustix::fs::Access::WRITE_OK).is_err() {
-        let why = format!("delivered files cannot be taken out of {}: no right to write", watch.path.display());
+        let why =
+            format!("delivered files cannot be taken out of {}: no right to write", watch.path.display());
         return lines.fail(&what, &why, "let the user that skiff runs as write there", exit::FAILED);
     }
     lines.ok(&what, &format!("{} can be read", watch.path.display()));
@@ -91,7 +99,9 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
             lines.ok(&what, &format!("{root} can be written"));
             tell(&what, &facts, lines);
         }
-        Err(error) => lines.fail(&what, &error.to_string(), &error.hint(), exit::of(error.code()).max(exit::FAILED)),
+        Err(error) => {
+            lines.fail(&what, &error.to_string(), &error.hint(), exit::of(error.code()).max(exit::FAILED))
+        }
     }
     remote.close().await;
 }
@@ -99,16 +109,29 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
 fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
     match facts.digest {
         Some(algorithm) => lines.ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
-        None => lines.warn(what, "scp is there, but no digest tool: everything is read back, install b3sum or openssl"),
+        None => lines.warn(
+            what,
+            "scp is there, but no digest tool: everything is read back, install b3sum or openssl",
+        ),
     }
     if facts.tar {
         lines.ok(what, "tar is there");
     } else {
-        lines.fail(what, "there is no tar, so small files cannot be delivered", "install tar there", exit::FAILED);
+        lines.fail(
+            what,
+            "there is no tar, so small files cannot be delivered",
+            "install tar there",
+            exit::FAILED,
+        );
     }
     match facts.free_bytes {
         Some(bytes) if bytes < 64 << 20 => {
-            lines.fail(what, &format!("only {} are free", size::bytes(bytes)), "make room there", exit::FAILED);
+            lines.fail(
+                what,
+                &format!("only {} are free", size::bytes(bytes)),
+                "make room there",
+                exit::FAILED,
+            );
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
         None => lines.warn(what, "`df` does not tell the free space"),

@@ -27,12 +27,24 @@ pub fn fail(code: u8, what: &str, hint: &str) -> ExitCode {
 /// The exit code for a destination's stable error code.
 pub fn of(error_code: &str) -> u8 {
     match error_code {
-        "host-key-unknown" | "host-key-changed" | "host-key-revoked" | "host-key-certificate" | "known-hosts" => {
-            HOST_KEY
-        }
-        "host-not-found" | "connection-refused" | "connect-timed-out" | "network-error" | "not-ssh"
-        | "no-common-algorithm" | "key-file" | "no-keys" | "login-refused" | "connection-lost" | "stalled"
-        | "channel" => UNREACHED,
+        "host-key-unknown"
+        | "host-key-changed"
+        | "host-key-revoked"
+        | "host-key-certificate"
+        | "known-hosts" => HOST_KEY,
+        "host-not-found"
+        | "connection-refused"
+        | "connect-timed-out"
+        | "network-error"
+        | "not-ssh"
+        | "no-common-algorithm"
+        | "key-file"
+        | "no-keys"
+        | "login-refused"
+        | "connection-lost"
+        | "stalled"
+        | "channel"
+        | "no-shell" => UNREACHED,
         _ => FAILED,
     }
 }

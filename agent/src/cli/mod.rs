@@ -23,7 +23,13 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return exit::fail(exit::FAILED, &format!("cannot start: {error}"), "raise the limits of this process"),
+        Err(error) => {
+            return exit::fail(
+                exit::FAILED,
+                &format!("cannot start: {error}"),
+                "raise the limits of this process",
+            );
+        }
     };
     let code = runtime.block_on(async {
         match args.command {

@@ -22,8 +22,10 @@ use crate::telemetry;
 pub(super) const DESTINATION: &str = "push";
 
 /// A person waits: trouble that lasts longer is told instead.
-const RETRY: Retry =
-    Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(4) };
+const RETRY: Retry = Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(3) };
+
+/// With all attempts, a server that says nothing is given up within a minute.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Delivers.
 pub(super) async fn push(args: &Push) -> ExitCode {
@@ -80,7 +82,8 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
 }
 
 fn conclude(args: &Push, status: &Status, outcome: &Outcome, took: Duration) -> ExitCode {
-    let failure = outcome.destination_failure.as_ref().filter(|_| outcome.undelivered > 0 || outcome.interrupted);
+    let failure =
+        outcome.destination_failure.as_ref().filter(|_| outcome.undelivered > 0 || outcome.interrupted);
     let code = match (outcome.undelivered, outcome.interrupted, failure) {
         (_, true, _) => exit::INTERRUPTED,
         (0, ..) => exit::DONE,
@@ -106,7 +109,8 @@ fn tell(args: &Push, status: &Status, outcome: &Outcome, took: Duration) {
     if !args.quiet {
         let (files, bytes) = (Status::get(&status.delivered_files), Status::get(&status.delivered_bytes));
         let standing = Status::get(&status.standing_files);
-        let there = if standing > 0 { format!(", {standing} of them were there already") } else { String::new() };
+        let there =
+            if standing > 0 { format!(", {standing} of them were there already") } else { String::new() };
         println!(
             "{}, {} delivered and verified in {} ({}){there}",
             size::count(files, "file"),
@@ -157,12 +161,16 @@ fn destination(args: &Push) -> Result<Destination, String> {
         None => (None, server),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() || host.starts_with('-') || user.is_some_and(|user| user.is_empty() || user.starts_with('-')) {
+    if host.is_empty()
+        || host.starts_with('-')
+        || user.is_some_and(|user| user.is_empty() || user.starts_with('-'))
+    {
         return Err(format!("{server:?} is no server"));
     }
     let mut destination = Destination::with_defaults(DESTINATION, host);
     destination.user = user.map(str::to_owned);
     destination.port = args.port;
+    destination.connect_timeout = CONNECT_TIMEOUT;
     path.clone_into(&mut destination.path);
     if !args.identity.is_empty() {
         destination.identity.clone_from(&args.identity);

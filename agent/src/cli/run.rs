@@ -35,7 +35,9 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
 
 fn ended(error: &AgentError) -> ExitCode {
     let hint = match error {
-        AgentError::Journal(JournalError::Locked { .. }) => "stop the other skiff, or give this one its own state_dir",
+        AgentError::Journal(JournalError::Locked { .. }) => {
+            "stop the other skiff, or give this one its own state_dir"
+        }
         AgentError::Journal(_) | AgentError::Receipts { .. } => {
             "look at state_dir: its rights, its space, its disk"
         }

@@ -20,8 +20,12 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// `34 MiB/s`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
-    reason = "three digits are shown")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "three digits are shown"
+)]
 pub fn rate(total: u64, took: Duration) -> String {
     format!("{}/s", bytes((total as f64 / took.as_secs_f64().max(1e-3)) as u64))
 }

@@ -34,7 +34,8 @@ pub(super) fn sources(paths: &[PathBuf]) -> (Sources, Vec<String>) {
 
 impl Sources {
     fn take(&mut self, path: &Path, files: &mut BTreeMap<PathBuf, Vec<RelPath>>) -> Result<(), String> {
-        let whole = path.canonicalize().map_err(|error| format!("cannot send {}: {error}", path.display()))?;
+        let whole =
+            path.canonicalize().map_err(|error| format!("cannot send {}: {error}", path.display()))?;
         if whole.is_dir() {
             let contents_only = path.as_os_str().as_bytes().ends_with(b"/") || whole.file_name().is_none();
             let below = if contents_only { None } else { whole.file_name().map(OsStr::to_owned) };

@@ -16,7 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn trust(args: &Trust) -> ExitCode {
     let (host, port) = server(args);
     let Some(file) = args.known_hosts.clone().or_else(known_hosts) else {
-        return exit::fail(exit::USAGE, "there is no home folder to record host keys in", "--known-hosts FILE");
+        return exit::fail(
+            exit::USAGE,
+            "there is no home folder to record host keys in",
+            "--known-hosts FILE",
+        );
     };
     let key = match offered_key(&host, port, TIMEOUT).await {
         Ok(key) => key,
@@ -38,12 +42,19 @@ pub(super) async fn trust(args: &Trust) -> ExitCode {
             let at: Vec<_> = recorded.iter().map(|recorded| recorded.at.to_string()).collect();
             return exit::fail(
                 exit::HOST_KEY,
-                &format!("another key is recorded for {host} ({}): somebody may be in between", at.join(", ")),
+                &format!(
+                    "another key is recorded for {host} ({}): somebody may be in between",
+                    at.join(", ")
+                ),
                 "if the server has a new key for a known reason, take these lines out and trust it again",
             );
         }
         Verdict::Revoked { at } => {
-            return exit::fail(exit::HOST_KEY, &format!("this key is revoked ({at})"), "the server needs a new key");
+            return exit::fail(
+                exit::HOST_KEY,
+                &format!("this key is revoked ({at})"),
+                "the server needs a new key",
+            );
         }
     }
     if !agreed(args, &shown) {
@@ -66,7 +77,9 @@ fn agreed(args: &Trust, shown: &str) -> bool {
         eprintln!("skiff: nobody to ask here; --fingerprint SHA256:… records without a question");
         return false;
     }
-    print!("Is this the server's key? Compare it there with `ssh-keygen -lf /etc/ssh/ssh_host_*.pub` [yes/no] ");
+    print!(
+        "Is this the server's key? Compare it there with `ssh-keygen -lf /etc/ssh/ssh_host_*.pub` [yes/no] "
+    );
     let mut answer = String::new();
     let asked = std::io::stdout().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     asked.is_ok() && answer.trim() == "yes"

@@ -28,7 +28,11 @@ pub(crate) async fn demo(readings: usize, large_mib: usize) -> ExitCode {
     match show(readings, large_mib).await {
         Ok(0) => ExitCode::SUCCESS,
         Ok(different) => exit::fail(exit::FAILED, &format!("{different} files did not arrive"), ""),
-        Err(error) => exit::fail(exit::FAILED, &format!("the demo failed: {error}"), "run it again with RUST_BACKTRACE=1"),
+        Err(error) => exit::fail(
+            exit::FAILED,
+            &format!("the demo failed: {error}"),
+            "run it again with RUST_BACKTRACE=1",
+        ),
     }
 }
 
@@ -38,7 +42,11 @@ async fn show(readings: usize, large_mib: usize) -> io::Result<u64> {
     stage.write_config(&server)?;
     println!("An SSH server listens on {}; skiff watches {}.", server.address(), stage.outbox.display());
     let (files, bytes) = fill(&stage.outbox, readings, large_mib)?;
-    println!("{} are in the folder, {}: readings, logs and a recording.", size::count(files, "file"), size::bytes(bytes));
+    println!(
+        "{} are in the folder, {}: readings, logs and a recording.",
+        size::count(files, "file"),
+        size::bytes(bytes)
+    );
 
     let started = Instant::now();
     let bar = bar(bytes);
@@ -47,7 +55,12 @@ async fn show(readings: usize, large_mib: usize) -> io::Result<u64> {
     agent.kill()?;
     agent.wait()?;
     let (before, _) = stage.delivered()?;
-    bar.suspend(|| println!("The agent was killed half-way (kill -9) with {} delivered. It starts again.", size::count(before, "file")));
+    bar.suspend(|| {
+        println!(
+            "The agent was killed half-way (kill -9) with {} delivered. It starts again.",
+            size::count(before, "file")
+        )
+    });
     let mut agent = stage.start_agent()?;
     stage.wait(&bar, &mut agent, |receipts, _| receipts >= files).await?;
     bar.finish_and_clear();
@@ -89,7 +102,8 @@ impl Stage {
     }
 
     fn start_agent(&self) -> io::Result<Child> {
-        let log = std::fs::File::options().create(true).append(true).open(self.state.with_extension("log"))?;
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.state.with_extension("log"))?;
         Command::new(std::env::current_exe()?)
             .args(["run", "--config"])
             .arg(&self.config)
@@ -99,7 +113,12 @@ impl Stage {
     }
 
     /// Waits until `done` of the receipts written and the bytes delivered.
-    async fn wait(&self, bar: &ProgressBar, agent: &mut Child, done: impl Fn(u64, u64) -> bool) -> io::Result<()> {
+    async fn wait(
+        &self,
+        bar: &ProgressBar,
+        agent: &mut Child,
+        done: impl Fn(u64, u64) -> bool,
+    ) -> io::Result<()> {
         let started = Instant::now();
         loop {
             let (_, bytes) = self.delivered()?;
@@ -110,7 +129,10 @@ impl Stage {
                 return Ok(());
             }
             if let Some(status) = agent.try_wait()? {
-                return Err(io::Error::other(format!("the agent ended with {status}: {}", self.last_words())));
+                return Err(io::Error::other(format!(
+                    "the agent ended with {status}: {}",
+                    self.last_words()
+                )));
             }
             if started.elapsed() > DEADLINE {
                 return Err(io::Error::other(format!("it took too long: {}", self.last_words())));
@@ -141,11 +163,21 @@ impl Stage {
         let (there, _) = self.delivered()?;
         let receipts = self.receipts()?;
         let standing = receipts.lines().filter(|line| line.contains("\"sent\":false")).count();
-        println!("\n{} of {files} files delivered, {}, in {} ({}), through a kill.", files - different,
-            size::bytes(bytes), size::time(took), size::rate(bytes, took));
+        println!(
+            "\n{} of {files} files delivered, {}, in {} ({}), through a kill.",
+            files - different,
+            size::bytes(bytes),
+            size::time(took),
+            size::rate(bytes, took)
+        );
         println!("  verified   every digest was read at the destination, and both trees are equal");
-        println!("  resumed    {standing} files stood there already at the second start and were not sent again");
-        println!("  exactly once   {there} files at the destination, {} too many", there.saturating_sub(files));
+        println!(
+            "  resumed    {standing} files stood there already at the second start and were not sent again"
+        );
+        println!(
+            "  exactly once   {there} files at the destination, {} too many",
+            there.saturating_sub(files)
+        );
         println!("\nNext: skiff push FOLDER user@host:PATH, or write a configuration (README.md).");
         Ok(different)
     }
@@ -158,7 +190,8 @@ fn stop(agent: &mut Child) -> io::Result<()> {
 }
 
 fn bar(bytes: u64) -> ProgressBar {
-    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target =
+        if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {msg}")
         .expect("the template is right");
     ProgressBar::with_draw_target(Some(bytes), target).with_style(style)

@@ -18,7 +18,13 @@ pub(super) fn fill(folder: &Path, readings: usize, large_mib: usize) -> io::Resu
     for day in 1..=20 {
         let mut log = io::BufWriter::new(fs::File::create(folder.join(format!("logs/app-{day:02}.log")))?);
         for line in 0..day * 200 {
-            writeln!(log, "2026-01-{day:02}T{:02}:{:02}:00Z request {line} served in {} ms", line / 60 % 24, line % 60, line % 97)?;
+            writeln!(
+                log,
+                "2026-01-{day:02}T{:02}:{:02}:00Z request {line} served in {} ms",
+                line / 60 % 24,
+                line % 60,
+                line % 97
+            )?;
         }
         log.flush()?;
     }
@@ -34,7 +40,9 @@ pub(super) fn fill(folder: &Path, readings: usize, large_mib: usize) -> io::Resu
 }
 
 fn reading(number: usize) -> String {
-    let line = |second: usize| format!("{second},{}.{:02},{}\n", 18 + number % 9, (second * 7) % 100, 980 + second % 40);
+    let line = |second: usize| {
+        format!("{second},{}.{:02},{}\n", 18 + number % 9, (second * 7) % 100, 980 + second % 40)
+    };
     std::iter::once("second,celsius,hPa\n".to_owned()).chain((0..60 + number % 60).map(line)).collect()
 }
 

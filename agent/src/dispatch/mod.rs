@@ -112,6 +112,7 @@ pub struct Dispatcher {
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
     resumed: Vec<Shipment>,
     changes: HashMap<ItemId, u32>,
+    given_up: bool,
     outcome: Outcome,
 }
 
@@ -150,6 +151,7 @@ impl Dispatcher {
             held: BinaryHeap::new(),
             resumed: Vec::new(),
             changes: HashMap::new(),
+            given_up: false,
             outcome: Outcome::default(),
         };
         dispatcher.recall(opening);
@@ -170,7 +172,9 @@ impl Dispatcher {
                 Input::Found(None) => return Err(DispatchError::NoScanner),
                 Input::Report(report) => self.report(*report).await?,
                 Input::ScannerIdle => {}
-                Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => urgency = Urgency::Abort,
+                Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
+                    urgency = Urgency::Abort
+                }
                 Input::Timer => self.timer(urgency).await?,
                 Input::Stop(more) => {
                     urgency = urgency.max(more);
@@ -332,14 +336,20 @@ impl Dispatcher {
                     context.waker.path(held.path.clone());
                 }
                 match (until, self.context(&held.watch).map(|context| context.number)) {
-                    (Some(until), Some(watch)) => self.held.push(Reverse((until, watch, held.path, held.item))),
+                    (Some(until), Some(watch)) => {
+                        self.held.push(Reverse((until, watch, held.path, held.item)))
+                    }
                     _ => self.give_up(&held.path, &held.reason),
                 }
             }
             Effect::Failed(id, reason, Some(wait)) => {
                 tracing::warn!(shipment = %id, again_in_ms = wait.as_millis(), "{reason}");
             }
-            Effect::Failed(id, reason, None) => tracing::error!(shipment = %id, "given up: {reason}"),
+            Effect::Failed(id, reason, None) => {
+                // Its items would only meet the same trouble again.
+                self.given_up = true;
+                tracing::error!(shipment = %id, "given up: {reason}");
+            }
         }
     }
 
@@ -401,7 +411,8 @@ impl Dispatcher {
         }
         for shipment in opening.pending {
             // A watch or destination that is no longer configured: its files are still in their folder.
-            if self.context(&shipment.watch).is_none_or(|context| context.settings.to != shipment.destination) {
+            if self.context(&shipment.watch).is_none_or(|context| context.settings.to != shipment.destination)
+            {
                 continue;
             }
             for item in &shipment.items {

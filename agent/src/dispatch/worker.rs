@@ -83,7 +83,10 @@ impl Work {
         let Shipment { destination, watch, .. } = &self.shipment;
         self.receipts.append(watch, destination, receipts)?;
         let marker = self.context.settings.settle_marker.as_deref();
-        Ok(receipts.iter().map(|receipt| finish::dispose(root, receipt, &self.context.after, marker)).collect())
+        Ok(receipts
+            .iter()
+            .map(|receipt| finish::dispose(root, receipt, &self.context.after, marker))
+            .collect())
     }
 }
 

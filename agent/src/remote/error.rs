@@ -49,6 +49,12 @@ pub enum RemoteError {
         /// The server's reason.
         why: String,
     },
+    /// The account runs no shell.
+    #[error("the account runs no shell: {words}")]
+    NoShell {
+        /// What the server said instead.
+        words: String,
+    },
     /// A tool that is needed is missing there.
     #[error("the destination has no `{tool}`")]
     NoTool {
@@ -76,7 +82,7 @@ impl RemoteError {
     pub const fn is_destination(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => true,
-            Self::NoTool { .. } | Self::Refused { .. } | Self::Scp(_) => true,
+            Self::NoShell { .. } | Self::NoTool { .. } | Self::Refused { .. } | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
             Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
         }
@@ -91,6 +97,7 @@ impl RemoteError {
             Self::Stalled { .. } => "stalled",
             Self::Nonsense { .. } => "bad-answer",
             Self::Root { .. } => "destination-folder",
+            Self::NoShell { .. } => "no-shell",
             Self::NoTool { .. } => "tool-missing",
             Self::Refused { .. } => "refused",
             Self::Scp(_) => "scp",
@@ -103,10 +110,15 @@ impl RemoteError {
         match self {
             Self::Connect(error) => error.hint(),
             Self::Root { path, .. } => {
-                format!("make {path} at the destination and let the login user write to it, or correct `path`")
+                format!(
+                    "make {path} at the destination and let the login user write to it, or correct `path`"
+                )
             }
+            Self::NoShell { .. } => "give the account a login shell and no ForceCommand".to_owned(),
             Self::NoTool { tool } => format!("install {tool} at the destination"),
-            Self::Refused { .. } | Self::Scp(_) => "look at the free space and the rights at the destination".to_owned(),
+            Self::Refused { .. } | Self::Scp(_) => {
+                "look at the free space and the rights at the destination".to_owned()
+            }
             Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => {
                 "it is tried again; look at the server's log if it persists".to_owned()
             }
@@ -120,7 +132,7 @@ impl Classify for RemoteError {
     fn fault(&self) -> Fault {
         match self {
             Self::Connect(error) => error.fault(),
-            Self::NoTool { .. } => Fault::Fatal,
+            Self::NoShell { .. } | Self::NoTool { .. } => Fault::Fatal,
             Self::Channel(_)
             | Self::Ended { .. }
             | Self::Stalled { .. }

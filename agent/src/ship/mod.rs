@@ -88,10 +88,7 @@ fn read(
     Ok(hasher.digests())
 }
 
-fn pieces(
-    mut from: impl Read,
-    mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> std::io::Result<u64> {
+fn pieces(mut from: impl Read, mut each: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<u64> {
     let mut buffer = vec![0; PIECE];
     let mut length = 0;
     loop {

@@ -164,7 +164,11 @@ mod tests {
         assert_eq!(outcomes[1], Err(Trouble::Gone));
         assert_eq!(outcomes[2], Err(Trouble::Changed));
         let mut archive = tar::Archive::new(bytes.as_slice());
-        let names: Vec<_> = archive.entries().expect("a tar").map(|e| e.expect("whole").path().expect("named").into_owned()).collect();
+        let names: Vec<_> = archive
+            .entries()
+            .expect("a tar")
+            .map(|e| e.expect("whole").path().expect("named").into_owned())
+            .collect();
         assert_eq!(names.last().map(|p| p.to_string_lossy().into_owned()), Some(long));
     }
 }

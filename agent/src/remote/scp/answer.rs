@@ -209,7 +209,8 @@ mod tests {
             let (path, digest) = parse_digest_line(line.as_bytes(), Algorithm::Sha256).expect("a digest");
             assert_eq!((path.to_string(), digest.hex()), ("a b".to_owned(), hex.clone()));
         }
-        for bad in ["", "ab  ./a", &format!("{hex}  ../a"), &format!("{hex}x ./a"), &format!("{hex}  /etc/a")] {
+        for bad in ["", "ab  ./a", &format!("{hex}  ../a"), &format!("{hex}x ./a"), &format!("{hex}  /etc/a")]
+        {
             assert_eq!(parse_digest_line(bad.as_bytes(), Algorithm::Sha256), None, "{bad}");
         }
     }

@@ -64,11 +64,21 @@ impl Hand {
         traffic: Arc<Traffic>,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
-        let command = format!(r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff {nonce}"#);
+        let command =
+            format!(r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff {nonce}"#);
         let channel = session.open_exec(&command, stall).await?;
         let (write, incoming) = split(channel);
         let facts = Facts { digest: None, scp: false, tar: false, used: true, free_bytes: None };
-        let mut hand = Self { write, incoming, lines: Lines::new(nonce), stall, stderr: Vec::new(), facts, usable: true, traffic };
+        let mut hand = Self {
+            write,
+            incoming,
+            lines: Lines::new(nonce),
+            stall,
+            stderr: Vec::new(),
+            facts,
+            usable: true,
+            traffic,
+        };
         let mut program = encode(program().as_bytes());
         program.push(b'\n');
         hand.push(program, "starting").await?;
@@ -231,8 +241,8 @@ impl Hand {
     /// A server that runs no shell says so in its own words, on either stream.
     fn without_shell(&self, error: RemoteError) -> RemoteError {
         match error {
-            RemoteError::Ended { attempt, words } if words.is_empty() => {
-                RemoteError::Ended { attempt, words: escaped_up_to(self.lines.waiting(), 200) }
+            RemoteError::Ended { words, .. } if words.is_empty() && !self.lines.is_empty() => {
+                RemoteError::NoShell { words: escaped_up_to(self.lines.waiting().trim_ascii(), 200) }
             }
             error => error,
         }
@@ -287,7 +297,9 @@ impl Hand {
         for piece in came {
             self.took(Some(piece), attempt)?;
         }
-        outcome.map_err(|stalled| stalled.unwrap_or_else(|| RemoteError::Ended { attempt, words: self.last_words() }))
+        outcome.map_err(|stalled| {
+            stalled.unwrap_or_else(|| RemoteError::Ended { attempt, words: self.last_words() })
+        })
     }
 }
 

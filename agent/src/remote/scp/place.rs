@@ -106,7 +106,9 @@ impl ScpRemote {
                 }
                 Obstacle::Other => {
                     let what = escaped_up_to(&answer.words, 40);
-                    let reason = format!("cannot write {name} at the destination: something else stands there ({what})");
+                    let reason = format!(
+                        "cannot write {name} at the destination: something else stands there ({what})"
+                    );
                     return Ok(Placed::Refused(Trouble::permanent(reason)));
                 }
                 Obstacle::Trouble(why) => {
@@ -154,7 +156,12 @@ impl ScpRemote {
     }
 
     /// What a refusal to place means.
-    async fn standing(&self, hand: &mut Hand, answer: &Answer, name: &RelPath) -> Result<Obstacle, RemoteError> {
+    async fn standing(
+        &self,
+        hand: &mut Hand,
+        answer: &Answer,
+        name: &RelPath,
+    ) -> Result<Obstacle, RemoteError> {
         let words = answer.split();
         match words.first().copied() {
             Some(b"exists") => {

@@ -38,7 +38,11 @@ impl ScpRemote {
             known.extend(rest.into_iter().map(|item| item.path).zip(staged));
         }
         self.give_back(root, hand);
-        Ok(shipment.items.iter().map(|item| known.remove(&item.path).expect("each item was staged")).collect())
+        Ok(shipment
+            .items
+            .iter()
+            .map(|item| known.remove(&item.path).expect("each item was staged"))
+            .collect())
     }
 
     /// Which items' content stands under the final name already.
@@ -106,14 +110,16 @@ impl ScpRemote {
         let outcomes = joined(reader).await.map_err(|_| RemoteError::SourceEnded)?;
         let answer = hand.must(&["unpack"], patience, "unpacking").await?;
         let said: Vec<&Vec<u8>> = answer.lines.iter().filter(|line| line.starts_with(b"tar ")).collect();
-        let why = said.first().map_or_else(String::new, |line| skiff_common::escape::escaped_up_to(line, 200));
+        let why =
+            said.first().map_or_else(String::new, |line| skiff_common::escape::escaped_up_to(line, 200));
         let mut theirs: HashMap<RelPath, Digest> =
             answer.lines.iter().filter_map(|line| parse_digest_line(line, algorithm)).collect();
         let mut staged = Vec::with_capacity(items.len());
         for (item, outcome) in items.iter().zip(outcomes) {
             let read_back = match theirs.remove(&item.path) {
                 None if hand.facts().digest.is_none() => {
-                    let name = [self.staging_path(shipment).as_bytes(), b"/m/", item.path.as_bytes()].concat();
+                    let name =
+                        [self.staging_path(shipment).as_bytes(), b"/m/", item.path.as_bytes()].concat();
                     self.read_back(hand, &name).await?
                 }
                 found => found,
@@ -141,7 +147,9 @@ impl ScpRemote {
         let skip = match prefix {
             Some((length, theirs)) if length <= item.stamp.size => {
                 let (root, item) = (source.clone(), item.clone());
-                match joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length))).await {
+                match joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length)))
+                    .await
+                {
                     Ok(ours) if ours.agree_with(&theirs) => length,
                     Ok(_) => 0,
                     Err(trouble) => return Ok(Staged::Spoiled(trouble)),
@@ -203,7 +211,11 @@ impl ScpRemote {
     }
 
     /// The digest of a file there, computed here: for destinations without a digest tool.
-    pub(super) async fn read_back(&self, hand: &mut Hand, name: &[u8]) -> Result<Option<Digest>, RemoteError> {
+    pub(super) async fn read_back(
+        &self,
+        hand: &mut Hand,
+        name: &[u8],
+    ) -> Result<Option<Digest>, RemoteError> {
         let name = String::from_utf8(encode(name)).expect("escapes are ASCII");
         let answer = hand.ask(&["cat", &name], self.patience(0), "reading back").await?;
         let Some(size) = number(&answer.words).filter(|_| answer.ok) else { return Ok(None) };
