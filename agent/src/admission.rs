@@ -102,7 +102,9 @@ mod tests {
     fn only_the_latest_deliveries_are_remembered() {
         let admission = Admission::default();
         let item = |n: usize| ItemId::from_bytes((n as u128).to_le_bytes());
-        (0..=RECENT).for_each(|n| drop(admission.set(item(n), Standing::Delivered(1))));
+        for n in 0..=RECENT {
+            admission.set(item(n), Standing::Delivered(1));
+        }
         assert!(admission.is_new(item(0), 1) && !admission.is_new(item(1), 1));
     }
 }

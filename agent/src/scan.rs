@@ -273,13 +273,13 @@ impl Scanner {
                     self.settled(root, Item { path: path.clone(), stamp, mode });
                     return Ok(());
                 }
-                Observation::Full => self.make_room(root)?,
+                Observation::Full => self.make_room(root),
             }
         }
     }
 
     /// Waits until one of the files that are waited for is due, and looks at it.
-    fn make_room(&mut self, root: &Root) -> Result<(), ScanError> {
+    fn make_room(&mut self, root: &Root) {
         if let Some(due) = self.settler.next_due() {
             std::thread::sleep(due.since(clock::now()).min(POLL));
         }
@@ -298,7 +298,6 @@ impl Scanner {
                 _ => self.settler.forget(&path),
             }
         }
-        Ok(())
     }
 
     fn settled(&mut self, root: &Root, item: Item) {

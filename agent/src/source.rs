@@ -73,7 +73,7 @@ impl SourceError {
         }
     }
 
-    fn new(attempt: &'static str, path: impl ToString, errno: Errno) -> Self {
+    fn new(attempt: &'static str, path: &(impl ToString + ?Sized), errno: Errno) -> Self {
         let path = path.to_string();
         match errno {
             Errno::NOENT | Errno::NOTDIR => Self::Gone { path },
@@ -135,7 +135,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = open(path, flags, Mode::empty())
-            .map_err(|errno| SourceError::new("open the watched folder", path.display(), errno))?;
+            .map_err(|errno| SourceError::new("open the watched folder", &path.display(), errno))?;
         Ok(Self { folder: Arc::new(folder), path: path.to_owned() })
     }
 
@@ -188,7 +188,7 @@ impl Root {
         match path.folder() {
             Some(folder) => self.beneath(&folder, FOLDER),
             None => openat(&*self.folder, ".", FOLDER, Mode::empty())
-                .map_err(|errno| SourceError::new("open", self.path.display(), errno)),
+                .map_err(|errno| SourceError::new("open", &self.path.display(), errno)),
         }
     }
 
@@ -284,7 +284,6 @@ fn look(stat: &Stat) -> Look {
 
 #[expect(
     clippy::cast_sign_loss,
-    clippy::unnecessary_cast,
     clippy::cast_possible_wrap,
     clippy::useless_conversion,
     reason = "the fields' types differ between platforms; times fit until the year 2262"
@@ -343,7 +342,7 @@ mod tests {
     #[test]
     fn an_open_writer_is_seen_until_it_closes() {
         let (folder, root) = root();
-        let writer = fs::File::create(folder.path().join("a")).expect("created");
+        let writer = File::create(folder.path().join("a")).expect("created");
         assert!(root.open_item(&path("a")).expect("it opens").has_writer());
         drop(writer);
         assert!(!root.open_item(&path("a")).expect("it opens").has_writer());

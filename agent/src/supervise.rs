@@ -142,7 +142,7 @@ pub struct Agent {
 
 impl Agent {
     /// Opens the journal and starts the scanners. Needs a tokio runtime; blocks for the journal.
-    pub fn start(settings: &Settings, plan: Plan) -> Result<Self, AgentError> {
+    pub fn start(settings: &Settings, plan: &Plan) -> Result<Self, AgentError> {
         let (journal, opening) = if plan.no_journal {
             (None, Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh })
         } else {
@@ -155,7 +155,7 @@ impl Agent {
             .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
         let status = Arc::new(Status::default());
         let remotes = remotes(settings, &status, plan.limit);
-        let contexts = contexts(settings, &remotes, &plan)?;
+        let contexts = contexts(settings, &remotes, plan)?;
         let admission = Arc::new(Admission::default());
         let (found, settled) = mpsc::channel(FOUND_AHEAD);
         let setup = dispatch::Setup {

@@ -4,7 +4,7 @@
 //! often than otherwise.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode};
@@ -44,7 +44,7 @@ fn tell(root: &Path, waker: &Waker, event: Result<Event, notify::Error>) {
     }
 }
 
-fn wake_for(root: &Path, waker: &Waker, path: &PathBuf) {
+fn wake_for(root: &Path, waker: &Waker, path: &Path) {
     let Ok(relative) = path.strip_prefix(root) else { return };
     let bytes = relative.as_os_str().as_bytes();
     if bytes.is_empty() {

@@ -18,7 +18,7 @@ pub(super) async fn check(args: &ConfigFile) -> ExitCode {
         Err(code) => return code,
     };
     let mut lines = Lines { worst: exit::DONE };
-    lines.ok("configuration", &args.config.display().to_string());
+    Lines::ok("configuration", &args.config.display().to_string());
     check_state(&settings, &mut lines);
     settings.watches.iter().for_each(|watch| check_watch(watch, &mut lines));
     for watch in &settings.watches {
@@ -33,11 +33,11 @@ struct Lines {
 }
 
 impl Lines {
-    fn ok(&self, what: &str, detail: &str) {
+    fn ok(what: &str, detail: &str) {
         println!("ok    {what}: {detail}");
     }
 
-    fn warn(&self, what: &str, detail: &str) {
+    fn warn(what: &str, detail: &str) {
         println!("warn  {what}: {detail}");
     }
 
@@ -54,7 +54,7 @@ fn check_state(settings: &Settings, lines: &mut Lines) {
     let folder = &settings.state_dir;
     let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
     match made {
-        Ok(_) => lines.ok("state folder", &format!("{} can be written", folder.display())),
+        Ok(_) => Lines::ok("state folder", &format!("{} can be written", folder.display())),
         Err(error) => {
             let why = format!("cannot write in {}: {error}", folder.display());
             lines.fail("state folder", &why, "let the user that skiff runs as own it", exit::FAILED);
@@ -83,7 +83,7 @@ fn check_watch(watch: &Watch, lines: &mut Lines) {
             format!("delivered files cannot be taken out of {}: no right to write", watch.path.display());
         return lines.fail(&what, &why, "let the user that skiff runs as write there", exit::FAILED);
     }
-    lines.ok(&what, &format!("{} can be read", watch.path.display()));
+    Lines::ok(&what, &format!("{} can be read", watch.path.display()));
 }
 
 async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut Lines) {
@@ -95,12 +95,12 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
     let remote = ScpRemote::new(login(destination), &sender(), Arc::default(), None);
     match remote.probe(&root).await {
         Ok(facts) => {
-            lines.ok(&what, &format!("{} is reached, its host key is known, login works", destination.host));
-            lines.ok(&what, &format!("{root} can be written"));
+            Lines::ok(&what, &format!("{} is reached, its host key is known, login works", destination.host));
+            Lines::ok(&what, &format!("{root} can be written"));
             tell(&what, &facts, lines);
         }
         Err(error) => {
-            lines.fail(&what, &error.to_string(), &error.hint(), exit::of(error.code()).max(exit::FAILED))
+            lines.fail(&what, &error.to_string(), &error.hint(), exit::of(error.code()).max(exit::FAILED));
         }
     }
     remote.close().await;
@@ -108,14 +108,14 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
 
 fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
     match facts.digest {
-        Some(algorithm) => lines.ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
-        None => lines.warn(
+        Some(algorithm) => Lines::ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
+        None => Lines::warn(
             what,
             "scp is there, but no digest tool: everything is read back, install b3sum or openssl",
         ),
     }
     if facts.tar {
-        lines.ok(what, "tar is there");
+        Lines::ok(what, "tar is there");
     } else {
         lines.fail(
             what,
@@ -133,7 +133,7 @@ fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
                 exit::FAILED,
             );
         }
-        Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
-        None => lines.warn(what, "`df` does not tell the free space"),
+        Some(bytes) => Lines::ok(what, &format!("{} are free", size::bytes(bytes))),
+        None => Lines::warn(what, "`df` does not tell the free space"),
     }
 }

@@ -35,7 +35,9 @@ pub(super) async fn push(args: &Push) -> ExitCode {
         Err(what) => return exit::fail(exit::USAGE, &what, "skiff push SRC… [user@]host:DEST"),
     };
     let (sources, problems) = sources(&args.sources);
-    problems.iter().for_each(|problem| eprintln!("skiff: {problem}"));
+    for problem in &problems {
+        eprintln!("skiff: {problem}");
+    }
     if sources.watches.is_empty() {
         return ExitCode::from(exit::FAILED);
     }
@@ -62,7 +64,7 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     let agent = match tokio::task::block_in_place(|| {
         std::fs::create_dir_all(&settings.state_dir)
             .map_err(|error| format!("cannot make {}: {error}", settings.state_dir.display()))?;
-        Agent::start(&settings, plan).map_err(|error| error.to_string())
+        Agent::start(&settings, &plan).map_err(|error| error.to_string())
     }) {
         Ok(agent) => agent,
         Err(error) => return exit::fail(exit::FAILED, &error, "--state-dir DIR names another folder"),

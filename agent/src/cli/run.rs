@@ -18,7 +18,7 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
-    let agent = match tokio::task::block_in_place(|| Agent::start(&settings, Plan::default())) {
+    let agent = match tokio::task::block_in_place(|| Agent::start(&settings, &Plan::default())) {
         Ok(agent) => agent,
         Err(error) => return ended(&error),
     };

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use crate::dispatch::{Stop, Urgency};
 
 /// Listens for SIGINT and SIGTERM from now on. SIGHUP is taken too, so that it doesn't end the agent.
-pub fn listen() -> std::io::Result<Stop> {
+pub(crate) fn listen() -> std::io::Result<Stop> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let (sender, stop) = watch::channel(Urgency::Run);

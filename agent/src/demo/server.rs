@@ -114,6 +114,7 @@ impl EmbeddedServer {
 
     /// Cuts every connection where it stands, without a word, and kills their commands; says how many there were. New
     /// connections are welcome.
+    #[cfg(test)]
     pub(crate) fn kill_connections(&self) -> usize {
         self.live.kill()
     }

@@ -59,7 +59,7 @@ async fn show(readings: usize, large_mib: usize) -> io::Result<u64> {
         println!(
             "The agent was killed half-way (kill -9) with {} delivered. It starts again.",
             size::count(before, "file")
-        )
+        );
     });
     let mut agent = stage.start_agent()?;
     stage.wait(&bar, &mut agent, |receipts, _| receipts >= files).await?;

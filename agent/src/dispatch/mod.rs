@@ -173,7 +173,7 @@ impl Dispatcher {
                 Input::Report(report) => self.report(*report).await?,
                 Input::ScannerIdle => {}
                 Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
-                    urgency = Urgency::Abort
+                    urgency = Urgency::Abort;
                 }
                 Input::Timer => self.timer(urgency).await?,
                 Input::Stop(more) => {
@@ -295,7 +295,9 @@ impl Dispatcher {
             effects.into_iter().partition(|effect| matches!(effect, Effect::Record(_)));
         let unwrap = |effect| if let Effect::Record(record) = effect { Some(record) } else { None };
         self.store(records.into_iter().filter_map(unwrap).collect()).await?;
-        rest.into_iter().for_each(|effect| self.act(effect));
+        for effect in rest {
+            self.act(effect);
+        }
         Ok(())
     }
 
@@ -337,7 +339,7 @@ impl Dispatcher {
                 }
                 match (until, self.context(&held.watch).map(|context| context.number)) {
                     (Some(until), Some(watch)) => {
-                        self.held.push(Reverse((until, watch, held.path, held.item)))
+                        self.held.push(Reverse((until, watch, held.path, held.item)));
                     }
                     _ => self.give_up(&held.path, &held.reason),
                 }

@@ -53,7 +53,7 @@ fn a_changed_source_stays() {
 fn a_source_that_somebody_writes_to_stays() {
     let (folder, root) = root();
     let receipt = receipt(&root, "sub/a");
-    let writer = fs::File::options().append(true).open(folder.path().join("sub/a")).expect("it opens");
+    let writer = File::options().append(true).open(folder.path().join("sub/a")).expect("it opens");
     assert_eq!(dispose(&root, &receipt, &After::Delete, None), Disposal::Left(Trouble::Changed));
     drop(writer);
     assert_eq!(fs::read(folder.path().join("sub/a")).expect("there"), b"content");

@@ -81,8 +81,14 @@ impl RemoteError {
     /// Whether the destination as a whole is in trouble, so that its other shipments would fail too.
     pub const fn is_destination(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => true,
-            Self::NoShell { .. } | Self::NoTool { .. } | Self::Refused { .. } | Self::Scp(_) => true,
+            Self::Connect(_)
+            | Self::Channel(_)
+            | Self::Ended { .. }
+            | Self::Stalled { .. }
+            | Self::NoShell { .. }
+            | Self::NoTool { .. }
+            | Self::Refused { .. }
+            | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
             Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
         }

@@ -115,7 +115,9 @@ fn a_destination_in_trouble_is_tried_by_one_at_a_time() {
 fn one_shipment_in_trouble_holds_up_no_other() {
     let mut desk = desk(1, RETRY);
     let plans = [shipment(&["a"]), shipment(&["b"])];
-    plans.iter().for_each(|plan| drop(desk.plan(plan.clone(), false, at(0))));
+    for plan in &plans {
+        desk.plan(plan.clone(), false, at(0));
+    }
     let effects = desk.on(&plans[0].id, failed(Fault::Retryable, false), at(1), 1.0);
     assert_eq!(starts(&effects).len(), 1);
 }

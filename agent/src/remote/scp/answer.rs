@@ -44,13 +44,13 @@ pub(crate) struct Lines {
     nonce: Vec<u8>,
     waiting: Vec<u8>,
     start: usize,
-    lines: Vec<Vec<u8>>,
+    complete: Vec<Vec<u8>>,
     taken: usize,
 }
 
 impl Lines {
     pub(crate) fn new(nonce: String) -> Self {
-        Self { nonce: nonce.into_bytes(), waiting: Vec::new(), start: 0, lines: Vec::new(), taken: 0 }
+        Self { nonce: nonce.into_bytes(), waiting: Vec::new(), start: 0, complete: Vec::new(), taken: 0 }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -89,9 +89,9 @@ impl Lines {
             self.taken += line.len();
             if let Some(rest) = line.strip_prefix(self.nonce.as_slice()) {
                 self.taken = 0;
-                return last_line(rest, std::mem::take(&mut self.lines), attempt).map(Some);
+                return last_line(rest, std::mem::take(&mut self.complete), attempt).map(Some);
             }
-            self.lines.push(line);
+            self.complete.push(line);
         }
         if self.taken + self.waiting().len() > LONGEST_ANSWER {
             return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) });

@@ -336,9 +336,9 @@ fn program() -> String {
 }
 
 fn nonce() -> String {
-    let mut bytes = [0; 12];
+    let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    blake3::Hash::from_bytes(bytes).to_hex()[..24].to_owned()
 }
 
 fn text(ascii: Vec<u8>) -> String {

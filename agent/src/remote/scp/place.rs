@@ -65,12 +65,11 @@ impl ScpRemote {
         let mut all = Vec::with_capacity(placements.len());
         for placement in placements {
             let path = &placement.item.path;
-            all.push(match placed.remove(path) {
-                Some(placed) => placed,
-                None => {
-                    let staged = [b"m/", path.as_bytes()].concat();
-                    self.place(hand, shipment, placement, &staged, conflicts).await?
-                }
+            all.push(if let Some(placed) = placed.remove(path) {
+                placed
+            } else {
+                let staged = [b"m/", path.as_bytes()].concat();
+                self.place(hand, shipment, placement, &staged, conflicts).await?
             });
         }
         Ok(all)
