@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::admission::{Admission, Standing};
 use crate::clock;
+use crate::finish::{self, After};
 use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::source::{Look, Root, SourceError};
 use crate::supervise::WatchContext;
@@ -114,6 +115,7 @@ impl Scanner {
         }
         match Root::open(&self.context.settings.path) {
             Ok(root) => {
+                self.restore(&root);
                 self.attach();
                 self.context.set_root(Some(root.clone()));
                 self.next_scan = Moment::START;
@@ -124,6 +126,20 @@ impl Scanner {
                 self.next_scan = clock::now() + POLL;
                 None
             }
+        }
+    }
+
+    /// What a crash left half-way out of the folder goes back, and is verified anew.
+    fn restore(&self, root: &Root) {
+        if self.context.after == After::Keep {
+            return;
+        }
+        match finish::restore(root) {
+            Ok(0) => {}
+            Ok(files) => {
+                tracing::info!(watch = %self.context.settings.name, files, "an interrupted removal was undone")
+            }
+            Err(error) => self.context.complain(&format!("cannot undo an interrupted removal: {error}")),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) const DESTINATION: &str = "push";
 const RETRY: Retry = Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(3) };
 
 /// With all attempts, a server that says nothing is given up within a minute.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Delivers.
 pub(super) async fn push(args: &Push) -> ExitCode {

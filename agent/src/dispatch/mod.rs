@@ -338,7 +338,7 @@ impl Dispatcher {
                     context.waker.path(held.path.clone());
                 }
                 match (until, self.context(&held.watch).map(|context| context.number)) {
-                    (Some(until), Some(watch)) => {
+                    (Some(until), Some(watch)) if !self.given_up => {
                         self.held.push(Reverse((until, watch, held.path, held.item)));
                     }
                     _ => self.give_up(&held.path, &held.reason),
