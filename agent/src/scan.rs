@@ -137,7 +137,7 @@ impl Scanner {
         match finish::restore(root) {
             Ok(0) => {}
             Ok(files) => {
-                tracing::info!(watch = %self.context.settings.name, files, "an interrupted removal was undone")
+                tracing::info!(watch = %self.context.settings.name, files, "an interrupted removal was undone");
             }
             Err(error) => self.context.complain(&format!("cannot undo an interrupted removal: {error}")),
         }
