@@ -1,7 +1,7 @@
 //! The dispatcher: one loop that takes what is settled and what workers report, and does what the desk decides.
 //!
 //! Records are stored before the effects that rely on them. Owns the planners, the timers and the workers. Lacks
-//! decisions (`skiff_common::desk`) and the work itself ([`worker`]).
+//! decisions (`skiff_common::desk`) and the work itself (`worker`).
 
 mod worker;
 
