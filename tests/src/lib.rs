@@ -4,6 +4,7 @@
 //! proves nothing. Nothing here knows how skiff is built, only its command line, its configuration and its files.
 
 pub mod agent;
+pub mod campaign;
 pub mod process;
 pub mod receipts;
 pub mod skiff;

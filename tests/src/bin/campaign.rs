@@ -1,0 +1,43 @@
+//! Runs a campaign at any length: `campaign NAME [--count N | --whole] [--seed S]`, `campaign list`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use skiff_tests::campaign::{ALL, Order};
+
+/// Tries to break skiff's promises, again and again.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Which campaign; `list` names them.
+    name: String,
+    /// How many runs.
+    #[arg(long, default_value_t = 100, conflicts_with = "whole")]
+    count: u64,
+    /// Every run that there is, where their number is known.
+    #[arg(long)]
+    whole: bool,
+    /// Where chance begins.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.name == "list" {
+        for campaign in ALL {
+            println!("{:24} {}", campaign.name, campaign.about);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let Some(campaign) = ALL.iter().find(|campaign| campaign.name == arguments.name) else {
+        println!("there is no campaign {:?}. Try: campaign list", arguments.name);
+        return ExitCode::from(2);
+    };
+    let begin = Instant::now();
+    let order = Order { count: (!arguments.whole).then_some(arguments.count), seed: arguments.seed };
+    let tally = (campaign.run)(&order);
+    println!("{}: {tally}\n  in {:.0} s", campaign.name, begin.elapsed().as_secs_f64());
+    ExitCode::from(u8::from(!tally.failures.is_empty()))
+}

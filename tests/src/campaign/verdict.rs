@@ -1,0 +1,89 @@
+//! What may stand at a destination, and what is wrong with what does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use blake3::Hash;
+
+use crate::tree;
+
+/// The versions of each file that may stand under its name. The last one has to stand there in the end.
+#[derive(Debug, Default, Clone)]
+pub struct Expected(BTreeMap<PathBuf, Vec<Hash>>);
+
+/// What is wrong at a destination.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Files that are neither at the destination nor in the source.
+    pub lost: Vec<PathBuf>,
+    /// Files whose content is no version of theirs: a part, or mangled.
+    pub corrupt: Vec<PathBuf>,
+    /// Names that nobody gave.
+    pub extra: Vec<PathBuf>,
+    /// Files that have not arrived in their last version, but are still in the source.
+    pub waiting: Vec<PathBuf>,
+}
+
+impl Expected {
+    /// What is in a folder now, below the name that it has at the destination.
+    pub fn of(root: &Path) -> io::Result<Self> {
+        let mut expected = Expected::default();
+        expected.also(root)?;
+        Ok(expected)
+    }
+
+    /// What is in the folder now is the newest version of it.
+    pub fn also(&mut self, root: &Path) -> io::Result<()> {
+        for path in tree::files(root)?.into_keys() {
+            let digest = blake3::hash(&fs::read(root.join(&path))?);
+            self.0.entry(path).or_default().push(digest);
+        }
+        Ok(())
+    }
+
+    /// Compares what stands at `destination`, with what `source` still has. May be asked at any moment.
+    pub fn judge(&self, source: &Path, destination: &Path) -> Verdict {
+        let mut verdict = Verdict::default();
+        for (path, versions) in &self.0 {
+            let last = versions.last().expect("every name has a version");
+            let waits = || digest(&source.join(path)).is_some_and(|digest| digest == *last);
+            // The source first: while the agent works, a file goes from there only after it has arrived.
+            let (waits, arrived) = (waits(), digest(&destination.join(path)));
+            match arrived {
+                Some(digest) if digest == *last => {}
+                Some(digest) if !versions.contains(&digest) => verdict.corrupt.push(path.clone()),
+                _ if waits => verdict.waiting.push(path.clone()),
+                _ => verdict.lost.push(path.clone()),
+            }
+        }
+        let there = tree::files(destination).unwrap_or_default();
+        verdict.extra.extend(there.into_keys().filter(|path| !self.0.contains_key(path)));
+        verdict
+    }
+}
+
+fn digest(path: &Path) -> Option<Hash> {
+    fs::read(path).ok().map(|bytes| blake3::hash(&bytes))
+}
+
+impl Verdict {
+    /// Whether nothing is lost, mangled or doubled: what has to hold at every moment.
+    pub fn is_sound(&self) -> bool {
+        self.lost.is_empty() && self.corrupt.is_empty() && self.extra.is_empty()
+    }
+
+    /// Whether all has arrived as well.
+    pub fn is_complete(&self) -> bool {
+        self.is_sound() && self.waiting.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { lost, corrupt, extra, waiting } = self;
+        write!(f, "lost {lost:?}, corrupt {corrupt:?}, under a second name {extra:?}, waiting {waiting:?}")
+    }
+}
