@@ -19,12 +19,14 @@ use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::source::{Look, Root, SourceError};
 use crate::supervise::WatchContext;
 use crate::wake::{Wake, Waker};
-use crate::watch::{Watch, watch};
+use crate::watch::Watch;
 
 /// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
 const SETTLING: usize = 16 << 10;
 /// How often a folder that can't be watched or isn't there is looked at.
 const POLL: Duration = Duration::from_secs(2);
+/// A polled tree rests so many times as long as it took to scan.
+const POLL_SHARE: u32 = 10;
 
 /// A settled file.
 pub struct Found {
@@ -148,10 +150,25 @@ impl Scanner {
             return;
         }
         // Watching begins before the first scan, so that nothing falls between the two.
-        match watch(&self.context.settings.path, &self.waker) {
+        match Watch::on(&self.context.settings.path, &self.waker) {
             Ok(events) => self.events = Some(events),
-            Err(error) => tracing::warn!(watch = %self.context.settings.name, %error,
-                "cannot watch the folder, so it is scanned every few seconds; raise fs.inotify.max_user_watches"),
+            Err(error) => self.poll_instead(&error),
+        }
+    }
+
+    fn poll_instead(&mut self, error: &notify::Error) {
+        tracing::warn!(watch = %self.context.settings.name, %error,
+            "cannot watch the folder, so it is scanned every few seconds; raise fs.inotify.max_user_watches");
+        self.events = None;
+    }
+
+    /// Whatever comes into the folder from now on wakes us.
+    fn cover(&mut self, folder: &RelPath) {
+        if let Some(events) = &mut self.events
+            && let Err(error) = events.cover(folder)
+        {
+            self.poll_instead(&error);
+            self.next_scan = Moment::START;
         }
     }
 
@@ -167,14 +184,18 @@ impl Scanner {
     }
 
     fn scan_all(&mut self, root: &Root) -> Result<(), ScanError> {
+        let begin = clock::now();
         self.cached = None;
         match self.context.only.clone() {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_folder(root, None)?,
         }
-        let interval =
-            if self.events.is_some() || self.context.once { self.context.settings.rescan } else { POLL };
-        self.next_scan = clock::now() + interval;
+        let now = clock::now();
+        // Polling a large tree must not become all that is done.
+        let poll = POLL.max(now.since(begin) * POLL_SHARE);
+        let rescan = self.context.settings.rescan;
+        let watched = self.events.is_some() || self.context.once;
+        self.next_scan = now + if watched { rescan } else { poll.min(rescan) };
         self.first_scan = false;
         Ok(())
     }
@@ -244,8 +265,9 @@ impl Scanner {
                 self.cached = delivered;
                 outcome
             }
-            // A folder that appears is filled before the watch on it exists.
+            // A folder that appears may be filled before it is watched.
             Ok(Look::Folder) if self.context.globs.may_contain(path.as_bytes()) => {
+                self.cover(path);
                 self.scan_folder(root, Some(path))
             }
             Ok(Look::Folder) => Ok(()),

@@ -3,25 +3,57 @@
 //! A lost event, an overflow or an exhausted watch limit costs latency, never a file: then everything is scanned, more
 //! often than otherwise.
 
+use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{Event, EventKind, RecursiveMode, Watcher as _};
+use notify::{ErrorKind, Event, EventKind, RecursiveMode, Watcher as _};
 use skiff_common::RelPath;
 
 use crate::wake::Waker;
 
 /// A live watch on a folder; dropping it ends the events.
-pub struct Watch(#[expect(dead_code, reason = "held for its drop")] notify::RecommendedWatcher);
+pub struct Watch {
+    root: PathBuf,
+    watcher: notify::RecommendedWatcher,
+}
 
-/// Watches `folder` and all below it.
-pub fn watch(folder: &Path, waker: &Arc<Waker>) -> Result<Watch, notify::Error> {
-    let (root, waker) = (folder.to_owned(), Arc::clone(waker));
-    let mut watcher = notify::recommended_watcher(move |event| tell(&root, &waker, event))?;
-    watcher.watch(folder, RecursiveMode::Recursive)?;
-    Ok(Watch(watcher))
+impl Watch {
+    /// Watches `folder` and all below it.
+    pub fn on(folder: &Path, waker: &Arc<Waker>) -> Result<Self, notify::Error> {
+        let (root, waker) = (folder.to_owned(), Arc::clone(waker));
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let tell = move |event| tell(&root, &waker, event);
+        let mut watcher = notify::RecommendedWatcher::new(tell, config)?;
+        watcher.watch(folder, RecursiveMode::Recursive)?;
+        Ok(Self { root: folder.to_owned(), watcher })
+    }
+
+    /// Returns when `folder` and all below it are watched. notify tells of a new folder before it watches it, so a look
+    /// at its files before that would miss those that come between the two. A folder that is gone needs no watch.
+    pub fn cover(&mut self, folder: &RelPath) -> Result<(), notify::Error> {
+        let folder = self.root.join(OsStr::from_bytes(folder.as_bytes()));
+        match self.watcher.watch(&folder, RecursiveMode::Recursive) {
+            Err(error) if is_absence(&error) => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+fn is_absence(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        }
+        ErrorKind::Generic(_)
+        | ErrorKind::WatchNotFound
+        | ErrorKind::InvalidConfig(_)
+        | ErrorKind::MaxFilesWatch => false,
+    }
 }
 
 fn tell(root: &Path, waker: &Waker, event: Result<Event, notify::Error>) {

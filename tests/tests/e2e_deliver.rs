@@ -61,6 +61,22 @@ fn new_folder_filled_at_once_is_found() {
     agent.wait_until("the new folders are delivered", || tree::equal(source.root(), &sshd.root()));
 }
 
+/// Fault 35, again and again: files that come while the watch on their folder is being made are found too.
+#[test]
+fn folders_that_fill_while_they_are_attached_are_found() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 4);
+    source.file("first", 10);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("the agent watches", || tree::equal(source.root(), &sshd.root()));
+
+    for folder in 0..400 {
+        (0..6).for_each(|number| drop(source.file(format!("{folder}/{number}"), 20)));
+    }
+
+    agent.wait_until("all is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
 fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
     let files = tree::files(from).expect("the new tree can be read");
     for path in files.keys() {
