@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2015,SC3013 # `a && b || c`: c is meant for both; -ef: POSIX since 2024, everywhere before
 # skiff's hand at the destination: a POSIX sh program, sent over the channel's standard input and evaluated there, so
 # that the command line stays one constant. It reads one verb a line. Paths come as printf %b escapes, so that no
 # byte of a name is ever parsed by a shell. Each answer ends with "NONCE ok …" or "NONCE no WHY …".
@@ -201,8 +202,10 @@ verb_cat() {
 E=/dev/null
 ok ready
 while IFS= read -r L; do
+  set -f
   # shellcheck disable=SC2086 # verbs and their words hold no blanks or patterns
-  set -f; set -- $L; set +f
+  set -- $L
+  set +f
   V=$1
   shift
   case $V in
