@@ -46,12 +46,15 @@ pub enum ScanError {
     Journal(#[from] JournalError),
 }
 
+/// What a scanner hands to the dispatcher: a file, or why there will be no more.
+pub type Handed = Result<Found, ScanError>;
+
 /// Scans one watch.
 pub struct Scanner {
     context: Arc<WatchContext>,
     admission: Arc<Admission>,
     journal: Option<Journal>,
-    out: mpsc::Sender<Found>,
+    out: mpsc::Sender<Handed>,
     waker: Arc<Waker>,
     settler: Settler,
     cached: Option<DeliveredFolder>,
@@ -66,7 +69,7 @@ impl Scanner {
         context: Arc<WatchContext>,
         admission: Arc<Admission>,
         journal: Option<Journal>,
-        out: mpsc::Sender<Found>,
+        out: mpsc::Sender<Handed>,
     ) -> Self {
         let settler = Settler::new(context.settings.settle, SETTLING);
         let waker = Arc::clone(&context.waker);
@@ -354,7 +357,7 @@ impl Scanner {
                 self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
                 let found = Found { watch: self.context.number, item, first_scan: self.first_scan };
                 // Nobody listens any longer: the agent is ending.
-                let _ = self.out.blocking_send(found);
+                let _ = self.out.blocking_send(Ok(found));
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
 use crate::remote::session::Login;
-use crate::scan::{ScanError, Scanner};
+use crate::scan::{Handed, Scanner};
 use crate::source::Root;
 use crate::status::Status;
 use crate::wake::Waker;
@@ -91,9 +91,6 @@ pub enum AgentError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A scanner.
-    #[error(transparent)]
-    Scan(#[from] ScanError),
     /// The dispatcher.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -136,7 +133,7 @@ pub struct Agent {
     /// What it is doing.
     pub status: Arc<Status>,
     dispatcher: Dispatcher,
-    scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
+    scanners: Vec<(String, JoinHandle<()>)>,
     remotes: Vec<Arc<ScpRemote>>,
 }
 
@@ -188,7 +185,7 @@ impl Agent {
         for (watch, scanner) in self.scanners {
             let ended = tokio::task::spawn_blocking(move || scanner.join()).await;
             match ended {
-                Ok(Ok(ended)) => ended?,
+                Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return Err(AgentError::Panicked(watch)),
             }
         }
@@ -202,12 +199,19 @@ fn start_scanner(
     context: &Arc<WatchContext>,
     admission: &Arc<Admission>,
     journal: Option<&Journal>,
-    found: &mpsc::Sender<crate::scan::Found>,
-) -> Result<(String, JoinHandle<Result<(), ScanError>>), AgentError> {
+    found: &mpsc::Sender<Handed>,
+) -> Result<(String, JoinHandle<()>), AgentError> {
     let name = context.settings.name.clone();
     let scanner = Scanner::new(Arc::clone(context), Arc::clone(admission), journal.cloned(), found.clone());
+    let found = found.clone();
+    let work = move || {
+        if let Err(error) = scanner.run() {
+            // Never half alive: the dispatcher ends with it. If it has ended already, that has a reason of its own.
+            let _ = found.blocking_send(Err(error));
+        }
+    };
     let thread = std::thread::Builder::new().name(format!("scan {name}"));
-    Ok((name, thread.spawn(|| scanner.run()).map_err(AgentError::Thread)?))
+    Ok((name, thread.spawn(work).map_err(AgentError::Thread)?))
 }
 
 fn tell_trust(trust: &Trust) {

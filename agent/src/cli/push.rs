@@ -199,7 +199,8 @@ fn state_dir() -> Option<PathBuf> {
 fn level(args: &Push) -> LogLevel {
     match (args.quiet, args.verbose) {
         (true, _) => LogLevel::Error,
-        (false, 0) => LogLevel::Warn,
+        // What went wrong is told in the end.
+        (false, 0) => LogLevel::Error,
         (false, 1) => LogLevel::Info,
         (false, 2) => LogLevel::Debug,
         (false, _) => LogLevel::Trace,

@@ -1,9 +1,11 @@
 //! `skiff run`: watch and deliver until told to stop.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::args::ConfigFile;
 use super::{config, exit, signals};
+use crate::status::Status;
 use crate::supervise::{Agent, AgentError, Plan};
 use crate::{journal::JournalError, telemetry};
 
@@ -25,7 +27,15 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(watches = settings.watches.len(), version = env!("CARGO_PKG_VERSION"), "ready");
+    let status = Arc::clone(&agent.status);
     let outcome = agent.run(stop).await;
+    tracing::info!(
+        delivered_files = Status::get(&status.delivered_files),
+        delivered_bytes = Status::get(&status.delivered_bytes),
+        standing_files = Status::get(&status.standing_files),
+        sent_bytes = Status::get(&status.sent_bytes),
+        "stopped"
+    );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     match outcome {
         Ok(_) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ use crate::admission::{Admission, Standing};
 use crate::clock;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
-use crate::scan::Found;
+use crate::scan::{Found, Handed, ScanError};
 use crate::status::Status;
 use crate::supervise::WatchContext;
 
@@ -58,6 +58,9 @@ pub enum DispatchError {
     /// A worker panicked.
     #[error("a worker panicked: {0}")]
     Panicked(String),
+    /// A scanner can't go on.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
     /// All scanners have ended.
     #[error("all scanners have ended")]
     NoScanner,
@@ -107,7 +110,7 @@ pub struct Dispatcher {
     once: bool,
     fresh: bool,
     desk: Desk,
-    settled: mpsc::Receiver<Found>,
+    settled: mpsc::Receiver<Handed>,
     workers: JoinSet<(ShipmentId, worker::Report)>,
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
     resumed: Vec<Shipment>,
@@ -117,7 +120,7 @@ pub struct Dispatcher {
 }
 
 enum Input {
-    Found(Option<Found>),
+    Found(Option<Handed>),
     Report(Box<(ShipmentId, worker::Report)>),
     Timer,
     ScannerIdle,
@@ -126,7 +129,7 @@ enum Input {
 
 impl Dispatcher {
     /// A dispatcher that takes up what the journal remembers.
-    pub fn new(setup: Setup<'_>, opening: Opening, settled: mpsc::Receiver<Found>) -> Self {
+    pub fn new(setup: Setup<'_>, opening: Opening, settled: mpsc::Receiver<Handed>) -> Self {
         let mut desk = Desk::new();
         for destination in &setup.settings.destinations {
             let retry = setup.retry.unwrap_or_else(|| destination_retry(setup.settings, &destination.name));
@@ -168,7 +171,7 @@ impl Dispatcher {
         let mut deadline = None;
         while !self.is_over(urgency) {
             match self.next_input(&mut stop, urgency, deadline).await {
-                Input::Found(Some(found)) => self.take(found).await?,
+                Input::Found(Some(found)) => self.take(found?).await?,
                 Input::Found(None) => return Err(DispatchError::NoScanner),
                 Input::Report(report) => self.report(*report).await?,
                 Input::ScannerIdle => {}
@@ -350,7 +353,7 @@ impl Dispatcher {
             Effect::Failed(id, reason, None) => {
                 // Its items would only meet the same trouble again.
                 self.given_up = true;
-                tracing::error!(shipment = %id, "given up: {reason}");
+                tracing::warn!(shipment = %id, "given up: {reason}");
             }
         }
     }
