@@ -104,7 +104,9 @@ verb_join() {
   ok
 }
 
+# A digest is of what is on the disk: what was verified has to outlive a power cut before it is published.
 verb_digest() {
+  sync_all "$P/part" || { no sync "$(why)"; return; }
   V=$(digest "$P/part")
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
 }
@@ -114,6 +116,7 @@ verb_unpack() {
   mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
   tar -xof "$P/part" -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
   rm -f "$P/part"
+  sync_all "$P/m" || { no sync "$(why)"; return; }
   # shellcheck disable=SC2086 # a tool and its words
   (cd "$P/m" && find . -type f -exec $T {} + 2>/dev/null)
   ok
@@ -195,6 +198,7 @@ verb_sweep() {
 verb_cat() {
   decode "$1"
   [ -f "./$X" ] || { no gone; return; }
+  sync_all "./$X" || { no sync "$(why)"; return; }
   ok "$(size "./$X")"
   cat "./$X"
 }
