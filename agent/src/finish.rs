@@ -29,6 +29,9 @@ pub enum After {
 }
 
 const LEAVING: &str = "leaving";
+/// Below the private folder: files that can't go back, for their names are taken again. Nothing else would ever leave
+/// under such a name if they stayed.
+const SET_ASIDE: &str = "set-aside";
 
 /// Does it. `marker` is the suffix of a done-file that goes with the source. Blocks.
 pub fn dispose(root: &Root, receipt: &Receipt, after: &After, marker: Option<&str>) -> Disposal {
@@ -72,7 +75,11 @@ fn take_away(
     let name = OsStr::from_bytes(path.name());
     renameat_with(&folder, name, &leaving, name, RenameFlags::NOREPLACE)?;
     // Whatever was renamed, it is what stands here now; the descriptor tells whether it is what was delivered.
-    let back = || renameat_with(&leaving, name, &folder, name, RenameFlags::NOREPLACE);
+    let back = || match renameat_with(&leaving, name, &folder, name, RenameFlags::NOREPLACE) {
+        // Somebody took the name meanwhile: to them this file was overwritten.
+        Err(Errno::EXIST) => set_aside(root, path),
+        outcome => Ok(outcome?),
+    };
     let there = rustix::fs::statat(&leaving, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let same = delivered.same_but_renamed(&crate::source::stamp(&there)) && !open.has_writer();
     if !same {
@@ -99,6 +106,30 @@ fn leaving(root: &Root, path: &RelPath) -> io::Result<OwnedFd> {
         at = make_folder(at.as_fd(), OsStr::from_bytes(folder.name()))?;
     }
     Ok(at)
+}
+
+/// Moves what is leaving, and can't go back, to where it stands in nobody's way.
+fn set_aside(root: &Root, path: &RelPath) -> io::Result<()> {
+    let own = root.path().join(OWN_FOLDER);
+    let from = own.join(LEAVING).join(OsStr::from_bytes(path.as_bytes()));
+    let folder = own.join(SET_ASIDE);
+    fs::create_dir_all(&folder)?;
+    let name = OsStr::from_bytes(path.name());
+    for number in 0..1000_u32 {
+        let goal = folder.join(number.to_string());
+        fs::create_dir_all(&goal)?;
+        let goal = goal.join(name);
+        match renameat_with(rustix::fs::CWD, &from, rustix::fs::CWD, &goal, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            Ok(()) => {
+                tracing::warn!(%path, set_aside = %goal.display(),
+                    "this version was on its way out when its name was taken again; it is kept here");
+                return Ok(());
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 fn make_folder(at: std::os::fd::BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
@@ -174,25 +205,25 @@ pub fn restore(root: &Root) -> io::Result<usize> {
     if !private.exists() {
         return Ok(0);
     }
-    restore_folder(&private, root.path())
+    restore_folder(root, &private, None)
 }
 
-fn restore_folder(from: &Path, to: &Path) -> io::Result<usize> {
+fn restore_folder(root: &Root, from: &Path, folder: Option<&RelPath>) -> io::Result<usize> {
     let mut restored = 0;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        let goal = to.join(entry.file_name());
+        let path = RelPath::in_folder(folder, entry.file_name().as_bytes()).map_err(io::Error::other)?;
+        let goal = root.path().join(OsStr::from_bytes(path.as_bytes()));
         if entry.file_type()?.is_dir() {
-            restored += restore_folder(&entry.path(), &goal)?;
+            restored += restore_folder(root, &entry.path(), Some(&path))?;
             // Fails where something stays in it.
             let _ = fs::remove_dir(entry.path());
             continue;
         }
-        fs::create_dir_all(to)?;
+        fs::create_dir_all(goal.parent().expect("it is below the root"))?;
         match renameat_with(rustix::fs::CWD, entry.path(), rustix::fs::CWD, &goal, RenameFlags::NOREPLACE) {
             Ok(()) => restored += 1,
-            Err(Errno::EXIST) => tracing::warn!(file = %entry.path().display(),
-                "left over from an interrupted removal, and its name is taken again; it was delivered and may be deleted"),
+            Err(Errno::EXIST) => set_aside(root, &path)?,
             Err(errno) => return Err(errno.into()),
         }
     }

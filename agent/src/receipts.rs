@@ -1,6 +1,9 @@
 //! Receipts: one JSON line a delivered file, durable before its source goes.
 //!
 //! Several processes may append. Kept for people and for one question: did this source bring that digest under that name?
+//!
+//! That question has to be answered too where a crash or a lost answer came between a file's publishing and its receipt.
+//! So what is about to be published is claimed before, in a file of its own, for a claim proves nothing.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -9,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
-use skiff_common::delivery::Receipt;
+use skiff_common::delivery::{Placement, Receipt};
 use skiff_common::{Digest, RelPath};
 
 /// A file of receipts is set aside at this size; three are kept.
@@ -21,40 +24,39 @@ const VERSION: u8 = 1;
 #[derive(Debug)]
 pub struct Receipts {
     path: PathBuf,
+    claims: PathBuf,
 }
 
 impl Receipts {
     /// Opens or makes `path`, readable by its owner alone.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let receipts = Self { path: path.to_owned() };
-        receipts.file().map(|_| receipts)
+        let receipts = Self { path: path.to_owned(), claims: path.with_file_name("claims.jsonl") };
+        open(&receipts.path).map(|_| receipts)
+    }
+
+    /// Claims the names that these are about to get; durable when this returns. Blocks.
+    pub fn claim(&self, watch: &str, destination: &str, placements: &[Placement]) -> io::Result<()> {
+        let line = |Placement { item, digests, theirs }: &Placement| {
+            json!({
+                "v": VERSION,
+                "watch": watch,
+                "name": item.path.to_string(),
+                "digest": digests.blake3.to_string(),
+                "theirs": theirs.to_string(),
+                "destination": destination,
+            })
+        };
+        append(&self.claims, placements.iter().map(line))
     }
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
     pub fn append(&self, watch: &str, destination: &str, receipts: &[Receipt]) -> io::Result<()> {
-        if receipts.is_empty() {
-            return Ok(());
-        }
         let time = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
-        let mut lines = Vec::new();
-        for receipt in receipts {
-            serde_json::to_writer(&mut lines, &line(receipt, watch, destination, &time))?;
-            lines.push(b'\n');
-        }
-        let mut file = self.file()?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        if file.metadata()?.len() > ROTATE_BYTES {
-            self.rotate()?;
-            file = self.file()?;
-        }
-        if self.ends_torn()? {
-            lines.insert(0, b'\n');
-        }
-        file.write_all(&lines)?;
-        file.sync_data()
+        append(&self.path, receipts.iter().map(|receipt| line(receipt, watch, destination, &time)))
     }
 
-    /// Whether a version of this source with this digest was delivered under `name`. Reads all receipts. Blocks.
+    /// Whether a version of this source with this digest was delivered under `name`, or was about to be. Reads all
+    /// receipts and claims. Blocks.
     pub fn delivered_before(
         &self,
         destination: &str,
@@ -63,7 +65,8 @@ impl Receipts {
         digest: &Digest,
     ) -> io::Result<bool> {
         let (name, digest) = (name.to_string(), digest.to_string());
-        for path in [self.path.clone(), self.aside(1), self.aside(2)] {
+        let files = [&self.path, &self.claims].map(|path| [path.clone(), aside(path, 1), aside(path, 2)]);
+        for path in files.into_iter().flatten() {
             let file = match File::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
@@ -80,35 +83,57 @@ impl Receipts {
         }
         Ok(false)
     }
+}
 
-    fn file(&self) -> io::Result<File> {
-        File::options().append(true).create(true).mode(0o600).open(&self.path)
+fn append(path: &Path, values: impl Iterator<Item = Value>) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut lines, &value)?;
+        lines.push(b'\n');
     }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut file = open(path)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    if file.metadata()?.len() > ROTATE_BYTES {
+        rotate(path)?;
+        file = open(path)?;
+    }
+    if ends_torn(path)? {
+        lines.insert(0, b'\n');
+    }
+    file.write_all(&lines)?;
+    file.sync_data()
+}
 
-    fn ends_torn(&self) -> io::Result<bool> {
-        use std::os::unix::fs::FileExt as _;
-        let file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
-        let mut last = [b'\n'];
-        if length > 0 {
-            file.read_exact_at(&mut last, length - 1)?;
-        }
-        Ok(last != [b'\n'])
-    }
+fn open(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(0o600).open(path)
+}
 
-    fn rotate(&self) -> io::Result<()> {
-        match fs::rename(self.aside(1), self.aside(2)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        fs::rename(&self.path, self.aside(1))
+fn ends_torn(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
     }
+    Ok(last != [b'\n'])
+}
 
-    fn aside(&self, number: u8) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+fn rotate(path: &Path) -> io::Result<()> {
+    match fs::rename(aside(path, 1), aside(path, 2)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    fs::rename(path, aside(path, 1))
+}
+
+fn aside(path: &Path, number: u8) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value {
@@ -126,4 +151,28 @@ fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value 
         "shipment": receipt.shipment().as_str(),
         "sent": receipt.sent(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_common::digest::Digests;
+    use skiff_common::{Algorithm, Item, Stamp};
+
+    #[test]
+    fn what_was_claimed_counts_as_ours_and_is_no_receipt() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("receipts.jsonl");
+        let receipts = Receipts::open(&path).expect("made");
+        let name = RelPath::parse(b"a").expect("a path");
+        let theirs = Digest::new(Algorithm::Blake3, [7; 32]);
+        let before = || receipts.delivered_before("d", "w", &name, &theirs).expect("read");
+        assert!(!before());
+        let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        let item = Item { path: name.clone(), stamp, mode: 0o644 };
+        let digests = Digests { blake3: theirs, sha256: None };
+        receipts.claim("w", "d", &[Placement { item, digests, theirs }]).expect("written");
+        assert!(before());
+        assert_eq!(fs::read(&path).expect("there"), b"");
+    }
 }

@@ -1,9 +1,11 @@
 //! The dispatcher's decisions: which shipment runs when, what waits and why, what is given up.
 //!
 //! Owns all deliveries under way. Promises that records come before the effects that rely on them, that no destination
-//! has more than its limit under way, and that a destination in trouble is tried by one shipment at a time. Takes time
-//! and chance as arguments and acts through the [`Effect`]s it returns.
+//! has more than its limit under way, that a destination in trouble is tried by one shipment at a time, and that an item
+//! travels in one shipment at a time: of two, the slower could put an older version over a newer one. Takes time and
+//! chance as arguments and acts through the [`Effect`]s it returns.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub enum Effect {
     Delivered(Shipment, Vec<Receipt>),
     /// The item no longer travels: its file is to be looked at again, if it is still there.
     Release(ItemId, RelPath, String),
+    /// The item was found again before its shipment was over: its file is to be looked at now.
+    Again(ItemId, RelPath, String),
     /// The item waits until then, or (`None`) until somebody retries it.
     Hold(HeldItem, Option<Moment>),
     /// A shipment failed as a whole and is tried again after the wait, or (`None`) is given up.
@@ -40,7 +44,8 @@ pub struct Desk {
     deliveries: HashMap<ShipmentId, Delivery>,
     attempts: HashMap<ItemId, u32>,
     retries: HashMap<String, Retry>,
-    items: usize,
+    /// The items of all shipments under way, and whether each was found again meanwhile.
+    under_way: HashMap<ItemId, bool>,
 }
 
 impl Desk {
@@ -60,8 +65,8 @@ impl Desk {
     }
 
     /// How many items are under way.
-    pub const fn items(&self) -> usize {
-        self.items
+    pub fn items(&self) -> usize {
+        self.under_way.len()
     }
 
     /// How many shipments are under way.
@@ -79,17 +84,28 @@ impl Desk {
         self.attempts.insert(held.item, held.attempts);
     }
 
-    /// Settled items are to go.
+    /// Settled items are to go. Those that are under way already are left out, and looked at again afterwards.
     pub fn plan(&mut self, shipment: Shipment, survey: bool, now: Moment) -> Vec<Effect> {
+        let planned = shipment.items.len();
+        let Some(mut shipment) = self.take_items(shipment) else { return Vec::new() };
+        if shipment.items.len() < planned {
+            let Shipment { watch, destination, kind, items, .. } = shipment;
+            shipment = Shipment::new(&watch, &destination, kind, items);
+        }
         // A member that failed before may have come further than anybody knows.
         let survey =
             survey || shipment.items.iter().any(|i| self.attempts.contains_key(&shipment.item_id(i)));
         self.begin(Delivery::plan(shipment, survey), now)
     }
 
-    /// The journal remembers this shipment as pending.
+    /// The journal remembers this shipment as pending. An item can be in two of them: it had left the first, which
+    /// wasn't over, when the second was planned.
     pub fn resume(&mut self, shipment: Shipment, now: Moment) -> Vec<Effect> {
-        self.begin(Delivery::resume(shipment), now)
+        let id = shipment.id.clone();
+        match self.take_items(shipment) {
+            Some(shipment) => self.begin(Delivery::resume(shipment), now),
+            None => vec![Effect::Record(Record::Finished { shipment: id, delivered: Vec::new() })],
+        }
     }
 
     /// A worker reports on a shipment.
@@ -128,10 +144,6 @@ impl Desk {
 
     fn begin(&mut self, (delivery, step): (Delivery, Step), now: Moment) -> Vec<Effect> {
         let id = delivery.shipment().id.clone();
-        if self.deliveries.contains_key(&id) {
-            return Vec::new();
-        }
-        self.items += delivery.shipment().items.len();
         let lane = self.lane(&delivery.shipment().destination.clone());
         let mut effects: Vec<_> = step.record.into_iter().map(Effect::Record).collect();
         lane.enqueue(id.clone(), step.command.expect("a shipment begins with a command"), now);
@@ -189,14 +201,42 @@ impl Desk {
         match step.command {
             Some(command) => effects.push(Effect::Start(id.clone(), command)),
             None if self.deliveries[id].is_finished() => {
-                let done = self.deliveries.remove(id).expect("it was there above");
-                self.items -= done.shipment().items.len();
                 self.lane(&destination).release(id);
+                effects.extend(self.over(id));
             }
             None => {}
         }
         effects.extend(self.tick(now));
         effects
+    }
+
+    /// The shipment's items may travel again.
+    fn over(&mut self, id: &ShipmentId) -> Vec<Effect> {
+        let done = self.deliveries.remove(id).expect("checked by the caller");
+        let Shipment { watch, items, .. } = done.shipment();
+        let wanted = items.iter().filter_map(|item| {
+            let id = ItemId::of(watch, &item.path);
+            let again = self.under_way.remove(&id).expect("it is under way with its shipment");
+            again.then(|| Effect::Again(id, item.path.clone(), watch.clone()))
+        });
+        wanted.collect()
+    }
+
+    /// Puts the items under way. Leaves out those that are already, or twice among them, and remembers that they were
+    /// wanted; `None`: nothing is left.
+    fn take_items(&mut self, mut shipment: Shipment) -> Option<Shipment> {
+        let Shipment { watch, items, .. } = &mut shipment;
+        items.retain(|item| match self.under_way.entry(ItemId::of(watch, &item.path)) {
+            Entry::Occupied(mut again) => {
+                again.insert(true);
+                false
+            }
+            Entry::Vacant(free) => {
+                free.insert(false);
+                true
+            }
+        });
+        (!shipment.items.is_empty()).then_some(shipment)
     }
 
     fn leave(&mut self, watch: &str, Left { item, trouble }: Left, now: Moment, chance: f64) -> Vec<Effect> {

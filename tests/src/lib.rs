@@ -7,6 +7,7 @@ pub mod agent;
 pub mod campaign;
 pub mod process;
 pub mod receipts;
+pub mod simulation;
 pub mod skiff;
 pub mod sshd;
 pub mod tree;

@@ -332,6 +332,12 @@ impl Dispatcher {
                     context.waker.path(path);
                 }
             }
+            Effect::Again(item, path, watch) => {
+                self.admission.clear(item);
+                if let Some(context) = self.context(&watch) {
+                    context.waker.path(path);
+                }
+            }
             Effect::Hold(held, until) => {
                 tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
                     quarantined = held.quarantined, "not delivered: {}", held.reason);

@@ -48,13 +48,25 @@ impl Work {
         staged.map_or_else(|error| failure(&error), |staged| report(Event::Staged(staged)))
     }
 
+    /// What is published is claimed before: if nobody hears that it is there, it still counts as ours later.
     async fn publish(&self, placements: &[Placement]) -> Report {
+        if let Err(error) = self.claim(placements.to_vec()).await {
+            return local_failure(format!("cannot write the claims: {error}"));
+        }
         let context = &self.context;
         let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
         let placed =
             context.remote.publish(&context.remote_root, &self.shipment, placements, &conflicts).await;
         placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
+    }
+
+    async fn claim(&self, placements: Vec<Placement>) -> std::io::Result<()> {
+        let receipts = Arc::clone(&self.receipts);
+        let Shipment { watch, destination, .. } = &self.shipment;
+        let (watch, destination) = (watch.clone(), destination.clone());
+        let written = spawn_blocking(move || receipts.claim(&watch, &destination, &placements)).await;
+        written.expect("claiming doesn't panic and isn't aborted")
     }
 
     /// Asked only in conflicts, which are rare; it reads the receipts.

@@ -101,3 +101,17 @@ fn what_a_crash_left_half_way_goes_back() {
     assert_eq!(fs::read(folder.path().join("sub/a")).expect("back"), b"content");
     assert_eq!(fs::read(folder.path().join("sub/taken")).expect("untouched"), b"new");
 }
+
+#[test]
+fn what_cannot_go_back_is_set_aside_and_keeps_nothing_from_leaving() {
+    let (folder, root) = root();
+    // A crash came between the renaming and the deletion, and then another file of that name.
+    let leaving = folder.path().join(OWN_FOLDER).join(LEAVING).join("sub");
+    fs::create_dir_all(&leaving).expect("made");
+    fs::write(leaving.join("a"), "before").expect("written");
+    assert_eq!(restore(&root).expect("restored"), 0);
+    let aside = folder.path().join(OWN_FOLDER).join(SET_ASIDE).join("0/a");
+    assert_eq!(fs::read(aside).expect("it is kept"), b"before");
+    let receipt = receipt(&root, "sub/a");
+    assert_eq!(dispose(&root, &receipt, &After::Delete, None), Disposal::Removed);
+}

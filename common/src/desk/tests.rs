@@ -143,3 +143,45 @@ fn a_resumed_shipment_asks_the_destination_first() {
     let effects = desk.resume(shipment(&["a"]), at(0));
     assert!(matches!(&effects[..], [Effect::Start(_, Command::Stage { survey: true })]));
 }
+
+#[test]
+fn an_item_that_is_found_again_before_its_shipment_is_over_is_looked_at_afterwards() {
+    let mut desk = desk(2, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    // It has failed, and its wait is over before the slow clearing of the staging is.
+    desk.on(&plan.id, Event::Staged(vec![landed(1, 2)]), at(1), 0.5);
+    assert!(desk.plan(plan.clone(), false, at(2)).is_empty());
+    let effects = desk.on(&plan.id, Event::Finished(Vec::new()), at(3), 0.5);
+    assert!(matches!(effects.last(), Some(Effect::Again(_, path, _)) if path.as_bytes() == b"a"));
+    assert_eq!(starts(&desk.plan(plan, false, at(4))).len(), 1);
+}
+
+#[test]
+fn an_item_travels_in_one_shipment_at_a_time() {
+    let mut desk = desk(2, RETRY);
+    desk.plan(shipment(&["a", "b"]), false, at(0));
+    let effects = desk.plan(shipment(&["b", "c"]), false, at(1));
+    let Some(Effect::Record(Record::Planned(second))) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(*second, shipment(&["c"]));
+    assert_eq!(desk.items(), 3);
+}
+
+#[test]
+fn of_two_remembered_shipments_with_one_item_the_second_goes_without_it() {
+    let mut desk = desk(3, RETRY);
+    desk.resume(shipment(&["a", "b"]), at(0));
+    let effects = desk.resume(shipment(&["a"]), at(0));
+    assert!(matches!(&effects[..], [Effect::Record(Record::Finished { .. })]));
+    let both = shipment(&["a", "c"]);
+    desk.resume(both.clone(), at(0));
+    assert_eq!(desk.shipment(&both.id).map(|left| left.items.len()), Some(1));
+}
+
+#[test]
+fn an_item_that_was_found_twice_before_it_was_planned_goes_once() {
+    let mut desk = desk(1, RETRY);
+    let effects = desk.plan(shipment(&["a", "a", "b"]), false, at(0));
+    let Some(Effect::Record(Record::Planned(plan))) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(*plan, shipment(&["a", "b"]));
+}

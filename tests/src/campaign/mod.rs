@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub mod simulation;
 pub mod verdict;
 
 pub use verdict::{Expected, Verdict};
@@ -71,4 +72,8 @@ pub struct Campaign {
 }
 
 /// All campaigns.
-pub const ALL: &[Campaign] = &[];
+pub const ALL: &[Campaign] = &[Campaign {
+    name: "simulation",
+    about: "the decisions, in a simulated world; a run is a seed",
+    run: simulation::run,
+}];

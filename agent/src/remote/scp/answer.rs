@@ -41,7 +41,7 @@ impl Answer {
 /// Server output that waits to be understood.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    nonce: Vec<u8>,
+    nonce: String,
     waiting: Vec<u8>,
     start: usize,
     complete: Vec<Vec<u8>>,
@@ -50,7 +50,11 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(nonce: String) -> Self {
-        Self { nonce: nonce.into_bytes(), waiting: Vec::new(), start: 0, complete: Vec::new(), taken: 0 }
+        Self { nonce, waiting: Vec::new(), start: 0, complete: Vec::new(), taken: 0 }
+    }
+
+    pub(crate) fn nonce(&self) -> &str {
+        &self.nonce
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -76,7 +80,7 @@ impl Lines {
 
     /// Skips what comes before the first word of ours; `false`: it hasn't come yet.
     pub(crate) fn skip_to_ready(&mut self) -> bool {
-        let ready = [&self.nonce, &b" ok ready\n"[..]].concat();
+        let ready = [self.nonce.as_bytes(), b" ok ready\n"].concat();
         let Some(at) = find(self.waiting(), &ready) else { return false };
         self.start += at + ready.len();
         true
@@ -87,7 +91,7 @@ impl Lines {
         while let Some(end) = self.waiting().iter().position(|b| *b == b'\n') {
             let line = self.take(end + 1)[..end].to_vec();
             self.taken += line.len();
-            if let Some(rest) = line.strip_prefix(self.nonce.as_slice()) {
+            if let Some(rest) = line.strip_prefix(self.nonce.as_bytes()) {
                 self.taken = 0;
                 return last_line(rest, std::mem::take(&mut self.complete), attempt).map(Some);
             }

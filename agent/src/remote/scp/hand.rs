@@ -96,6 +96,11 @@ impl Hand {
         &self.facts
     }
 
+    /// What names this shell, and no other.
+    pub(crate) fn nonce(&self) -> &str {
+        self.lines.nonce()
+    }
+
     /// Nobody knows what it waits for: it must not be used again.
     pub(crate) fn spoil(&mut self) {
         self.usable = false;

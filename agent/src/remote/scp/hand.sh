@@ -76,10 +76,20 @@ verb_root() {
   ok "digest=$A scp=${S:-no} tar=$K sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
 }
 
+# Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
+# still be busy with it; it then finds nothing, and so never publishes what is only half written again.
+adopt() {
+  P=.skiff/$1.$N
+  if [ -d "$P" ] && [ ! -L "$P" ]; then return; fi
+  for Q in ".skiff/$1".*; do
+    if [ -d "$Q" ] && [ ! -L "$Q" ] && mv -- "$Q" "$P" 2>"$E"; then return; fi
+  done
+  return 1
+}
+
 verb_open() {
   staged_ok "$1" || { no bad; return; }
-  P=.skiff/$1
-  { [ -d "$P" ] && [ ! -L "$P" ]; } || mkdir -m 700 "$P" 2>"$E" || { no stage "$(why)"; return; }
+  adopt "$1" || mkdir -m 700 "$P" 2>"$E" || { no stage "$(why)"; return; }
   # A tail that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
   if [ -s "$P/tail" ]; then cat "$P/tail" >>"$P/part" 2>"$E"; fi
   rm -rf "$P/tail" "$P/m" "$P/names"
@@ -89,8 +99,7 @@ verb_open() {
 # Goes on with a shipment that `open` prepared. use ID
 verb_use() {
   staged_ok "$1" || { no bad; return; }
-  P=.skiff/$1
-  if [ -d "$P" ]; then ok; else no gone; fi
+  if adopt "$1"; then ok; else no gone; fi
 }
 
 verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
@@ -104,7 +113,9 @@ verb_join() {
   ok
 }
 
+# A digest is of what is on the disk: what was verified has to outlive a power cut before it is published.
 verb_digest() {
+  sync_all "$P/part" || { no sync "$(why)"; return; }
   V=$(digest "$P/part")
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
 }
@@ -114,6 +125,7 @@ verb_unpack() {
   mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
   tar -xof "$P/part" -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
   rm -f "$P/part"
+  sync_all "$P/m" || { no sync "$(why)"; return; }
   # shellcheck disable=SC2086 # a tool and its words
   (cd "$P/m" && find . -type f -exec $T {} + 2>/dev/null)
   ok
@@ -195,6 +207,7 @@ verb_sweep() {
 verb_cat() {
   decode "$1"
   [ -f "./$X" ] || { no gone; return; }
+  sync_all "./$X" || { no sync "$(why)"; return; }
   ok "$(size "./$X")"
   cat "./$X"
 }

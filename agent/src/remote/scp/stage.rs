@@ -119,7 +119,7 @@ impl ScpRemote {
             let read_back = match theirs.remove(&item.path) {
                 None if hand.facts().digest.is_none() => {
                     let name =
-                        [self.staging_path(shipment).as_bytes(), b"/m/", item.path.as_bytes()].concat();
+                        [self.staging_path(hand, shipment).as_bytes(), b"/m/", item.path.as_bytes()].concat();
                     self.read_back(hand, &name).await?
                 }
                 found => found,
@@ -203,7 +203,7 @@ impl ScpRemote {
         patience: std::time::Duration,
     ) -> Result<Option<Digest>, RemoteError> {
         if hand.facts().digest.is_none() {
-            let name = [self.staging_path(shipment).as_bytes(), b"/part"].concat();
+            let name = [self.staging_path(hand, shipment).as_bytes(), b"/part"].concat();
             return self.read_back(hand, &name).await;
         }
         let answer = hand.must(&["digest"], patience, "reading the digest").await?;
@@ -224,8 +224,9 @@ impl ScpRemote {
         Ok(Some(hasher.digests().blake3))
     }
 
-    fn staging_path(&self, shipment: &Shipment) -> String {
-        format!(".skiff/{}", self.staging(shipment))
+    /// Where the staging is once `hand` has opened it.
+    fn staging_path(&self, hand: &Hand, shipment: &Shipment) -> String {
+        format!(".skiff/{}.{}", self.staging(shipment), hand.nonce())
     }
 }
 
