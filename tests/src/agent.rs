@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::fault_proxy::FaultProxy;
 use crate::process;
 use crate::receipts;
 use crate::skiff::{self, Ended};
@@ -33,13 +34,23 @@ impl Agent {
 
     /// The same with further lines for the destination.
     pub fn with_destination(sshd: &Sshd, more: &str) -> Self {
+        Agent::at(sshd, ("127.0.0.1", sshd.port()), &sshd.known_hosts(), more)
+    }
+
+    /// The same by way of a proxy in front of `sshd`.
+    pub fn through(proxy: &FaultProxy, sshd: &Sshd, more: &str) -> Self {
+        Agent::at(sshd, ("127.0.0.1", proxy.port()), &sshd.known_hosts_at(proxy.port()), more)
+    }
+
+    /// The same, where the server is looked for at `host` and `port`.
+    pub fn at(sshd: &Sshd, (host, port): (&str, u16), known_hosts: &Path, more: &str) -> Self {
         let home = TempDir::new().expect("there is room for a temporary folder");
         let text = format!(
             "state_dir = '{state}'\n\
              [log]\nformat = 'human'\n\
              [defaults.watch]\nsettle = '200ms'\nretry_first = '200ms'\nretry_max = '1s'\n\
              [destination.server]\n\
-             address = '{user}@127.0.0.1:{port}'\n\
+             address = '{user}@{host}:{port}'\n\
              path = '{root}'\n\
              identity = '{key}'\n\
              known_hosts = '{known_hosts}'\n\
@@ -47,10 +58,9 @@ impl Agent {
              {more}\n",
             state = home.path().join("state").display(),
             user = sshd.user(),
-            port = sshd.port(),
             root = sshd.root().display(),
             key = sshd.key().display(),
-            known_hosts = sshd.known_hosts().display(),
+            known_hosts = known_hosts.display(),
         );
         fs::write(home.path().join("skiff.toml"), text).expect("a new folder is writable");
         Agent { home, running: None }

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod campaign;
+pub mod fault_proxy;
 pub mod process;
 pub mod receipts;
 pub mod skiff;
@@ -13,5 +14,6 @@ pub mod tree;
 pub mod wait;
 
 pub use agent::Agent;
+pub use fault_proxy::FaultProxy;
 pub use sshd::Sshd;
 pub use tree::Tree;

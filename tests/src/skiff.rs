@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::fault_proxy::FaultProxy;
 use crate::process::{said, wait_for_end};
 use crate::sshd::Sshd;
 use crate::wait;
@@ -100,6 +101,12 @@ impl Push {
             key: sshd.key(),
             known_hosts: sshd.known_hosts(),
         }
+    }
+
+    /// The same by way of a proxy in front of `sshd`.
+    pub fn through(proxy: &FaultProxy, sshd: &Sshd) -> Self {
+        let port = proxy.port();
+        Push { port, known_hosts: sshd.known_hosts_at(port), ..Push::to(sshd) }
     }
 
     /// Pushes `source` to `destination`, to the end. A trailing slash of `source` counts.

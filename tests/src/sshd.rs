@@ -77,6 +77,13 @@ impl Sshd {
         self.home.path().join("known_hosts")
     }
 
+    /// A `known_hosts` file for whoever comes through a proxy at `port`.
+    pub fn known_hosts_at(&self, port: u16) -> PathBuf {
+        let path = self.home.path().join(format!("known_hosts-{port}"));
+        fs::write(&path, self.host_key_line(port)).expect("the server's folder is writable");
+        path
+    }
+
     /// A `known_hosts` file that knows nobody.
     pub fn empty_known_hosts(&self) -> PathBuf {
         let path = self.home.path().join("known_nobody");
@@ -177,10 +184,14 @@ impl Sshd {
     }
 
     fn write_known_hosts(&self) {
+        fs::write(self.known_hosts(), self.host_key_line(self.port))
+            .expect("the server's folder is writable");
+    }
+
+    fn host_key_line(&self, port: u16) -> String {
         let public = fs::read_to_string(self.home.path().join("host_key.pub")).expect("ssh-keygen wrote it");
         let key: Vec<&str> = public.split_whitespace().take(2).collect();
-        let line = format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "));
-        fs::write(self.known_hosts(), line).expect("the server's folder is writable");
+        format!("[127.0.0.1]:{port} {}\n", key.join(" "))
     }
 }
 
