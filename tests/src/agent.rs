@@ -49,12 +49,12 @@ impl Agent {
             "state_dir = '{state}'\n\
              [log]\nformat = 'human'\n\
              [defaults.watch]\nsettle = '200ms'\nretry_first = '200ms'\nretry_max = '1s'\n\
+             [defaults.destination]\nconnect_timeout = '10s'\n\
              [destination.server]\n\
              address = '{user}@{host}:{port}'\n\
              path = '{root}'\n\
              identity = '{key}'\n\
              known_hosts = '{known_hosts}'\n\
-             connect_timeout = '10s'\n\
              {more}\n",
             state = home.path().join("state").display(),
             user = sshd.user(),
@@ -123,12 +123,16 @@ impl Agent {
             if condition() {
                 return true;
             }
-            ended =
-                self.running.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"));
+            ended = self.ended();
             ended.is_some()
         });
         assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}; its log:\n{}", self.log());
         assert!(came_true, "not within {:?}: {what}; the agent's log:\n{}", wait::LIMIT, self.log());
+    }
+
+    /// How it ended, if it has although nobody asked it to.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"))
     }
 
     /// Waits until the log has a line for which `matches` holds. The line comes in small letters.

@@ -103,9 +103,9 @@ impl FaultProxy {
         state.broken = Some((state.carried.len(), fault));
     }
 
-    /// What each connection has carried so far, in the order in which they came.
-    pub fn carried(&self) -> Vec<Carried> {
-        self.shared.state().carried.clone()
+    /// What each connection has carried so far, in the order in which they came, without the first `skipped`.
+    pub fn carried_after(&self, skipped: usize) -> Vec<Carried> {
+        self.shared.state().carried.get(skipped..).unwrap_or_default().to_vec()
     }
 
     /// How many connections there were, and what the last one has carried.
