@@ -70,6 +70,10 @@ fn drive(mut course: Course, mut places: impl Iterator<Item = Place>) -> Tally {
             ));
             break;
         }
+        course.take_away();
+        if over.is_empty() {
+            continue;
+        }
         let cut: Vec<Place> = under_way.drain(..over.len()).collect();
         for (place, carried) in cut.iter().zip(&over) {
             moved = Instant::now();

@@ -102,7 +102,6 @@ impl Course {
             return Some(format!("the agent ended: {status}\n{}", self.log_end()));
         }
         let verdict = self.expected.judge(&self.source, &self.sshd.root());
-        self.take_away();
         (!verdict.is_sound()).then(|| format!("{verdict}\n{}", self.log_end()))
     }
 
@@ -113,7 +112,7 @@ impl Course {
         let mut wrong = None;
         let complete = wait::came_true(HANG, || {
             wrong = self.wrong();
-            wrong.is_some() || self.in_play == 0
+            wrong.is_some() || self.take_away() == 0
         });
         if wrong.is_some() || !complete {
             let waited = begin.elapsed();
@@ -131,7 +130,7 @@ impl Course {
     }
 
     /// Takes away what has arrived and is gone here. Returns how many files are still in play.
-    fn take_away(&mut self) -> usize {
+    pub(super) fn take_away(&mut self) -> usize {
         let names: Vec<PathBuf> = self.expected.names().map(ToOwned::to_owned).collect();
         for name in names {
             if !self.source.join(&name).exists() && self.expected.has_arrived(&name, &self.sshd.root()) {
