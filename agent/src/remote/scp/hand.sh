@@ -27,6 +27,13 @@ choose_digest() {
 digest() { $T < "$1" 2>"$E" | cut -c 1-64; }
 size() { wc -c < "$1" 2>/dev/null | tr -d ' '; }
 
+is_full() {
+  printf '%8192s' x 2>/dev/null >"$P/probe"
+  Y=$(size "$P/probe")
+  rm -f "$P/probe"
+  [ "$Y" != 8192 ]
+} 2>/dev/null
+
 sync_all() { if [ "$SYNC" = fs ]; then sync -f "$1" 2>"$E"; else sync 2>"$E"; fi; }
 
 # Makes the folder $1 of a final name, one component after the other; a symlink on the way is never followed.
@@ -95,7 +102,13 @@ verb_use() {
 
 verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
 
-verb_recv() { if scp -qt "$P/$1" 2>"$E"; then ok; else no recv "$(why)"; fi; }
+# What was received on a disk that is full then would keep it full.
+verb_recv() {
+  if scp -qt "$P/$1" 2>"$E"; then ok; return; fi
+  W=$(why)
+  is_full && rm -rf "$P"
+  no recv "$W"
+}
 
 verb_join() {
   cat "$P/tail" >>"$P/part" 2>"$E" || { no join "$(why)"; return; }
