@@ -46,12 +46,14 @@ pub(crate) struct Hand {
     stderr: Vec<u8>,
     facts: Facts,
     usable: bool,
+    exited: bool,
     traffic: Arc<Traffic>,
 }
 
 enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
+    Exited,
     Lost(String),
 }
 
@@ -77,6 +79,7 @@ impl Hand {
             stderr: Vec::new(),
             facts,
             usable: true,
+            exited: false,
             traffic,
         };
         let mut program = encode(program().as_bytes());
@@ -238,11 +241,17 @@ impl Hand {
         timeout(after, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt: ATTEMPT, after }))
     }
 
-    /// A server that runs no shell says so in its own words, on either stream.
+    /// A server that runs no shell says so in its own words, on either stream, or nothing at all.
     fn without_shell(&self, error: RemoteError) -> RemoteError {
         match error {
-            RemoteError::Ended { words, .. } if words.is_empty() && !self.lines.is_empty() => {
-                RemoteError::NoShell { words: escaped_up_to(self.lines.waiting().trim_ascii(), 200) }
+            RemoteError::Ended { words, .. }
+                if self.exited || (words.is_empty() && !self.lines.is_empty()) =>
+            {
+                let said = [self.lines.waiting().trim_ascii(), self.stderr.trim_ascii()].join(&b' ');
+                let said = escaped_up_to(said.trim_ascii(), 200);
+                let words =
+                    if said.is_empty() { "what it runs said nothing and ended".to_owned() } else { said };
+                RemoteError::NoShell { words }
             }
             error => error,
         }
@@ -263,6 +272,7 @@ impl Hand {
                 let start = self.stderr.len().saturating_sub(4096);
                 self.stderr.drain(..start);
             }
+            Some(Piece::Exited) => self.exited = true,
             Some(Piece::Lost(words)) => return Err(RemoteError::Ended { attempt, words }),
             None => return Err(RemoteError::Ended { attempt, words: self.last_words() }),
         }
@@ -316,7 +326,8 @@ fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Piece>) {
             let piece = match said {
                 Ok(Some(Said::Out(bytes))) => Piece::Out(bytes),
                 Ok(Some(Said::Err(bytes))) => Piece::Err(bytes),
-                Ok(Some(Said::Status(_) | Said::Signal(_) | Said::Eof)) => continue,
+                Ok(Some(Said::Status(_))) => Piece::Exited,
+                Ok(Some(Said::Signal(_) | Said::Eof)) => continue,
                 Ok(None) => return,
                 Err(error) => Piece::Lost(error.to_string()),
             };

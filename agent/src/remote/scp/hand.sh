@@ -122,6 +122,14 @@ verb_digest() {
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
 }
 
+# Puts a received file where `unpack` would have put it, and tells its digest. member TOKEN PATH
+verb_member() {
+  decode "$2"
+  W=m/$X
+  mkdir -p -- "$P/${W%/*}" 2>"$E" && mv -f -- "$P/$1" "$P/$W" 2>"$E" || { no member "$(why)"; return; }
+  ok "$(digest "$P/$W")"
+}
+
 # Unpacks a batch and tells the digest of each member.
 verb_unpack() {
   mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
@@ -199,7 +207,10 @@ verb_drop() { if rm -rf "$P" 2>"$E"; then ok; else no drop "$(why)"; fi; }
 # Removes what shipments of the same sender left behind long ago.
 verb_sweep() {
   staged_ok "$1" || { no bad; return; }
-  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 -exec rm -rf {} + 2>/dev/null
+  # One that a slow transfer still writes to is not old.
+  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 2>/dev/null | while IFS= read -r L; do
+    [ -n "$(find "$L" -mtime -7 2>/dev/null)" ] || rm -rf "$L"
+  done
   find .skiff -maxdepth 1 -name '.errors-*' -mtime +1 -exec rm -f {} + 2>/dev/null
   ok
 }
@@ -222,7 +233,7 @@ while IFS= read -r L; do
   V=$1
   shift
   case $V in
-    root | open | use | sync | recv | join | digest | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | open | use | sync | recv | join | digest | member | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done

@@ -5,12 +5,14 @@
 
 mod answer;
 mod hand;
+mod one_by_one;
 mod place;
 mod stage;
 mod traffic;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skiff_common::{RemotePath, Shipment};
 use tokio::sync::Mutex;
@@ -27,6 +29,8 @@ use traffic::Traffic;
 /// The slowest digest tool that is waited for, in bytes a second.
 const SLOWEST_DIGEST: u64 = 1 << 20;
 
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// A destination that is reached by SCP.
 pub struct ScpRemote {
     login: Login,
@@ -34,6 +38,7 @@ pub struct ScpRemote {
     connection: Mutex<Option<Arc<Session>>>,
     idle: std::sync::Mutex<Vec<(RemotePath, Hand)>>,
     traffic: Arc<Traffic>,
+    swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
 }
 
 impl ScpRemote {
@@ -43,14 +48,20 @@ impl ScpRemote {
     pub fn new(login: Login, sender: &str, status: Arc<Status>, limit: Option<u64>) -> Self {
         let idle = std::sync::Mutex::new(Vec::new());
         let traffic = Arc::new(Traffic::new(status, limit));
-        Self { login, sender: sender.to_owned(), connection: Mutex::new(None), idle, traffic }
+        Self {
+            login,
+            sender: sender.to_owned(),
+            connection: Mutex::new(None),
+            idle,
+            traffic,
+            swept: std::sync::Mutex::default(),
+        }
     }
 
     /// Connects, logs in and looks what is there.
     pub async fn probe(&self, root: &RemotePath) -> Result<Facts, RemoteError> {
-        let mut hand = self.take_hand(root).await?;
+        let hand = self.take_hand(root).await?;
         let facts = hand.facts().clone();
-        hand.must(&["sweep", &self.sender], self.patience(0), "clearing old staging").await?;
         self.give_back(root, hand);
         Ok(facts)
     }
@@ -93,11 +104,26 @@ impl ScpRemote {
         if let Some(hand) = self.take_idle(root) {
             return Ok(hand);
         }
-        let hand = Hand::start(&session, root, self.login.stall_timeout, Arc::clone(&self.traffic)).await?;
+        let mut hand =
+            Hand::start(&session, root, self.login.stall_timeout, Arc::clone(&self.traffic)).await?;
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
+        if self.is_to_be_swept(root) {
+            // Whether that worked is for the next time.
+            hand.ask(&["sweep", &self.sender], self.patience(0), "clearing old staging").await?;
+        }
         Ok(hand)
+    }
+
+    /// Whether it is time to clear what shipments left behind long ago: at first, and then once a day.
+    fn is_to_be_swept(&self, root: &RemotePath) -> bool {
+        let mut swept = self.swept.lock().expect("nothing panics while it holds the lock");
+        let is_due = swept.get(root).is_none_or(|at| at.elapsed() > SWEEP_EVERY);
+        if is_due {
+            swept.insert(root.clone(), Instant::now());
+        }
+        is_due
     }
 
     fn take_idle(&self, root: &RemotePath) -> Option<Hand> {
