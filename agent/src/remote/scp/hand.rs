@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Lines, encode, parse_facts};
+use super::channels::OpenChannel;
 use super::traffic::Traffic;
 use crate::remote::RemoteError;
 use crate::remote::session::{ExecChannel, ExecWriter, Said, Session};
@@ -48,6 +49,7 @@ pub(crate) struct Hand {
     usable: bool,
     exited: bool,
     traffic: Arc<Traffic>,
+    _open: OpenChannel,
 }
 
 enum Piece {
@@ -64,6 +66,7 @@ impl Hand {
         root: &RemotePath,
         stall: Duration,
         traffic: Arc<Traffic>,
+        open: OpenChannel,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
         let command =
@@ -81,6 +84,7 @@ impl Hand {
             usable: true,
             exited: false,
             traffic,
+            _open: open,
         };
         let mut program = encode(program().as_bytes());
         program.push(b'\n');

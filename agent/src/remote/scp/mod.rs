@@ -4,6 +4,7 @@
 //! step is safe to repeat. Lacks retries and the decision what is published.
 
 mod answer;
+mod channels;
 mod hand;
 mod one_by_one;
 mod place;
@@ -22,8 +23,9 @@ pub(crate) use hand::Hand;
 pub(crate) use place::Conflicts;
 
 use super::RemoteError;
-use super::session::{Login, Session};
+use super::session::{ChannelError, Login, Session};
 use crate::status::Status;
+use channels::{Channels, OpenChannel};
 use traffic::Traffic;
 
 /// The slowest digest tool that is waited for, in bytes a second.
@@ -38,6 +40,7 @@ pub struct ScpRemote {
     connection: Mutex<Option<Arc<Session>>>,
     idle: std::sync::Mutex<Vec<(RemotePath, Hand)>>,
     traffic: Arc<Traffic>,
+    channels: Arc<Channels>,
     swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
 }
 
@@ -54,6 +57,7 @@ impl ScpRemote {
             connection: Mutex::new(None),
             idle,
             traffic,
+            channels: Channels::new(),
             swept: std::sync::Mutex::default(),
         }
     }
@@ -98,14 +102,39 @@ impl ScpRemote {
         self.login.stall_timeout + Duration::from_secs(bytes / SLOWEST_DIGEST)
     }
 
-    /// A shell that is free. Its user gives it back after success; after a failure nobody knows what it waits for.
+    /// A shell that is free, when the server has room for one. Its user gives it back after success; after a failure
+    /// nobody knows what it waits for.
     async fn take_hand(&self, root: &RemotePath) -> Result<Hand, RemoteError> {
-        let session = self.session().await?;
-        if let Some(hand) = self.take_idle(root) {
-            return Ok(hand);
+        loop {
+            let mut freed = std::pin::pin!(self.channels.freed());
+            // From here on, so that what is freed meanwhile isn't missed.
+            freed.as_mut().enable();
+            let session = self.session().await?;
+            if let Some(hand) = self.take_idle(root) {
+                return Ok(hand);
+            }
+            if let Some(open) = self.channels.claim() {
+                match self.start_hand(&session, root, open).await {
+                    Err(RemoteError::Channel(ChannelError::Denied { .. })) if self.channels.refused() => {
+                        continue;
+                    }
+                    started => return started,
+                }
+            }
+            // One that works in another folder makes room.
+            drop(self.idle().pop());
+            freed.await;
         }
-        let mut hand =
-            Hand::start(&session, root, self.login.stall_timeout, Arc::clone(&self.traffic)).await?;
+    }
+
+    async fn start_hand(
+        &self,
+        session: &Session,
+        root: &RemotePath,
+        open: OpenChannel,
+    ) -> Result<Hand, RemoteError> {
+        let stall = self.login.stall_timeout;
+        let mut hand = Hand::start(session, root, stall, Arc::clone(&self.traffic), open).await?;
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
@@ -135,6 +164,7 @@ impl ScpRemote {
     fn give_back(&self, root: &RemotePath, hand: Hand) {
         if hand.is_usable() {
             self.idle().push((root.clone(), hand));
+            self.channels.notify();
         }
     }
 
@@ -149,6 +179,7 @@ impl ScpRemote {
         }
         // Shells of a lost connection are lost with it.
         self.idle().clear();
+        self.channels.forget_refusals();
         let session = Arc::new(Session::connect(&self.login).await?);
         *connection = Some(Arc::clone(&session));
         Ok(session)

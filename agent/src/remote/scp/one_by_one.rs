@@ -1,7 +1,7 @@
 //! A batch for a destination without `tar`: its members go one after the other to where `tar` would have put them.
 
-use skiff_common::delivery::Staged;
-use skiff_common::{Digest, Item, RemotePath, Shipment};
+use skiff_common::delivery::{Staged, Trouble};
+use skiff_common::{Digest, Item, Shipment};
 
 use super::answer::encode;
 use super::hand::Hand;
@@ -10,11 +10,10 @@ use super::{RemoteError, ScpRemote};
 use crate::source::Root;
 
 impl ScpRemote {
-    /// As `stage_batch`. A member that can't be read costs a shell, but not the others.
+    /// As `stage_batch`. A member that changes while it is read ends the transfer; those behind it are tried again.
     pub(super) async fn stage_one_by_one(
         &self,
         hand: &mut Hand,
-        root: &RemotePath,
         source: &Root,
         shipment: &Shipment,
         items: &[Item],
@@ -24,10 +23,11 @@ impl ScpRemote {
         let mut staged = Vec::with_capacity(items.len());
         for (number, item) in items.iter().enumerate() {
             if !hand.is_usable() {
-                *hand = self.take_hand(root).await?;
-                hand.must(&["use", &staging], patience, "finding the staging").await?;
+                let trouble = Trouble::retryable("the transfer ended at another file, which changed");
+                staged.push(Staged::Spoiled(trouble));
+                continue;
             }
-            // A name of its own: the shell of an earlier member may still be writing that one.
+            // A name of its own: the shell of an earlier attempt may still be writing that one.
             let token = format!("member-{number:x}");
             staged.push(self.stage_member(hand, source, shipment, item, &token).await?);
         }

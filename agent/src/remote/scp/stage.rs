@@ -33,7 +33,7 @@ impl ScpRemote {
         if !rest.is_empty() {
             let staged = match shipment.kind {
                 ShipmentKind::Batch if !hand.facts().tar => {
-                    self.stage_one_by_one(&mut hand, root, source, shipment, &rest).await?
+                    self.stage_one_by_one(&mut hand, source, shipment, &rest).await?
                 }
                 ShipmentKind::Batch => self.stage_batch(&mut hand, source, shipment, &rest).await?,
                 ShipmentKind::Single => vec![self.stage_single(&mut hand, source, shipment, &rest[0]).await?],
