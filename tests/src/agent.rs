@@ -24,6 +24,7 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 pub struct Agent {
     home: TempDir,
     running: Option<Child>,
+    wrapper: Vec<String>,
 }
 
 impl Agent {
@@ -63,7 +64,7 @@ impl Agent {
             known_hosts = known_hosts.display(),
         );
         fs::write(home.path().join("skiff.toml"), text).expect("a new folder is writable");
-        Agent { home, running: None }
+        Agent { home, running: None, wrapper: Vec::new() }
     }
 
     /// Watches `folder`, by further lines of the configuration.
@@ -74,6 +75,13 @@ impl Agent {
         writeln!(text, "[[watch]]\nname = '{name}'\npath = '{folder}'\nto = 'server'\n{rules}")
             .expect("a text takes more text");
         fs::write(self.config(), text).expect("the agent's folder is writable");
+        self
+    }
+
+    /// The same, started by another command, to which its own is added.
+    #[must_use]
+    pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -89,7 +97,7 @@ impl Agent {
         assert!(self.running.is_none(), "the agent runs");
         let log = OpenOptions::new().create(true).append(true).open(self.log_file());
         let log: File = log.expect("the agent's folder is writable");
-        let mut command = skiff::command(self.home.path());
+        let mut command = skiff::wrapped_command(&self.wrapper, self.home.path());
         command.arg("run").arg("--config").arg(self.config());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         self.running = Some(command.spawn().expect("the binary can be started"));

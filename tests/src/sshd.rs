@@ -133,6 +133,14 @@ impl Sshd {
         self.start_again();
     }
 
+    /// Whether the key of [`Sshd::key`] is let in. Sessions that are open stay.
+    pub fn set_authorized(&self, authorized: bool) {
+        let keys =
+            if authorized { fs::read(self.home.path().join("id_ed25519.pub")) } else { Ok(Vec::new()) };
+        fs::write(self.home.path().join("authorized_keys"), keys.expect("ssh-keygen wrote it"))
+            .expect("the server's folder is writable");
+    }
+
     fn try_start(&mut self) -> bool {
         let config = self.home.path().join("sshd_config");
         fs::write(&config, self.config()).expect("the server's folder is writable");
@@ -176,11 +184,13 @@ impl Sshd {
              PasswordAuthentication no\n\
              KbdInteractiveAuthentication no\n\
              PrintMotd no\n\
-             MaxStartups 100:30:200\n\
+             {startups}\n\
              LogLevel VERBOSE\n\
              SetEnv HOME={home}\n\
              Subsystem sftp internal-sftp\n",
             more = self.more,
+            // Of this one the last line wins.
+            startups = if self.more.contains("MaxStartups") { "" } else { "MaxStartups 100:30:200" },
             port = self.port,
         )
     }

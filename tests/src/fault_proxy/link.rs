@@ -47,6 +47,9 @@ pub(super) fn serve(shared: &Shared, number: usize, plan: Plan, client: TcpStrea
 
 fn begin(shared: &Shared, number: usize, plan: Plan, client: TcpStream) -> Option<Link<'_>> {
     while !is_up(shared)? {
+        if broken(shared, number).is_some() {
+            return None;
+        }
         thread::sleep(GLANCE);
     }
     let server = TcpStream::connect(shared.target).ok()?;
@@ -61,6 +64,10 @@ fn begin(shared: &Shared, number: usize, plan: Plan, client: TcpStream) -> Optio
 fn is_up(shared: &Shared) -> Option<bool> {
     let state = shared.state();
     (!state.stopped).then_some(state.is_up)
+}
+
+fn broken(shared: &Shared, number: usize) -> Option<Fault> {
+    shared.state().broken.filter(|(before, _)| number < *before).map(|(_, fault)| fault)
 }
 
 impl Link<'_> {
@@ -116,8 +123,7 @@ impl Link<'_> {
     }
 
     fn broken(&self) -> Option<Fault> {
-        let broken = self.shared.state().broken;
-        broken.filter(|(before, _)| self.number < *before).map(|(_, fault)| fault)
+        broken(self.shared, self.number)
     }
 
     fn note(&self) {
