@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::fault_proxy::FaultProxy;
 use crate::process;
 use crate::receipts;
 use crate::skiff::{self, Ended};
@@ -23,6 +24,7 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 pub struct Agent {
     home: TempDir,
     running: Option<Child>,
+    wrapper: Vec<String>,
 }
 
 impl Agent {
@@ -33,27 +35,36 @@ impl Agent {
 
     /// The same with further lines for the destination.
     pub fn with_destination(sshd: &Sshd, more: &str) -> Self {
+        Agent::at(sshd, ("127.0.0.1", sshd.port()), &sshd.known_hosts(), more)
+    }
+
+    /// The same by way of a proxy in front of `sshd`.
+    pub fn through(proxy: &FaultProxy, sshd: &Sshd, more: &str) -> Self {
+        Agent::at(sshd, ("127.0.0.1", proxy.port()), &sshd.known_hosts_at(proxy.port()), more)
+    }
+
+    /// The same, where the server is looked for at `host` and `port`.
+    pub fn at(sshd: &Sshd, (host, port): (&str, u16), known_hosts: &Path, more: &str) -> Self {
         let home = TempDir::new().expect("there is room for a temporary folder");
         let text = format!(
             "state_dir = '{state}'\n\
              [log]\nformat = 'human'\n\
              [defaults.watch]\nsettle = '200ms'\nretry_first = '200ms'\nretry_max = '1s'\n\
+             [defaults.destination]\nconnect_timeout = '10s'\n\
              [destination.server]\n\
-             address = '{user}@127.0.0.1:{port}'\n\
+             address = '{user}@{host}:{port}'\n\
              path = '{root}'\n\
              identity = '{key}'\n\
              known_hosts = '{known_hosts}'\n\
-             connect_timeout = '10s'\n\
              {more}\n",
             state = home.path().join("state").display(),
             user = sshd.user(),
-            port = sshd.port(),
             root = sshd.root().display(),
             key = sshd.key().display(),
-            known_hosts = sshd.known_hosts().display(),
+            known_hosts = known_hosts.display(),
         );
         fs::write(home.path().join("skiff.toml"), text).expect("a new folder is writable");
-        Agent { home, running: None }
+        Agent { home, running: None, wrapper: Vec::new() }
     }
 
     /// Watches `folder`, by further lines of the configuration.
@@ -64,6 +75,13 @@ impl Agent {
         writeln!(text, "[[watch]]\nname = '{name}'\npath = '{folder}'\nto = 'server'\n{rules}")
             .expect("a text takes more text");
         fs::write(self.config(), text).expect("the agent's folder is writable");
+        self
+    }
+
+    /// The same, started by another command, to which its own is added.
+    #[must_use]
+    pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -79,7 +97,7 @@ impl Agent {
         assert!(self.running.is_none(), "the agent runs");
         let log = OpenOptions::new().create(true).append(true).open(self.log_file());
         let log: File = log.expect("the agent's folder is writable");
-        let mut command = skiff::command(self.home.path());
+        let mut command = skiff::wrapped_command(&self.wrapper, self.home.path());
         command.arg("run").arg("--config").arg(self.config());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         self.running = Some(command.spawn().expect("the binary can be started"));
@@ -113,12 +131,16 @@ impl Agent {
             if condition() {
                 return true;
             }
-            ended =
-                self.running.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"));
+            ended = self.ended();
             ended.is_some()
         });
         assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}; its log:\n{}", self.log());
         assert!(came_true, "not within {:?}: {what}; the agent's log:\n{}", wait::LIMIT, self.log());
+    }
+
+    /// How it ended, if it has although nobody asked it to.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"))
     }
 
     /// Waits until the log has a line for which `matches` holds. The line comes in small letters.

@@ -5,14 +5,20 @@
 
 pub mod agent;
 pub mod campaign;
+pub mod fault_proxy;
 pub mod process;
 pub mod receipts;
 pub mod simulation;
 pub mod skiff;
 pub mod sshd;
+pub mod tmpfs;
+pub mod toolbox;
 pub mod tree;
 pub mod wait;
 
 pub use agent::Agent;
+pub use fault_proxy::FaultProxy;
 pub use sshd::Sshd;
+pub use tmpfs::Tmpfs;
+pub use toolbox::Toolbox;
 pub use tree::Tree;

@@ -1,13 +1,14 @@
 //! The binary under test, and the commands that end by themselves.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::fault_proxy::FaultProxy;
 use crate::process::{said, wait_for_end};
 use crate::sshd::Sshd;
 use crate::wait;
@@ -24,7 +25,14 @@ pub fn binary() -> PathBuf {
 
 /// `skiff` with none of this user's keys, agent or configuration, working in `home`.
 pub fn command(home: &Path) -> Command {
-    let mut command = Command::new(binary());
+    wrapped_command(&[], home)
+}
+
+/// The same, started by another command.
+pub fn wrapped_command(wrapper: &[String], home: &Path) -> Command {
+    let mut words = wrapper.iter().map(OsString::from).chain([binary().into_os_string()]);
+    let mut command = Command::new(words.next().expect("the binary is the last word"));
+    command.args(words);
     command.current_dir(home).env("HOME", home).stdin(Stdio::null());
     for variable in ["SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NOTIFY_SOCKET", "RUST_LOG"] {
         command.env_remove(variable);
@@ -100,6 +108,12 @@ impl Push {
             key: sshd.key(),
             known_hosts: sshd.known_hosts(),
         }
+    }
+
+    /// The same by way of a proxy in front of `sshd`.
+    pub fn through(proxy: &FaultProxy, sshd: &Sshd) -> Self {
+        let port = proxy.port();
+        Push { port, known_hosts: sshd.known_hosts_at(port), ..Push::to(sshd) }
     }
 
     /// Pushes `source` to `destination`, to the end. A trailing slash of `source` counts.

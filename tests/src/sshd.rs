@@ -28,7 +28,8 @@ impl Sshd {
         Sshd::start_with("")
     }
 
-    /// The same with further lines of `sshd_config`, which come first and so win.
+    /// The same with further lines of `sshd_config`, which come first and so win. A `SetEnv` among them takes the place of
+    /// the one that keeps sessions from the user's own start-up files, which on some machines run for seconds.
     pub fn start_with(more: &str) -> Self {
         if geteuid().is_root() {
             fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
@@ -75,6 +76,13 @@ impl Sshd {
     /// A `known_hosts` file with the key that the server had when it first started.
     pub fn known_hosts(&self) -> PathBuf {
         self.home.path().join("known_hosts")
+    }
+
+    /// A `known_hosts` file for whoever comes through a proxy at `port`.
+    pub fn known_hosts_at(&self, port: u16) -> PathBuf {
+        let path = self.home.path().join(format!("known_hosts-{port}"));
+        fs::write(&path, self.host_key_line(port)).expect("the server's folder is writable");
+        path
     }
 
     /// A `known_hosts` file that knows nobody.
@@ -125,6 +133,14 @@ impl Sshd {
         self.start_again();
     }
 
+    /// Whether the key of [`Sshd::key`] is let in. Sessions that are open stay.
+    pub fn set_authorized(&self, authorized: bool) {
+        let keys =
+            if authorized { fs::read(self.home.path().join("id_ed25519.pub")) } else { Ok(Vec::new()) };
+        fs::write(self.home.path().join("authorized_keys"), keys.expect("ssh-keygen wrote it"))
+            .expect("the server's folder is writable");
+    }
+
     fn try_start(&mut self) -> bool {
         let config = self.home.path().join("sshd_config");
         fs::write(&config, self.config()).expect("the server's folder is writable");
@@ -168,19 +184,26 @@ impl Sshd {
              PasswordAuthentication no\n\
              KbdInteractiveAuthentication no\n\
              PrintMotd no\n\
-             MaxStartups 100:30:200\n\
+             {startups}\n\
              LogLevel VERBOSE\n\
+             SetEnv HOME={home}\n\
              Subsystem sftp internal-sftp\n",
             more = self.more,
+            // Of this one the last line wins.
+            startups = if self.more.contains("MaxStartups") { "" } else { "MaxStartups 100:30:200" },
             port = self.port,
         )
     }
 
     fn write_known_hosts(&self) {
+        fs::write(self.known_hosts(), self.host_key_line(self.port))
+            .expect("the server's folder is writable");
+    }
+
+    fn host_key_line(&self, port: u16) -> String {
         let public = fs::read_to_string(self.home.path().join("host_key.pub")).expect("ssh-keygen wrote it");
         let key: Vec<&str> = public.split_whitespace().take(2).collect();
-        let line = format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "));
-        fs::write(self.known_hosts(), line).expect("the server's folder is writable");
+        format!("[127.0.0.1]:{port} {}\n", key.join(" "))
     }
 }
 

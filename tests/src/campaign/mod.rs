@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub mod cuts;
 pub mod simulation;
 pub mod verdict;
 
@@ -72,8 +73,4 @@ pub struct Campaign {
 }
 
 /// All campaigns.
-pub const ALL: &[Campaign] = &[Campaign {
-    name: "simulation",
-    about: "the decisions, in a simulated world; a run is a seed",
-    run: simulation::run,
-}];
+pub const ALL: &[Campaign] = &[cuts::CAMPAIGN, simulation::CAMPAIGN];

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Order, Tally};
+use super::{Campaign, Order, Tally};
 use crate::simulation::Simulator;
 
 /// There is no end of seeds; so many count as all.
@@ -11,8 +11,12 @@ const WHOLE: u64 = 1_000_000;
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 64;
 
+/// The campaign.
+pub const CAMPAIGN: Campaign =
+    Campaign { name: "simulation", about: "the decisions, in a simulated world; a run is a seed", run };
+
 /// Runs it. A seed that is run alone tells its story where it fails.
-pub fn run(order: &Order) -> Tally {
+fn run(order: &Order) -> Tally {
     let tally = Mutex::new(Tally::default());
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {

@@ -38,10 +38,30 @@ impl Expected {
     /// What is in the folder now is the newest version of it.
     pub fn also(&mut self, root: &Path) -> io::Result<()> {
         for path in tree::files(root)?.into_keys() {
-            let digest = blake3::hash(&fs::read(root.join(&path))?);
-            self.0.entry(path).or_default().push(digest);
+            self.add(&path, blake3::hash(&fs::read(root.join(&path))?));
         }
         Ok(())
+    }
+
+    /// A file of this content comes under this name.
+    pub fn add(&mut self, path: &Path, digest: Hash) {
+        self.0.entry(path.to_owned()).or_default().push(digest);
+    }
+
+    /// A file is out of play: it has arrived, and been taken away there.
+    pub fn forget(&mut self, path: &Path) {
+        self.0.remove(path);
+    }
+
+    /// The names that are in play.
+    pub fn names(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
+    /// Whether the last version of a file stands at `destination`.
+    pub fn has_arrived(&self, path: &Path, destination: &Path) -> bool {
+        let last = self.0.get(path).and_then(|versions| versions.last());
+        last.is_some() && digest(&destination.join(path)).as_ref() == last
     }
 
     /// Compares what stands at `destination`, with what `source` still has. May be asked at any moment.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Lines, encode, parse_facts};
+use super::channels::OpenChannel;
 use super::traffic::Traffic;
 use crate::remote::RemoteError;
 use crate::remote::session::{ExecChannel, ExecWriter, Said, Session};
@@ -46,12 +47,15 @@ pub(crate) struct Hand {
     stderr: Vec<u8>,
     facts: Facts,
     usable: bool,
+    exited: bool,
     traffic: Arc<Traffic>,
+    _open: OpenChannel,
 }
 
 enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
+    Exited,
     Lost(String),
 }
 
@@ -62,6 +66,7 @@ impl Hand {
         root: &RemotePath,
         stall: Duration,
         traffic: Arc<Traffic>,
+        open: OpenChannel,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
         let command =
@@ -77,7 +82,9 @@ impl Hand {
             stderr: Vec::new(),
             facts,
             usable: true,
+            exited: false,
             traffic,
+            _open: open,
         };
         let mut program = encode(program().as_bytes());
         program.push(b'\n');
@@ -243,11 +250,17 @@ impl Hand {
         timeout(after, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt: ATTEMPT, after }))
     }
 
-    /// A server that runs no shell says so in its own words, on either stream.
+    /// A server that runs no shell says so in its own words, on either stream, or nothing at all.
     fn without_shell(&self, error: RemoteError) -> RemoteError {
         match error {
-            RemoteError::Ended { words, .. } if words.is_empty() && !self.lines.is_empty() => {
-                RemoteError::NoShell { words: escaped_up_to(self.lines.waiting().trim_ascii(), 200) }
+            RemoteError::Ended { words, .. }
+                if self.exited || (words.is_empty() && !self.lines.is_empty()) =>
+            {
+                let said = [self.lines.waiting().trim_ascii(), self.stderr.trim_ascii()].join(&b' ');
+                let said = escaped_up_to(said.trim_ascii(), 200);
+                let words =
+                    if said.is_empty() { "what it runs said nothing and ended".to_owned() } else { said };
+                RemoteError::NoShell { words }
             }
             error => error,
         }
@@ -268,6 +281,7 @@ impl Hand {
                 let start = self.stderr.len().saturating_sub(4096);
                 self.stderr.drain(..start);
             }
+            Some(Piece::Exited) => self.exited = true,
             Some(Piece::Lost(words)) => return Err(RemoteError::Ended { attempt, words }),
             None => return Err(RemoteError::Ended { attempt, words: self.last_words() }),
         }
@@ -321,7 +335,8 @@ fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Piece>) {
             let piece = match said {
                 Ok(Some(Said::Out(bytes))) => Piece::Out(bytes),
                 Ok(Some(Said::Err(bytes))) => Piece::Err(bytes),
-                Ok(Some(Said::Status(_) | Said::Signal(_) | Said::Eof)) => continue,
+                Ok(Some(Said::Status(_))) => Piece::Exited,
+                Ok(Some(Said::Signal(_) | Said::Eof)) => continue,
                 Ok(None) => return,
                 Err(error) => Piece::Lost(error.to_string()),
             };

@@ -27,6 +27,13 @@ choose_digest() {
 digest() { $T < "$1" 2>"$E" | cut -c 1-64; }
 size() { wc -c < "$1" 2>/dev/null | tr -d ' '; }
 
+is_full() {
+  printf '%8192s' x 2>/dev/null >"$P/probe"
+  Y=$(size "$P/probe")
+  rm -f "$P/probe"
+  [ "$Y" != 8192 ]
+} 2>/dev/null
+
 sync_all() { if [ "$SYNC" = fs ]; then sync -f "$1" 2>"$E"; else sync 2>"$E"; fi; }
 
 # Makes the folder $1 of a final name, one component after the other; a symlink on the way is never followed.
@@ -104,7 +111,13 @@ verb_use() {
 
 verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
 
-verb_recv() { if scp -qt "$P/$1" 2>"$E"; then ok; else no recv "$(why)"; fi; }
+# What was received on a disk that is full then would keep it full.
+verb_recv() {
+  if scp -qt "$P/$1" 2>"$E"; then ok; return; fi
+  W=$(why)
+  is_full && rm -rf "$P"
+  no recv "$W"
+}
 
 verb_join() {
   cat "$P/tail" >>"$P/part" 2>"$E" || { no join "$(why)"; return; }
@@ -118,6 +131,15 @@ verb_digest() {
   sync_all "$P/part" || { no sync "$(why)"; return; }
   V=$(digest "$P/part")
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
+}
+
+# Puts a received file where `unpack` would have put it, and tells its digest. member TOKEN PATH
+verb_member() {
+  decode "$2"
+  W=m/$X
+  mkdir -p -- "$P/${W%/*}" 2>"$E" && mv -f -- "$P/$1" "$P/$W" 2>"$E" || { no member "$(why)"; return; }
+  sync_all "$P/$W" || { no sync "$(why)"; return; }
+  ok "$(digest "$P/$W")"
 }
 
 # Unpacks a batch and tells the digest of each member.
@@ -198,7 +220,10 @@ verb_drop() { if rm -rf "$P" 2>"$E"; then ok; else no drop "$(why)"; fi; }
 # Removes what shipments of the same sender left behind long ago.
 verb_sweep() {
   staged_ok "$1" || { no bad; return; }
-  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 -exec rm -rf {} + 2>/dev/null
+  # One that a slow transfer still writes to is not old.
+  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 2>/dev/null | while IFS= read -r L; do
+    [ -n "$(find "$L" -mtime -7 2>/dev/null)" ] || rm -rf "$L"
+  done
   find .skiff -maxdepth 1 -name '.errors-*' -mtime +1 -exec rm -f {} + 2>/dev/null
   ok
 }
@@ -222,7 +247,7 @@ while IFS= read -r L; do
   V=$1
   shift
   case $V in
-    root | open | use | sync | recv | join | digest | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | open | use | sync | recv | join | digest | member | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done

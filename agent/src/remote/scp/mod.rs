@@ -4,13 +4,16 @@
 //! step is safe to repeat. Lacks retries and the decision what is published.
 
 mod answer;
+mod channels;
 mod hand;
+mod one_by_one;
 mod place;
 mod stage;
 mod traffic;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skiff_common::{RemotePath, Shipment};
 use tokio::sync::Mutex;
@@ -20,12 +23,15 @@ pub(crate) use hand::Hand;
 pub(crate) use place::Conflicts;
 
 use super::RemoteError;
-use super::session::{Login, Session};
+use super::session::{ChannelError, Login, Session};
 use crate::status::Status;
+use channels::{Channels, OpenChannel};
 use traffic::Traffic;
 
 /// The slowest digest tool that is waited for, in bytes a second.
 const SLOWEST_DIGEST: u64 = 1 << 20;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// A destination that is reached by SCP.
 pub struct ScpRemote {
@@ -34,6 +40,8 @@ pub struct ScpRemote {
     connection: Mutex<Option<Arc<Session>>>,
     idle: std::sync::Mutex<Vec<(RemotePath, Hand)>>,
     traffic: Arc<Traffic>,
+    channels: Arc<Channels>,
+    swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
 }
 
 impl ScpRemote {
@@ -43,14 +51,21 @@ impl ScpRemote {
     pub fn new(login: Login, sender: &str, status: Arc<Status>, limit: Option<u64>) -> Self {
         let idle = std::sync::Mutex::new(Vec::new());
         let traffic = Arc::new(Traffic::new(status, limit));
-        Self { login, sender: sender.to_owned(), connection: Mutex::new(None), idle, traffic }
+        Self {
+            login,
+            sender: sender.to_owned(),
+            connection: Mutex::new(None),
+            idle,
+            traffic,
+            channels: Channels::new(),
+            swept: std::sync::Mutex::default(),
+        }
     }
 
     /// Connects, logs in and looks what is there.
     pub async fn probe(&self, root: &RemotePath) -> Result<Facts, RemoteError> {
-        let mut hand = self.take_hand(root).await?;
+        let hand = self.take_hand(root).await?;
         let facts = hand.facts().clone();
-        hand.must(&["sweep", &self.sender], self.patience(0), "clearing old staging").await?;
         self.give_back(root, hand);
         Ok(facts)
     }
@@ -87,17 +102,57 @@ impl ScpRemote {
         self.login.stall_timeout + Duration::from_secs(bytes / SLOWEST_DIGEST)
     }
 
-    /// A shell that is free. Its user gives it back after success; after a failure nobody knows what it waits for.
+    /// A shell that is free, when the server has room for one. Its user gives it back after success; after a failure
+    /// nobody knows what it waits for.
     async fn take_hand(&self, root: &RemotePath) -> Result<Hand, RemoteError> {
-        let session = self.session().await?;
-        if let Some(hand) = self.take_idle(root) {
-            return Ok(hand);
+        loop {
+            let mut freed = std::pin::pin!(self.channels.freed());
+            // From here on, so that what is freed meanwhile isn't missed.
+            freed.as_mut().enable();
+            let session = self.session().await?;
+            if let Some(hand) = self.take_idle(root) {
+                return Ok(hand);
+            }
+            if let Some(open) = self.channels.claim() {
+                match self.start_hand(&session, root, open).await {
+                    Err(RemoteError::Channel(ChannelError::Denied { .. })) if self.channels.refused() => {
+                        continue;
+                    }
+                    started => return started,
+                }
+            }
+            // One that works in another folder makes room.
+            drop(self.idle().pop());
+            freed.await;
         }
-        let hand = Hand::start(&session, root, self.login.stall_timeout, Arc::clone(&self.traffic)).await?;
+    }
+
+    async fn start_hand(
+        &self,
+        session: &Session,
+        root: &RemotePath,
+        open: OpenChannel,
+    ) -> Result<Hand, RemoteError> {
+        let stall = self.login.stall_timeout;
+        let mut hand = Hand::start(session, root, stall, Arc::clone(&self.traffic), open).await?;
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
+        if self.is_to_be_swept(root) {
+            // Whether that worked is for the next time.
+            hand.ask(&["sweep", &self.sender], self.patience(0), "clearing old staging").await?;
+        }
         Ok(hand)
+    }
+
+    /// Whether it is time to clear what shipments left behind long ago: at first, and then once a day.
+    fn is_to_be_swept(&self, root: &RemotePath) -> bool {
+        let mut swept = self.swept.lock().expect("nothing panics while it holds the lock");
+        let is_due = swept.get(root).is_none_or(|at| at.elapsed() > SWEEP_EVERY);
+        if is_due {
+            swept.insert(root.clone(), Instant::now());
+        }
+        is_due
     }
 
     fn take_idle(&self, root: &RemotePath) -> Option<Hand> {
@@ -109,6 +164,7 @@ impl ScpRemote {
     fn give_back(&self, root: &RemotePath, hand: Hand) {
         if hand.is_usable() {
             self.idle().push((root.clone(), hand));
+            self.channels.notify();
         }
     }
 
@@ -123,6 +179,7 @@ impl ScpRemote {
         }
         // Shells of a lost connection are lost with it.
         self.idle().clear();
+        self.channels.forget_refusals();
         let session = Arc::new(Session::connect(&self.login).await?);
         *connection = Some(Arc::clone(&session));
         Ok(session)

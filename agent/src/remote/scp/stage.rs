@@ -32,6 +32,9 @@ impl ScpRemote {
             shipment.items.iter().filter(|item| !known.contains_key(&item.path)).cloned().collect();
         if !rest.is_empty() {
             let staged = match shipment.kind {
+                ShipmentKind::Batch if !hand.facts().tar => {
+                    self.stage_one_by_one(&mut hand, source, shipment, &rest).await?
+                }
                 ShipmentKind::Batch => self.stage_batch(&mut hand, source, shipment, &rest).await?,
                 ShipmentKind::Single => vec![self.stage_single(&mut hand, source, shipment, &rest[0]).await?],
             };
@@ -94,9 +97,6 @@ impl ScpRemote {
         shipment: &Shipment,
         items: &[Item],
     ) -> Result<Vec<Staged>, RemoteError> {
-        if !hand.facts().tar {
-            return Err(RemoteError::NoTool { tool: "tar" });
-        }
         let patience = self.patience(shipment.bytes());
         hand.must(&["open", &self.staging(shipment), "fresh"], patience, "preparing").await?;
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
@@ -163,29 +163,9 @@ impl ScpRemote {
         } else {
             tracing::info!(path = %item.path, bytes = skip, "goes on where it was cut");
         }
-        let (mut body, mut pieces) = ship::body();
-        let reader = {
-            let (root, item) = (source.clone(), item.clone());
-            spawn_blocking(move || {
-                let outcome = ship::send_single(&root, &item, algorithm, skip, &mut body);
-                outcome.and_then(|digests| {
-                    body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
-                })
-            })
-        };
-        let header = (item.mode, item.stamp.size - skip, item.stamp.mtime_ns);
-        let sent = hand.send_file(name, header, &mut pieces).await;
-        drop(pieces);
-        let outcome = joined(reader).await;
-        match (sent, outcome) {
-            // A source that ended early is the file's own trouble, and this shell is no longer of use.
-            (Err(RemoteError::SourceEnded), Err(trouble)) => {
-                hand.spoil();
-                Ok(Staged::Spoiled(trouble))
-            }
-            (Err(error), _) => Err(error),
-            (Ok(()), Err(trouble)) => Ok(Staged::Spoiled(trouble)),
-            (Ok(()), Ok(digests)) => {
+        match send_item(hand, source, item, name, skip).await? {
+            Err(trouble) => Ok(Staged::Spoiled(trouble)),
+            Ok(digests) => {
                 if skip > 0 {
                     hand.must(&["join"], patience, "joining").await?;
                 }
@@ -225,12 +205,46 @@ impl ScpRemote {
     }
 
     /// Where the staging is once `hand` has opened it.
-    fn staging_path(&self, hand: &Hand, shipment: &Shipment) -> String {
+    pub(super) fn staging_path(&self, hand: &Hand, shipment: &Shipment) -> String {
         format!(".skiff/{}.{}", self.staging(shipment), hand.nonce())
     }
 }
 
-fn judge(outcome: ship::Outcome, theirs: Option<Digest>, why: &str) -> Staged {
+/// Sends what comes after the first `skip` bytes of `item` into staging under the token `name`. A shell whose transfer
+/// ended in the middle is of no more use.
+pub(super) async fn send_item(
+    hand: &mut Hand,
+    source: &Root,
+    item: &Item,
+    name: &str,
+    skip: u64,
+) -> Result<ship::Outcome, RemoteError> {
+    let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+    let (mut body, mut pieces) = ship::body();
+    let reader = {
+        let (root, item) = (source.clone(), item.clone());
+        spawn_blocking(move || {
+            let outcome = ship::send_single(&root, &item, algorithm, skip, &mut body);
+            outcome.and_then(|digests| {
+                body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
+            })
+        })
+    };
+    let header = (item.mode, item.stamp.size - skip, item.stamp.mtime_ns);
+    let sent = hand.send_file(name, header, &mut pieces).await;
+    drop(pieces);
+    match (sent, joined(reader).await) {
+        // A source that ended early is the file's own trouble.
+        (Err(RemoteError::SourceEnded), Err(trouble)) => {
+            hand.spoil();
+            Ok(Err(trouble))
+        }
+        (Err(error), _) => Err(error),
+        (Ok(()), outcome) => Ok(outcome),
+    }
+}
+
+pub(super) fn judge(outcome: ship::Outcome, theirs: Option<Digest>, why: &str) -> Staged {
     match (outcome, theirs) {
         (Err(trouble), _) => Staged::Spoiled(trouble),
         (Ok(digests), Some(theirs)) => Staged::Landed { digests, theirs },
