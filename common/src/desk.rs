@@ -4,7 +4,7 @@
 //! has more than its limit under way, and that a destination in trouble is tried by one shipment at a time. Takes time
 //! and chance as arguments and acts through the [`Effect`]s it returns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::delivery::{Command, Delivery, Event, HeldItem, Left, Receipt, Record, Step, Trouble};
@@ -129,7 +129,12 @@ impl Desk {
     fn begin(&mut self, (delivery, step): (Delivery, Step), now: Moment) -> Vec<Effect> {
         let id = delivery.shipment().id.clone();
         if self.deliveries.contains_key(&id) {
-            return Vec::new();
+            // A member that failed can be due again before its shipment has ended.
+            let shipment = delivery.shipment();
+            let release = |item: &Item| {
+                Effect::Release(shipment.item_id(item), item.path.clone(), shipment.watch.clone())
+            };
+            return shipment.items.iter().map(release).collect();
         }
         self.items += delivery.shipment().items.len();
         let lane = self.lane(&delivery.shipment().destination.clone());
@@ -174,9 +179,11 @@ impl Desk {
         let mut effects: Vec<_> = step.record.into_iter().map(Effect::Record).collect();
         let shipment = self.deliveries[id].shipment();
         let (watch, destination) = (shipment.watch.clone(), shipment.destination.clone());
+        // One that can't be disposed of fails again and again, so its attempts count.
+        let stay: HashSet<_> = step.left.iter().map(|left| ItemId::of(&watch, &left.item.path)).collect();
         for receipt in &step.delivered {
             let item = ItemId::of(&watch, &receipt.item().path);
-            if self.attempts.remove(&item).is_some() {
+            if !stay.contains(&item) && self.attempts.remove(&item).is_some() {
                 effects.push(Effect::Record(Record::Released(item)));
             }
         }

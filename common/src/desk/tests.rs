@@ -143,3 +143,34 @@ fn a_resumed_shipment_asks_the_destination_first() {
     let effects = desk.resume(shipment(&["a"]), at(0));
     assert!(matches!(&effects[..], [Effect::Start(_, Command::Stage { survey: true })]));
 }
+
+#[test]
+fn a_member_that_is_due_before_its_shipment_has_ended_is_looked_at_again() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    desk.on(&plan.id, Event::Staged(vec![Staged::Spoiled(Trouble::retryable("why"))]), at(1), 0.5);
+    // Its staging is still being cleared.
+    let effects = desk.plan(plan.clone(), false, at(2));
+    assert!(matches!(&effects[..], [Effect::Release(_, path, _)] if *path == plan.items[0].path));
+    desk.on(&plan.id, Event::Finished(Vec::new()), at(3), 0.5);
+    assert_eq!(starts(&desk.plan(plan, false, at(4))).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_disposed_of_is_tried_less_and_less_and_sent_once() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    for attempt in 1..=2 {
+        let effects = desk.plan(plan.clone(), false, at(0));
+        let survey = attempt > 1;
+        assert_eq!(starts(&effects), [&Command::Stage { survey }]);
+        desk.on(&plan.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+        let placed = Placed::At(plan.items[0].path.clone());
+        desk.on(&plan.id, Event::Published(vec![placed]), at(2), 0.5);
+        let left = Disposal::Left(Trouble::retryable("read-only"));
+        let effects = desk.on(&plan.id, Event::Finished(vec![left]), at(3), 0.5);
+        let held = effects.iter().find_map(|e| if let Effect::Hold(held, _) = e { Some(held) } else { None });
+        assert_eq!(held.map(|held| (held.attempts, held.quarantined)), Some((attempt, attempt == 2)));
+    }
+}
