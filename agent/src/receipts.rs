@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ impl Receipts {
         if receipts.is_empty() {
             return Ok(());
         }
-        let time = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
+        let time = humantime::format_rfc3339_millis(now()).to_string();
         let mut lines = Vec::new();
         for receipt in receipts {
             serde_json::to_writer(&mut lines, &line(receipt, watch, destination, &time))?;
@@ -109,6 +110,11 @@ impl Receipts {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// A clock that was never set may stand before 1970, which has no form of its own.
+fn now() -> SystemTime {
+    SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
 
 fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value {
