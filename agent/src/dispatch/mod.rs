@@ -16,7 +16,7 @@ use skiff_common::desk::{Desk, Effect};
 use skiff_common::retry::Retry;
 use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
 use skiff_config::{Settings, Watch};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Standing};
@@ -58,8 +58,8 @@ pub enum DispatchError {
     /// A worker panicked.
     #[error("a worker panicked: {0}")]
     Panicked(String),
-    /// All scanners have ended.
-    #[error("all scanners have ended")]
+    /// A scanner has ended: its watch would be forgotten.
+    #[error("a scanner has ended")]
     NoScanner,
 }
 
@@ -90,6 +90,8 @@ pub struct Setup<'a> {
     pub receipts: Arc<Receipts>,
     /// The counts.
     pub status: Arc<Status>,
+    /// Told when a scanner ends.
+    pub scanner_ended: Arc<Notify>,
     /// Whether to end when all is done.
     pub once: bool,
     /// How to retry a destination; for ever where it isn't said.
@@ -104,6 +106,7 @@ pub struct Dispatcher {
     journal: Option<Journal>,
     receipts: Arc<Receipts>,
     status: Arc<Status>,
+    pub(crate) scanner_ended: Arc<Notify>,
     once: bool,
     fresh: bool,
     desk: Desk,
@@ -121,6 +124,7 @@ enum Input {
     Report(Box<(ShipmentId, worker::Report)>),
     Timer,
     ScannerIdle,
+    ScannerEnded,
     Stop(Urgency),
 }
 
@@ -143,6 +147,7 @@ impl Dispatcher {
             journal: setup.journal,
             receipts: setup.receipts,
             status: setup.status,
+            scanner_ended: setup.scanner_ended,
             once: setup.once,
             fresh: opening.trust != Trust::Kept,
             desk,
@@ -169,7 +174,7 @@ impl Dispatcher {
         while !self.is_over(urgency) {
             match self.next_input(&mut stop, urgency, deadline).await {
                 Input::Found(Some(found)) => self.take(found).await?,
-                Input::Found(None) => return Err(DispatchError::NoScanner),
+                Input::Found(None) | Input::ScannerEnded => return Err(DispatchError::NoScanner),
                 Input::Report(report) => self.report(*report).await?,
                 Input::ScannerIdle => {}
                 Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
@@ -229,6 +234,7 @@ impl Dispatcher {
             }))),
             found = self.settled.recv(), if room => Input::Found(found),
             () = waker.idle(), if self.once => Input::ScannerIdle,
+            () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
     }
