@@ -170,6 +170,7 @@ impl Sshd {
              PrintMotd no\n\
              MaxStartups 100:30:200\n\
              LogLevel VERBOSE\n\
+             SetEnv HOME={home}\n\
              Subsystem sftp internal-sftp\n",
             more = self.more,
             port = self.port,
