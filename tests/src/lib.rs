@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod campaign;
+pub mod machine;
 pub mod process;
 pub mod receipts;
 pub mod skiff;

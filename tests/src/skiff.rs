@@ -1,7 +1,7 @@
 //! The binary under test, and the commands that end by themselves.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -24,7 +24,19 @@ pub fn binary() -> PathBuf {
 
 /// `skiff` with none of this user's keys, agent or configuration, working in `home`.
 pub fn command(home: &Path) -> Command {
-    let mut command = Command::new(binary());
+    command_under(&[], home)
+}
+
+/// The same as the last argument of another command; of none where there are no `words`.
+pub fn command_under(words: &[OsString], home: &Path) -> Command {
+    let mut command = match words.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
     command.current_dir(home).env("HOME", home).stdin(Stdio::null());
     for variable in ["SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NOTIFY_SOCKET", "RUST_LOG"] {
         command.env_remove(variable);
