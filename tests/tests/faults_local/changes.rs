@@ -179,7 +179,7 @@ fn fault_20_hard_links_only_the_delivered_name_is_disposed_of() {
 
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE).started();
 
-    agent.wait_until("both names are disposed of", || tree::count(source.root()) == 0);
+    agent.wait_until("both names are disposed of", || tree::is_empty(source.root()));
     assert_eq!(names(&sshd.root()), ["one", "two"].map(PathBuf::from).into());
     for name in ["one", "two"] {
         assert!(tree::same_bytes(&kept, &sshd.root().join(name)));
@@ -210,7 +210,7 @@ fn fault_29_read_only_source_is_delivered_and_its_disposal_blocked() {
 
     drop(read_only);
 
-    agent.wait_until("they are disposed of", || tree::count(source.root()) == 0);
+    agent.wait_until("they are disposed of", || tree::is_empty(source.root()));
     assert_eq!(tree::writings(&sshd.root()), writings, "nothing is sent again");
 }
 

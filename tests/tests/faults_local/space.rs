@@ -13,7 +13,7 @@ fn fault_01_no_space_in_the_state_folder_pauses_and_deletes_nothing() {
     let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
     agent.start();
     source.file("first", 100);
-    agent.wait_until("the agent works", || tree::count(source.root()) == 0);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
 
     let filler = agent.state_dir().join("filler");
     fs::write(&filler, vec![1; 50 << 20]).expect("there is room so far");
@@ -23,7 +23,7 @@ fn fault_01_no_space_in_the_state_folder_pauses_and_deletes_nothing() {
     assert_eq!(names(source.root()), kept, "nothing is deleted");
     fs::remove_file(filler).expect("it was written");
 
-    agent.wait_until("all goes on", || tree::count(source.root()) == 0);
+    agent.wait_until("all goes on", || tree::is_empty(source.root()));
     assert_eq!(tree::count(&sshd.root()), 51);
 }
 
@@ -38,7 +38,7 @@ fn fault_01_state_folder_full_to_the_last_byte() {
     let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
     agent.start();
     source.file("first", 100);
-    agent.wait_until("the agent works", || tree::count(source.root()) == 0);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
 
     let filler = agent.state_dir().join("filler");
     let mut file = File::create(&filler).expect("there is room so far");
@@ -50,7 +50,7 @@ fn fault_01_state_folder_full_to_the_last_byte() {
     assert_eq!(names(source.root()), kept, "nothing is deleted");
     fs::remove_file(filler).expect("it was written");
 
-    agent.wait_until("all goes on", || tree::count(source.root()) == 0);
+    agent.wait_until("all goes on", || tree::is_empty(source.root()));
     assert_eq!(tree::count(&sshd.root()), 51);
 }
 
