@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ impl Receipts {
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
     pub fn append(&self, watch: &str, destination: &str, receipts: &[Receipt]) -> io::Result<()> {
-        let time = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
+        let time = humantime::format_rfc3339_millis(now()).to_string();
         append(&self.path, receipts.iter().map(|receipt| line(receipt, watch, destination, &time)))
     }
 
@@ -134,6 +135,11 @@ fn aside(path: &Path, number: u8) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(format!(".{number}"));
     name.into()
+}
+
+/// A clock that was never set may stand before 1970, which has no form of its own.
+fn now() -> SystemTime {
+    SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
 
 fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value {

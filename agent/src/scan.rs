@@ -25,6 +25,10 @@ use crate::watch::Watch;
 const SETTLING: usize = 16 << 10;
 /// How often a folder that can't be watched or isn't there is looked at.
 const POLL: Duration = Duration::from_secs(2);
+/// How often to look whether the folder still is the one that is watched: one open, one close.
+const ROOT_CHECK: Duration = Duration::from_secs(5);
+/// How soon after trouble everything is looked at again: what was out of reach may tell nobody when it no longer is.
+const TROUBLE: Duration = Duration::from_secs(30);
 /// A polled tree rests so many times as long as it took to scan.
 const POLL_SHARE: u32 = 10;
 
@@ -46,21 +50,20 @@ pub enum ScanError {
     Journal(#[from] JournalError),
 }
 
-/// What a scanner hands to the dispatcher: a file, or why there will be no more.
-pub type Handed = Result<Found, ScanError>;
-
 /// Scans one watch.
 pub struct Scanner {
     context: Arc<WatchContext>,
     admission: Arc<Admission>,
     journal: Option<Journal>,
-    out: mpsc::Sender<Handed>,
+    out: mpsc::Sender<Found>,
     waker: Arc<Waker>,
     settler: Settler,
     cached: Option<DeliveredFolder>,
     first_scan: bool,
     next_scan: Moment,
     events: Option<Watch>,
+    was_mounted: bool,
+    trouble: bool,
 }
 
 impl Scanner {
@@ -69,7 +72,7 @@ impl Scanner {
         context: Arc<WatchContext>,
         admission: Arc<Admission>,
         journal: Option<Journal>,
-        out: mpsc::Sender<Handed>,
+        out: mpsc::Sender<Found>,
     ) -> Self {
         let settler = Settler::new(context.settings.settle, SETTLING);
         let waker = Arc::clone(&context.waker);
@@ -85,6 +88,8 @@ impl Scanner {
             first_scan: true,
             next_scan,
             events: None,
+            was_mounted: false,
+            trouble: false,
         }
     }
 
@@ -105,24 +110,21 @@ impl Scanner {
 
     fn patience(&mut self) -> Duration {
         let due = self.settler.next_due().map_or(self.next_scan, |due| due.min(self.next_scan));
-        due.since(clock::now())
+        // No event tells that a folder above was renamed, or that a file system was mounted here.
+        due.since(clock::now()).min(ROOT_CHECK)
     }
 
     /// The watched folder, opened and watched; `None` while it isn't there.
     fn root(&mut self) -> Option<Root> {
         if let Some(root) = self.context.root() {
-            if root.still_there() {
-                return Some(root);
-            }
+            return Some(root);
+        }
+        if self.context.set_folder(None).is_some() {
             tracing::warn!(watch = %self.context.settings.name, "the watched folder has been moved, deleted or unmounted");
-            self.context.set_root(None);
             self.events = None;
         }
-        match Root::open(&self.context.settings.path) {
+        match self.attached() {
             Ok(root) => {
-                self.restore(&root);
-                self.attach();
-                self.context.set_root(Some(root.clone()));
                 self.next_scan = Moment::START;
                 Some(root)
             }
@@ -132,6 +134,21 @@ impl Scanner {
                 None
             }
         }
+    }
+
+    /// The folder that stands there now, watched from now on.
+    fn attached(&mut self) -> Result<Root, SourceError> {
+        let root = Root::open(&self.context.settings.path)?;
+        let (id, is_mounted) = (root.id()?, root.is_mounted());
+        if self.was_mounted && !is_mounted {
+            // The empty folder below it doesn't say that all was deleted.
+            return Err(SourceError::Unmounted { path: self.context.settings.path.display().to_string() });
+        }
+        self.was_mounted = is_mounted;
+        self.restore(&root);
+        self.attach();
+        self.context.set_folder(Some(id));
+        Ok(root)
     }
 
     /// What a crash left half-way out of the folder goes back, and is verified anew.
@@ -189,16 +206,22 @@ impl Scanner {
     fn scan_all(&mut self, root: &Root) -> Result<(), ScanError> {
         let begin = clock::now();
         self.cached = None;
+        self.trouble = false;
         match self.context.only.clone() {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_folder(root, None)?,
         }
         let now = clock::now();
         // Polling a large tree must not become all that is done.
-        let poll = POLL.max(now.since(begin) * POLL_SHARE);
-        let rescan = self.context.settings.rescan;
+        let rest = now.since(begin) * POLL_SHARE;
         let watched = self.events.is_some() || self.context.once;
-        self.next_scan = now + if watched { rescan } else { poll.min(rescan) };
+        let rescan = self.context.settings.rescan;
+        self.next_scan = now
+            + match (watched, self.trouble) {
+                (false, _) => POLL.max(rest).min(rescan),
+                (true, true) => TROUBLE.max(rest).min(rescan),
+                (true, false) => rescan,
+            };
         self.first_scan = false;
         Ok(())
     }
@@ -208,6 +231,7 @@ impl Scanner {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
             Err(error) => {
+                self.trouble = true;
                 self.context.complain(&error.to_string());
                 return Ok(());
             }
@@ -223,6 +247,7 @@ impl Scanner {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
+                    self.trouble = true;
                     self.context.complain(&error.to_string());
                     complete = false;
                     continue;
@@ -357,7 +382,7 @@ impl Scanner {
                 self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
                 let found = Found { watch: self.context.number, item, first_scan: self.first_scan };
                 // Nobody listens any longer: the agent is ending.
-                let _ = self.out.blocking_send(Ok(found));
+                let _ = self.out.blocking_send(found);
             }
         }
     }

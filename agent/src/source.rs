@@ -1,4 +1,4 @@
-//! The watched folder, held open: every read and every disposal goes through its descriptor.
+//! The watched folder: every read and every disposal goes through its descriptor.
 //!
 //! Promises that nothing outside it is read, whatever symlinks somebody plants, and that no FIFO or device is waited
 //! for. Lacks any idea of what is to be delivered.
@@ -51,6 +51,12 @@ pub enum SourceError {
         /// What.
         path: String,
     },
+    /// What was mounted there no longer is.
+    #[error("{path} is paused: what was mounted there no longer is; it goes on when it is mounted again")]
+    Unmounted {
+        /// What.
+        path: String,
+    },
     /// Anything else.
     #[error("cannot {attempt} {path}: {source}")]
     Io {
@@ -68,7 +74,9 @@ impl SourceError {
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Gone { .. } => Trouble::Gone,
-            Self::Denied { .. } | Self::Io { .. } => Trouble::retryable(self.to_string()),
+            Self::Denied { .. } | Self::Unmounted { .. } | Self::Io { .. } => {
+                Trouble::retryable(self.to_string())
+            }
             Self::NotRegular { .. } | Self::Escapes { .. } => Trouble::permanent(self.to_string()),
         }
     }
@@ -123,7 +131,15 @@ impl OpenItem {
     }
 }
 
-/// A watched folder.
+/// Which folder it is, however it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderId {
+    dev: u64,
+    ino: u64,
+}
+
+/// A watched folder. To be dropped soon: while it is open its file system can't be unmounted, and nobody is told that
+/// it was deleted.
 #[derive(Debug, Clone)]
 pub struct Root {
     folder: Arc<OwnedFd>,
@@ -144,10 +160,18 @@ impl Root {
         &self.path
     }
 
-    /// Whether the same folder still stands at its path.
-    pub fn still_there(&self) -> bool {
-        let (held, there) = (fstat(&*self.folder), rustix::fs::stat(&self.path));
-        matches!((held, there), (Ok(held), Ok(there)) if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino))
+    /// Which folder this is.
+    pub fn id(&self) -> Result<FolderId, SourceError> {
+        let stat =
+            fstat(&*self.folder).map_err(|errno| SourceError::new("look at", &self.path.display(), errno))?;
+        let stamp = stamp(&stat);
+        Ok(FolderId { dev: stamp.dev, ino: stamp.ino })
+    }
+
+    /// Whether a file system is mounted here; `false` where nobody can tell.
+    pub fn is_mounted(&self) -> bool {
+        let parent = openat(&*self.folder, "..", FOLDER, Mode::empty()).and_then(fstat);
+        matches!((fstat(&*self.folder), parent), (Ok(here), Ok(parent)) if here.st_dev != parent.st_dev)
     }
 
     /// What stands at `path`.
@@ -349,16 +373,23 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_root_is_noticed() {
+    fn another_folder_of_the_same_name_is_another() {
         let (folder, _) = root();
         let watched = folder.path().join("w");
+        let id = || Root::open(&watched).and_then(|root| root.id());
         fs::create_dir(&watched).expect("made");
-        let root = Root::open(&watched).expect("it opens");
-        assert!(root.still_there());
+        let before = id().expect("it opens");
         fs::rename(&watched, folder.path().join("elsewhere")).expect("renamed");
-        assert!(!root.still_there());
+        assert!(matches!(id(), Err(SourceError::Gone { .. })));
         fs::create_dir(&watched).expect("made again");
-        assert!(!root.still_there());
+        assert_ne!(id().expect("it opens"), before);
+    }
+
+    #[test]
+    fn mounts_are_told_from_folders() {
+        let is_mounted = |path| Root::open(Path::new(path)).expect("it opens").is_mounted();
+        assert!(is_mounted("/proc"));
+        assert!(!is_mounted("/proc/self") && !is_mounted("/"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use skiff_common::delivery::OnConflict;
 use skiff_common::retry::Retry;
 use skiff_common::{RelPath, RemotePath};
 use skiff_config::{AfterDelivery, Destination, Environment, Settings, Watch, WatchGlobs};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::admission::Admission;
 use crate::dispatch::{self, DispatchError, Dispatcher, Stop};
@@ -17,8 +17,8 @@ use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
 use crate::remote::session::Login;
-use crate::scan::{Handed, Scanner};
-use crate::source::Root;
+use crate::scan::{ScanError, Scanner};
+use crate::source::{FolderId, Root};
 use crate::status::Status;
 use crate::wake::Waker;
 
@@ -47,18 +47,21 @@ pub struct WatchContext {
     pub after: After,
     /// What to do about another file under the final name.
     pub on_conflict: OnConflict,
-    root: Mutex<Option<Root>>,
+    folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
 }
 
 impl WatchContext {
-    /// The watched folder, while it is there.
+    /// The watched folder, while it is the one that is watched.
     pub fn root(&self) -> Option<Root> {
-        self.root.lock().expect("nothing panics while it holds the lock").clone()
+        let watched = (*self.folder.lock().expect("nothing panics while it holds the lock"))?;
+        let root = Root::open(&self.settings.path).ok()?;
+        (root.id().ok()? == watched).then_some(root)
     }
 
-    pub(crate) fn set_root(&self, root: Option<Root>) {
-        *self.root.lock().expect("nothing panics while it holds the lock") = root;
+    /// From now on this folder is the one that is watched. Returns the one before.
+    pub(crate) fn set_folder(&self, folder: Option<FolderId>) -> Option<FolderId> {
+        std::mem::replace(&mut *self.folder.lock().expect("nothing panics while it holds the lock"), folder)
     }
 
     /// Says what is wrong with the folder, once for each time that it changes.
@@ -91,6 +94,9 @@ pub enum AgentError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A scanner.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
     /// The dispatcher.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -133,7 +139,7 @@ pub struct Agent {
     /// What it is doing.
     pub status: Arc<Status>,
     dispatcher: Dispatcher,
-    scanners: Vec<(String, JoinHandle<()>)>,
+    scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
     remotes: Vec<Arc<ScpRemote>>,
 }
 
@@ -155,6 +161,7 @@ impl Agent {
         let contexts = contexts(settings, &remotes, plan)?;
         let admission = Arc::new(Admission::default());
         let (found, settled) = mpsc::channel(FOUND_AHEAD);
+        let scanner_ended = Arc::new(Notify::new());
         let setup = dispatch::Setup {
             settings,
             contexts: contexts.clone(),
@@ -162,13 +169,18 @@ impl Agent {
             journal: journal.clone(),
             receipts: Arc::new(receipts),
             status: Arc::clone(&status),
+            scanner_ended: Arc::clone(&scanner_ended),
             once: plan.once,
             retry: plan.retry,
         };
         let dispatcher = Dispatcher::new(setup, opening, settled);
         let scanners = contexts
             .iter()
-            .map(|context| start_scanner(context, &admission, journal.as_ref(), &found))
+            .map(|context| {
+                let scanner =
+                    Scanner::new(Arc::clone(context), Arc::clone(&admission), journal.clone(), found.clone());
+                start_scanner(&context.settings.name, scanner, TellsEnd(Arc::clone(&scanner_ended)))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { status, dispatcher, scanners, remotes: remotes.into_values().collect() })
     }
@@ -185,7 +197,7 @@ impl Agent {
         for (watch, scanner) in self.scanners {
             let ended = tokio::task::spawn_blocking(move || scanner.join()).await;
             match ended {
-                Ok(Ok(())) => {}
+                Ok(Ok(ended)) => ended?,
                 Ok(Err(_)) | Err(_) => return Err(AgentError::Panicked(watch)),
             }
         }
@@ -195,23 +207,26 @@ impl Agent {
 
 pub use dispatch::Outcome;
 
+/// Tells when it is dropped: also when the scanner that holds it panics.
+struct TellsEnd(Arc<Notify>);
+
+impl Drop for TellsEnd {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 fn start_scanner(
-    context: &Arc<WatchContext>,
-    admission: &Arc<Admission>,
-    journal: Option<&Journal>,
-    found: &mpsc::Sender<Handed>,
-) -> Result<(String, JoinHandle<()>), AgentError> {
-    let name = context.settings.name.clone();
-    let scanner = Scanner::new(Arc::clone(context), Arc::clone(admission), journal.cloned(), found.clone());
-    let found = found.clone();
-    let work = move || {
-        if let Err(error) = scanner.run() {
-            // Never half alive: the dispatcher ends with it. If it has ended already, that has a reason of its own.
-            let _ = found.blocking_send(Err(error));
-        }
+    name: &str,
+    scanner: Scanner,
+    tells_end: TellsEnd,
+) -> Result<(String, JoinHandle<Result<(), ScanError>>), AgentError> {
+    let run = || {
+        let _tells_end = tells_end;
+        scanner.run()
     };
-    let thread = std::thread::Builder::new().name(format!("scan {name}"));
-    Ok((name, thread.spawn(work).map_err(AgentError::Thread)?))
+    let thread = std::thread::Builder::new().name(format!("scan {name}")).spawn(run);
+    Ok((name.to_owned(), thread.map_err(AgentError::Thread)?))
 }
 
 fn tell_trust(trust: &Trust) {
@@ -289,9 +304,42 @@ fn contexts(
                 skiff_config::OnConflict::Replace => OnConflict::Replace,
                 skiff_config::OnConflict::Park => OnConflict::Park,
             },
-            root: Mutex::default(),
+            folder: Mutex::default(),
             complaint: Mutex::default(),
         }))
     };
     settings.watches.iter().enumerate().map(context).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::dispatch::Urgency;
+
+    /// Fault 87: one scanner of several that ends would leave its watch forgotten, and nobody told.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn fault_87_scanner_that_ends_ends_the_agent() {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = home.path().display();
+        let text = format!(
+            "state_dir = '{at}/state'\n[destination.d]\naddress = 'u@127.0.0.1:1'\n\
+             [[watch]]\nname = 'a'\npath = '{at}'\nto = 'd'\n[[watch]]\nname = 'b'\npath = '{at}'\nto = 'd'\n"
+        );
+        let file = home.path().join("skiff.toml");
+        std::fs::write(&file, text).expect("there is room");
+        let settings = skiff_config::load(&file, &Environment::from_process()).expect("it is right");
+        let agent =
+            tokio::task::block_in_place(|| Agent::start(&settings, &Plan::default())).expect("it starts");
+        let (_never, stop) = watch::channel(Urgency::Run);
+
+        drop(TellsEnd(Arc::clone(&agent.dispatcher.scanner_ended)));
+
+        let ended = tokio::time::timeout(Duration::from_secs(30), agent.run(stop)).await;
+        let error = ended.expect("it doesn't go on").expect_err("that is an error");
+        assert!(matches!(error, AgentError::Dispatch(DispatchError::NoScanner)), "{error}");
+    }
 }

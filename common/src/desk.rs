@@ -6,7 +6,7 @@
 //! chance as arguments and acts through the [`Effect`]s it returns.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::delivery::{Command, Delivery, Event, HeldItem, Left, Receipt, Record, Step, Trouble};
@@ -186,9 +186,11 @@ impl Desk {
         let mut effects: Vec<_> = step.record.into_iter().map(Effect::Record).collect();
         let shipment = self.deliveries[id].shipment();
         let (watch, destination) = (shipment.watch.clone(), shipment.destination.clone());
+        // One that can't be disposed of fails again and again, so its attempts count.
+        let stay: HashSet<_> = step.left.iter().map(|left| ItemId::of(&watch, &left.item.path)).collect();
         for receipt in &step.delivered {
             let item = ItemId::of(&watch, &receipt.item().path);
-            if self.attempts.remove(&item).is_some() {
+            if !stay.contains(&item) && self.attempts.remove(&item).is_some() {
                 effects.push(Effect::Record(Record::Released(item)));
             }
         }

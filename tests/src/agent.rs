@@ -1,12 +1,13 @@
 //! `skiff run` with a configuration, a state folder and a log of its own.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,7 +25,7 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 pub struct Agent {
     home: TempDir,
     running: Option<Child>,
-    wrapper: Vec<String>,
+    under: Vec<OsString>,
 }
 
 impl Agent {
@@ -64,7 +65,7 @@ impl Agent {
             known_hosts = known_hosts.display(),
         );
         fs::write(home.path().join("skiff.toml"), text).expect("a new folder is writable");
-        Agent { home, running: None, wrapper: Vec::new() }
+        Agent { home, running: None, under: Vec::new() }
     }
 
     /// Watches `folder`, by further lines of the configuration.
@@ -78,11 +79,16 @@ impl Agent {
         self
     }
 
-    /// The same, started by another command, to which its own is added.
+    /// Starts as the last argument of another command, such as `prlimit`, which has to become it.
     #[must_use]
-    pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
-        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+    pub fn under<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.set_under(words);
         self
+    }
+
+    /// The same for the next start.
+    pub fn set_under<W: Into<OsString>>(&mut self, words: impl IntoIterator<Item = W>) {
+        self.under = words.into_iter().map(Into::into).collect();
     }
 
     /// The same, running.
@@ -97,7 +103,7 @@ impl Agent {
         assert!(self.running.is_none(), "the agent runs");
         let log = OpenOptions::new().create(true).append(true).open(self.log_file());
         let log: File = log.expect("the agent's folder is writable");
-        let mut command = skiff::wrapped_command(&self.wrapper, self.home.path());
+        let mut command = skiff::command_under(&self.under, self.home.path());
         command.arg("run").arg("--config").arg(self.config());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         self.running = Some(command.spawn().expect("the binary can be started"));
@@ -123,11 +129,54 @@ impl Agent {
         ended.unwrap_or_else(|| panic!("the agent goes on 10 s after SIGTERM; its log:\n{}", self.log()))
     }
 
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let mut child = self.running.take().expect("the agent runs");
+        let ended = process::wait_for_end(&mut child, wait::LIMIT);
+        if ended.is_none() {
+            let _gone = child.kill();
+            child.wait().expect("a child can be waited for");
+        }
+        ended.unwrap_or_else(|| panic!("the agent goes on; its log:\n{}", self.log()))
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let child = self.running.as_mut().expect("the agent was started");
+        child.try_wait().expect("a child can be waited for").is_some()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        process::signal(self.pid(), signal);
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        process::pid(self.running.as_ref().expect("the agent runs"))
+    }
+
+    /// The most memory it has had resident, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(status).expect("the agent runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib << 10
+    }
+
     /// Waits for a condition. Panics with the log if it does not come true or the agent ends.
     #[track_caller]
-    pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub fn wait_until(&mut self, what: &str, condition: impl FnMut() -> bool) {
+        self.wait_at_most(wait::LIMIT, what, condition);
+    }
+
+    /// The same for something that takes longer than usual.
+    #[track_caller]
+    pub fn wait_at_most(&mut self, limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
         let mut ended = None;
-        let came_true = wait::came_true(wait::LIMIT, || {
+        let came_true = wait::came_true(limit, || {
             if condition() {
                 return true;
             }
@@ -135,7 +184,7 @@ impl Agent {
             ended.is_some()
         });
         assert!(ended.is_none(), "the agent ended ({ended:?}) before {what}; its log:\n{}", self.log());
-        assert!(came_true, "not within {:?}: {what}; the agent's log:\n{}", wait::LIMIT, self.log());
+        assert!(came_true, "not within {:?}: {what}; the agent's log:\n{}", limit, self.log());
     }
 
     /// How it ended, if it has although nobody asked it to.
@@ -188,7 +237,8 @@ impl Agent {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn config(&self) -> PathBuf {
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
         self.home.path().join("skiff.toml")
     }
 

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod campaign;
 pub mod fault_proxy;
+pub mod machine;
 pub mod process;
 pub mod receipts;
 pub mod simulation;

@@ -25,14 +25,19 @@ pub fn binary() -> PathBuf {
 
 /// `skiff` with none of this user's keys, agent or configuration, working in `home`.
 pub fn command(home: &Path) -> Command {
-    wrapped_command(&[], home)
+    command_under(&[], home)
 }
 
-/// The same, started by another command.
-pub fn wrapped_command(wrapper: &[String], home: &Path) -> Command {
-    let mut words = wrapper.iter().map(OsString::from).chain([binary().into_os_string()]);
-    let mut command = Command::new(words.next().expect("the binary is the last word"));
-    command.args(words);
+/// The same as the last argument of another command; of none where there are no `words`.
+pub fn command_under(words: &[OsString], home: &Path) -> Command {
+    let mut command = match words.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
     command.current_dir(home).env("HOME", home).stdin(Stdio::null());
     for variable in ["SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NOTIFY_SOCKET", "RUST_LOG"] {
         command.env_remove(variable);

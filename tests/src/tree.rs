@@ -87,6 +87,11 @@ pub fn count(root: &Path) -> usize {
     files(root).map_or(0, |files| files.len())
 }
 
+/// Whether no file stands below `root`. One that changes while it is read is not empty.
+pub fn is_empty(root: &Path) -> bool {
+    files(root).is_ok_and(|files| files.is_empty())
+}
+
 /// How many bytes wait in skiff's own folder at the destination `root`.
 pub fn staged_bytes(root: &Path) -> u64 {
     files(&root.join(STAGING)).map_or(0, |files| files.values().map(Metadata::len).sum())

@@ -121,7 +121,7 @@ fn fault_51_changed_address_is_looked_up_again() {
     let wrapper = ["unshare", "-m", "sh", "-c", own_hosts, hosts_path];
     let mut agent = Agent::at(&sshd, ("collector.test", sshd.port()), &known_hosts, "")
         .watch("in", source.root(), "")
-        .wrapped(&wrapper)
+        .under(wrapper)
         .started();
 
     agent.wait_until_logged("the old address is tried", |line| line.contains("127.0.0.77"));

@@ -9,7 +9,7 @@ const SEEDS_FOR_A_DEFECT: u64 = 4000;
 
 #[test]
 fn every_seed_keeps_the_promises() {
-    simulation::run(&Order { count: Some(20_000), seed: 1 }).expect_clean();
+    (simulation::CAMPAIGN.run)(&Order { count: Some(20_000), seed: 1 }).expect_clean();
 }
 
 #[test]

@@ -20,6 +20,7 @@ use args::{Args, Command, ConfigCommand};
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    abort_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -47,4 +48,13 @@ pub fn main() -> ExitCode {
     // A worker that was aborted may sit in a system call; the process doesn't wait for it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
+}
+
+/// A panic anywhere ends the process, so that it is never half alive. Release builds abort anyway; this makes all alike.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }

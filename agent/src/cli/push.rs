@@ -198,9 +198,8 @@ fn state_dir() -> Option<PathBuf> {
 
 fn level(args: &Push) -> LogLevel {
     match (args.quiet, args.verbose) {
-        (true, _) => LogLevel::Error,
         // What went wrong is told in the end.
-        (false, 0) => LogLevel::Error,
+        (true, _) | (false, 0) => LogLevel::Error,
         (false, 1) => LogLevel::Info,
         (false, 2) => LogLevel::Debug,
         (false, _) => LogLevel::Trace,

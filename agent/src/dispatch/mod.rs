@@ -16,14 +16,14 @@ use skiff_common::desk::{Desk, Effect};
 use skiff_common::retry::Retry;
 use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
 use skiff_config::{Settings, Watch};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Standing};
 use crate::clock;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
-use crate::scan::{Found, Handed, ScanError};
+use crate::scan::Found;
 use crate::status::Status;
 use crate::supervise::WatchContext;
 
@@ -58,11 +58,8 @@ pub enum DispatchError {
     /// A worker panicked.
     #[error("a worker panicked: {0}")]
     Panicked(String),
-    /// A scanner can't go on.
-    #[error(transparent)]
-    Scan(#[from] ScanError),
-    /// All scanners have ended.
-    #[error("all scanners have ended")]
+    /// A scanner has ended: its watch would be forgotten.
+    #[error("a scanner has ended")]
     NoScanner,
 }
 
@@ -93,6 +90,8 @@ pub struct Setup<'a> {
     pub receipts: Arc<Receipts>,
     /// The counts.
     pub status: Arc<Status>,
+    /// Told when a scanner ends.
+    pub scanner_ended: Arc<Notify>,
     /// Whether to end when all is done.
     pub once: bool,
     /// How to retry a destination; for ever where it isn't said.
@@ -107,10 +106,11 @@ pub struct Dispatcher {
     journal: Option<Journal>,
     receipts: Arc<Receipts>,
     status: Arc<Status>,
+    pub(crate) scanner_ended: Arc<Notify>,
     once: bool,
     fresh: bool,
     desk: Desk,
-    settled: mpsc::Receiver<Handed>,
+    settled: mpsc::Receiver<Found>,
     workers: JoinSet<(ShipmentId, worker::Report)>,
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
     resumed: Vec<Shipment>,
@@ -120,16 +120,17 @@ pub struct Dispatcher {
 }
 
 enum Input {
-    Found(Option<Handed>),
+    Found(Option<Found>),
     Report(Box<(ShipmentId, worker::Report)>),
     Timer,
     ScannerIdle,
+    ScannerEnded,
     Stop(Urgency),
 }
 
 impl Dispatcher {
     /// A dispatcher that takes up what the journal remembers.
-    pub fn new(setup: Setup<'_>, opening: Opening, settled: mpsc::Receiver<Handed>) -> Self {
+    pub fn new(setup: Setup<'_>, opening: Opening, settled: mpsc::Receiver<Found>) -> Self {
         let mut desk = Desk::new();
         for destination in &setup.settings.destinations {
             let retry = setup.retry.unwrap_or_else(|| destination_retry(setup.settings, &destination.name));
@@ -146,6 +147,7 @@ impl Dispatcher {
             journal: setup.journal,
             receipts: setup.receipts,
             status: setup.status,
+            scanner_ended: setup.scanner_ended,
             once: setup.once,
             fresh: opening.trust != Trust::Kept,
             desk,
@@ -171,8 +173,8 @@ impl Dispatcher {
         let mut deadline = None;
         while !self.is_over(urgency) {
             match self.next_input(&mut stop, urgency, deadline).await {
-                Input::Found(Some(found)) => self.take(found?).await?,
-                Input::Found(None) => return Err(DispatchError::NoScanner),
+                Input::Found(Some(found)) => self.take(found).await?,
+                Input::Found(None) | Input::ScannerEnded => return Err(DispatchError::NoScanner),
                 Input::Report(report) => self.report(*report).await?,
                 Input::ScannerIdle => {}
                 Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
@@ -232,6 +234,7 @@ impl Dispatcher {
             }))),
             found = self.settled.recv(), if room => Input::Found(found),
             () = waker.idle(), if self.once => Input::ScannerIdle,
+            () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
     }

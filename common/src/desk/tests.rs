@@ -185,3 +185,21 @@ fn an_item_that_was_found_twice_before_it_was_planned_goes_once() {
     let Some(Effect::Record(Record::Planned(plan))) = effects.first() else { panic!("{effects:?}") };
     assert_eq!(*plan, shipment(&["a", "b"]));
 }
+
+#[test]
+fn what_cannot_be_disposed_of_is_tried_less_and_less_and_sent_once() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    for attempt in 1..=2 {
+        let effects = desk.plan(plan.clone(), false, at(0));
+        let survey = attempt > 1;
+        assert_eq!(starts(&effects), [&Command::Stage { survey }]);
+        desk.on(&plan.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+        let placed = Placed::At(plan.items[0].path.clone());
+        desk.on(&plan.id, Event::Published(vec![placed]), at(2), 0.5);
+        let left = Disposal::Left(Trouble::retryable("read-only"));
+        let effects = desk.on(&plan.id, Event::Finished(vec![left]), at(3), 0.5);
+        let held = effects.iter().find_map(|e| if let Effect::Hold(held, _) = e { Some(held) } else { None });
+        assert_eq!(held.map(|held| (held.attempts, held.quarantined)), Some((attempt, attempt == 2)));
+    }
+}

@@ -1,0 +1,92 @@
+//! Files and disks that fail while the agent works.
+
+use super::*;
+
+/// Nothing is taken on or deleted while the state folder is full, and all goes on by itself.
+#[test]
+fn fault_01_no_space_in_the_state_folder_pauses_and_deletes_nothing() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    source.file("first", 100);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
+
+    let filler = agent.state_dir().join("filler");
+    fs::write(&filler, vec![1; 50 << 20]).expect("there is room so far");
+    source.small_files(50, 5);
+    let kept = names(source.root());
+    agent.wait_until_logged("it says so", |line| line.contains("waiting for space"));
+    assert_eq!(names(source.root()), kept, "nothing is deleted");
+    fs::remove_file(filler).expect("it was written");
+
+    agent.wait_until("all goes on", || tree::is_empty(source.root()));
+    assert_eq!(tree::count(&sshd.root()), 51);
+}
+
+/// The same to the last byte: whatever needs the state folder then fails, and nothing is lost.
+#[test]
+fn fault_01_state_folder_full_to_the_last_byte() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    source.file("first", 100);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
+
+    let filler = agent.state_dir().join("filler");
+    let mut file = File::create(&filler).expect("there is room so far");
+    while file.write(&[1; 4096]).is_ok() {}
+    drop(file);
+    source.small_files(50, 5);
+    let kept = names(source.root());
+    agent.wait_until_logged("it says so", |line| line.contains("space"));
+    assert_eq!(names(source.root()), kept, "nothing is deleted");
+    fs::remove_file(filler).expect("it was written");
+
+    agent.wait_until("all goes on", || tree::is_empty(source.root()));
+    assert_eq!(tree::count(&sshd.root()), 51);
+}
+
+/// Two reads fail, then the disk recovers.
+#[test]
+fn fault_02_read_error_is_retried() {
+    let (sshd, _scratch, mut source) = start();
+    let bad = source.file("bad.dat", 3_000);
+    source.file("good.dat", 3_000);
+    // Counted for each thread, so this is up to twice for each.
+    let strace = inject("read:error=EIO:when=1..2", Some(&bad));
+
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").under(strace).started();
+
+    agent.wait_until("the good one is delivered", || sshd.root().join("good.dat").exists());
+    agent.wait_until_logged("the error is told", |line| {
+        line.contains("bad.dat") && line.contains("os error 5")
+    });
+    agent.wait_until("the bad one is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// All reads fail: others go on, the file is tried as often as configured, and then quarantined, and stays.
+#[test]
+fn fault_02_read_error_that_stays_is_quarantined() {
+    let (sshd, _scratch, mut source) = start();
+    let bad = source.file("bad.dat", 3_000);
+    source.file("good.dat", 3_000);
+    let rules = format!("{DELETE}\nretry_attempts = 3");
+    let strace = inject("read:error=EIO", Some(&bad));
+
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), &rules).under(strace).started();
+
+    agent.wait_until("the good one is delivered", || sshd.root().join("good.dat").exists());
+    agent.wait_until_logged("it is quarantined, with its reason", |line| {
+        line.contains("bad.dat") && line.contains("quarantined=true") && line.contains("os error 5")
+    });
+    assert!(bad.exists() && !sshd.root().join("bad.dat").exists());
+    expect_goes_on(&mut agent, &mut source, &sshd);
+}

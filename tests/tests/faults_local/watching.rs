@@ -1,0 +1,153 @@
+//! Events, watches and the watched folder itself.
+
+use super::*;
+
+/// The agent sleeps while 10,000 files come, so the kernel keeps 16 events and drops the rest.
+#[test]
+fn fault_24_event_queue_overflow_loses_no_file() {
+    if !machine::is_root("a short event queue") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    source.file("first", 10);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "");
+    // A queue has the length that was set when it was made.
+    let setting = Setting::set("fs/inotify/max_queued_events", "16");
+    agent.start();
+    agent.wait_until("the agent watches", || tree::equal(source.root(), &sshd.root()));
+    drop(setting);
+
+    agent.signal(Signal::STOP);
+    for number in 0..10_000 {
+        let path = source.root().join(format!("{:02}", number % 20));
+        fs::create_dir_all(&path).expect("there is room");
+        fs::write(path.join(number.to_string()), number.to_string()).expect("there is room");
+    }
+    agent.signal(Signal::CONT);
+
+    agent.wait_until_logged("the loss is noticed", |line| line.contains("watch events were lost"));
+    let log = agent.home().join("log");
+    agent.wait_until("all are delivered", || delivered(&log) == 10_001);
+    tree::assert_equal(source.root(), &sshd.root());
+}
+
+/// The words that run a command in a user namespace of its own with so many inotify watches.
+fn with_watches(count: usize) -> [String; 7] {
+    let set = format!("echo {count} > /proc/sys/user/max_inotify_watches && exec \"$@\"");
+    let words = ["unshare", "--user", "--map-root-user", "sh", "-c", &set, "sh"];
+    words.map(str::to_owned)
+}
+
+/// From the start there are more folders than watches: they are polled, which is said.
+#[test]
+fn fault_25_watch_limit_reached_at_start_polls() {
+    if !machine::is_root("a watch limit of one's own") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    source.small_files(40, 40);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").under(with_watches(20)).started();
+    agent.wait_until_logged("it is said", |line| line.contains("max_user_watches"));
+    agent.wait_until("what was there is delivered", || tree::equal(source.root(), &sshd.root()));
+
+    for folder in 0..40 {
+        source.file(format!("folder-{folder:03}/late.dat"), 100);
+    }
+
+    agent.wait_until("what comes later is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// New folders use the watches up: what is in them is still found.
+#[test]
+fn fault_25_watch_limit_reached_later_polls() {
+    if !machine::is_root("a watch limit of one's own") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    source.file("first", 10);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").under(with_watches(20)).started();
+    agent.wait_until("the agent watches", || tree::equal(source.root(), &sshd.root()));
+
+    source.small_files(40, 40);
+    agent.wait_until("what comes in new folders is delivered", || tree::equal(source.root(), &sshd.root()));
+    agent.wait_until_logged("it is said", |line| line.contains("max_user_watches"));
+    for folder in 0..40 {
+        source.file(format!("folder-{folder:03}/late.dat"), 100);
+    }
+
+    agent.wait_until("what comes there later is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// What was renamed away is left alone; under its name again, all goes on, and nothing is sent twice.
+#[test]
+fn fault_26_watched_folder_renamed_and_back() {
+    let (sshd, scratch, mut source) = start();
+    source.small_files(5, 2);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("the first files are delivered", || tree::equal(source.root(), &sshd.root()));
+    let writings = tree::writings(&sshd.root());
+
+    let elsewhere = scratch.path().join("elsewhere");
+    fs::rename(source.root(), &elsewhere).expect("the name is free");
+    agent.wait_until_logged("it is said", |line| line.contains("moved, deleted or unmounted"));
+    fs::write(elsewhere.join("meanwhile"), "meanwhile").expect("there is room");
+    fs::rename(&elsewhere, source.root()).expect("the name is free");
+
+    agent.wait_until("what came meanwhile is delivered", || tree::equal(source.root(), &sshd.root()));
+    expect_goes_on(&mut agent, &mut source, &sshd);
+    let mut after = tree::writings(&sshd.root());
+    after.retain(|path, _| writings.contains_key(path));
+    assert_eq!(after, writings, "what was delivered is not sent again");
+}
+
+/// Made again, it is watched again; what was delivered stays at the destination.
+#[test]
+fn fault_27_watched_folder_deleted_and_made_again_is_attached_again() {
+    let (sshd, _scratch, mut source) = start();
+    source.file("first", 100);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("the first file is delivered", || tree::equal(source.root(), &sshd.root()));
+
+    fs::remove_dir_all(source.root()).expect("it can be removed");
+    agent.wait_until_logged("it is said", |line| line.contains("moved, deleted or unmounted"));
+    fs::create_dir(source.root()).expect("the name is free");
+
+    expect_goes_on(&mut agent, &mut source, &sshd);
+    // By an event this time: the next scan is minutes away.
+    let last = source.file("folder/last", 100);
+    let there = sshd.root().join("folder/last");
+    agent.wait_until("it is watched again", || tree::same_bytes(&last, &there));
+    assert_eq!(names(&sshd.root()), ["after", "first", "folder/last"].map(PathBuf::from).into());
+}
+
+/// Nothing of what was delivered counts as deleted, so when it comes back nothing is sent again.
+#[test]
+fn fault_28_unmounted_watched_folder_pauses() {
+    if !machine::is_root("a mount") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
+    fs::create_dir_all(&at).expect("there is room");
+    let mount = || process::run(Command::new("mount").arg("--bind").arg(&disk).arg(&at));
+    // A mount of its own file system, so that the folder below is on another.
+    let _disk = Mounted::tmpfs(&disk, 16 << 20);
+    let mut source = Tree::new(&disk, 2);
+    source.small_files(20, 3);
+    mount();
+    let mounted = Mounted::already(&at);
+    let mut agent = Agent::to(&sshd).watch("in", &at, "").started();
+    agent.wait_until("the files are delivered", || tree::equal(&disk, &sshd.root()));
+    let writings = tree::writings(&sshd.root());
+
+    agent.wait_until("an idle agent doesn't keep it from being unmounted", || mounted.try_unmount());
+    agent.wait_until_logged("it is said", |line| line.contains("unmounted"));
+    agent.wait_until_logged("and what it means", |line| line.contains("paused"));
+    mount();
+    source.file("zz-last", 100);
+
+    agent.wait_until("it goes on", || tree::equal(&disk, &sshd.root()));
+    let mut after = tree::writings(&sshd.root());
+    after.remove(Path::new("zz-last"));
+    assert_eq!(after, writings, "nothing is sent again");
+}
