@@ -38,6 +38,7 @@ pub enum Effect {
 pub struct Desk {
     lanes: BTreeMap<String, Lane>,
     deliveries: HashMap<ShipmentId, Delivery>,
+    again: HashMap<ShipmentId, Shipment>,
     attempts: HashMap<ItemId, u32>,
     retries: HashMap<String, Retry>,
     items: usize,
@@ -84,6 +85,11 @@ impl Desk {
         // A member that failed before may have come further than anybody knows.
         let survey =
             survey || shipment.items.iter().any(|i| self.attempts.contains_key(&shipment.item_id(i)));
+        if self.deliveries.contains_key(&shipment.id) {
+            // Its members failed and are due again before what is left of it is cleared away.
+            self.again.insert(shipment.id.clone(), shipment);
+            return Vec::new();
+        }
         self.begin(Delivery::plan(shipment, survey), now)
     }
 
@@ -192,6 +198,9 @@ impl Desk {
                 let done = self.deliveries.remove(id).expect("it was there above");
                 self.items -= done.shipment().items.len();
                 self.lane(&destination).release(id);
+                if let Some(shipment) = self.again.remove(id) {
+                    effects.extend(self.begin(Delivery::plan(shipment, true), now));
+                }
             }
             None => {}
         }

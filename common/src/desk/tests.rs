@@ -85,6 +85,25 @@ fn a_wrong_digest_is_never_published_and_its_retries_are_capped() {
 }
 
 #[test]
+fn a_member_that_is_due_again_before_its_shipment_is_cleared_away_goes_afterwards() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    desk.on(&plan.id, Event::Staged(vec![landed(1, 2)]), at(1), 0.5);
+    assert!(desk.plan(plan.clone(), false, at(2)).is_empty(), "it is still being cleared away");
+    let effects = desk.on(&plan.id, Event::Finished(Vec::new()), at(3), 0.5);
+    assert!(matches!(
+        &effects[..],
+        [
+            Effect::Record(Record::Finished { .. }),
+            Effect::Record(Record::Planned(_)),
+            Effect::Start(_, Command::Stage { survey: true })
+        ]
+    ));
+    assert_eq!((desk.items(), desk.shipments()), (1, 1));
+}
+
+#[test]
 fn one_bad_member_leaves_and_the_others_go_on() {
     let mut desk = desk(1, RETRY);
     let plan = shipment(&["a", "b"]);
