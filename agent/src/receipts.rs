@@ -1,6 +1,8 @@
 //! Receipts: one JSON line a delivered file, durable before its source goes.
 //!
 //! Several processes may append. Kept for people and for one question: did this source bring that digest under that name?
+//! A crash between publishing and the receipt would leave it open, so beside the receipts stands what was about to be
+//! published, durable before it is.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -9,11 +11,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
-use skiff_common::delivery::Receipt;
+use skiff_common::delivery::{Placement, Receipt};
 use skiff_common::{Digest, RelPath};
 
 /// A file of receipts is set aside at this size; three are kept.
 const ROTATE_BYTES: u64 = 64 << 20;
+/// The same of what was about to be published: nobody reads it but after a crash, about the last minutes.
+const ROTATE_INTENTS_BYTES: u64 = 8 << 20;
+const INTENTS: &str = "publishing.jsonl";
 /// The version of a line.
 const VERSION: u8 = 1;
 
@@ -32,29 +37,19 @@ impl Receipts {
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
     pub fn append(&self, watch: &str, destination: &str, receipts: &[Receipt]) -> io::Result<()> {
-        if receipts.is_empty() {
-            return Ok(());
-        }
         let time = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
-        let mut lines = Vec::new();
-        for receipt in receipts {
-            serde_json::to_writer(&mut lines, &line(receipt, watch, destination, &time))?;
-            lines.push(b'\n');
-        }
-        let mut file = self.file()?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        if file.metadata()?.len() > ROTATE_BYTES {
-            self.rotate()?;
-            file = self.file()?;
-        }
-        if self.ends_torn()? {
-            lines.insert(0, b'\n');
-        }
-        file.write_all(&lines)?;
-        file.sync_data()
+        let lines = receipts.iter().map(|receipt| line(receipt, watch, destination, &time));
+        append(&self.path, ROTATE_BYTES, lines)
     }
 
-    /// Whether a version of this source with this digest was delivered under `name`. Reads all receipts. Blocks.
+    /// Appends one line for each file that is about to be published; durable when this returns. Blocks.
+    pub fn announce(&self, watch: &str, destination: &str, placements: &[Placement]) -> io::Result<()> {
+        let lines = placements.iter().map(|placement| intent(placement, watch, destination));
+        append(&self.intents(), ROTATE_INTENTS_BYTES, lines)
+    }
+
+    /// Whether a version of this source with this digest was delivered under `name`, or was about to be when something
+    /// stopped us. Reads all receipts. Blocks.
     pub fn delivered_before(
         &self,
         destination: &str,
@@ -63,7 +58,10 @@ impl Receipts {
         digest: &Digest,
     ) -> io::Result<bool> {
         let (name, digest) = (name.to_string(), digest.to_string());
-        for path in [self.path.clone(), self.aside(1), self.aside(2)] {
+        let (receipts, intents) = (&self.path, &self.intents());
+        for path in
+            [receipts, intents].into_iter().flat_map(|path| [path.clone(), aside(path, 1), aside(path, 2)])
+        {
             let file = match File::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
@@ -82,33 +80,74 @@ impl Receipts {
     }
 
     fn file(&self) -> io::Result<File> {
-        File::options().append(true).create(true).mode(0o600).open(&self.path)
+        file(&self.path)
     }
 
-    fn ends_torn(&self) -> io::Result<bool> {
-        use std::os::unix::fs::FileExt as _;
-        let file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
-        let mut last = [b'\n'];
-        if length > 0 {
-            file.read_exact_at(&mut last, length - 1)?;
-        }
-        Ok(last != [b'\n'])
+    fn intents(&self) -> PathBuf {
+        self.path.with_file_name(INTENTS)
     }
+}
 
-    fn rotate(&self) -> io::Result<()> {
-        match fs::rename(self.aside(1), self.aside(2)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        fs::rename(&self.path, self.aside(1))
+fn append(path: &Path, rotate_bytes: u64, values: impl Iterator<Item = Value>) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut lines, &value)?;
+        lines.push(b'\n');
     }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut open = file(path)?;
+    flock(&open, FlockOperation::LockExclusive)?;
+    if open.metadata()?.len() > rotate_bytes {
+        rotate(path)?;
+        open = file(path)?;
+    }
+    if ends_torn(path)? {
+        lines.insert(0, b'\n');
+    }
+    open.write_all(&lines)?;
+    open.sync_data()
+}
 
-    fn aside(&self, number: u8) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+fn file(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(0o600).open(path)
+}
+
+fn ends_torn(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
     }
+    Ok(last != [b'\n'])
+}
+
+fn rotate(path: &Path) -> io::Result<()> {
+    match fs::rename(aside(path, 1), aside(path, 2)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(path, aside(path, 1))
+}
+
+fn aside(path: &Path, number: u8) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn intent(placement: &Placement, watch: &str, destination: &str) -> Value {
+    json!({
+        "v": VERSION,
+        "watch": watch,
+        "name": placement.item.path.to_string(),
+        "digest": placement.digests.blake3.to_string(),
+        "theirs": placement.theirs.to_string(),
+        "destination": destination,
+    })
 }
 
 fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value {
@@ -126,4 +165,35 @@ fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value 
         "shipment": receipt.shipment().as_str(),
         "sent": receipt.sent(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_common::digest::Digests;
+    use skiff_common::{Algorithm, Item, Stamp};
+
+    #[test]
+    fn what_was_about_to_be_published_is_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let receipts = Receipts::open(&folder.path().join("receipts.jsonl")).expect("it opens");
+        let path = RelPath::parse(b"a").expect("a path");
+        let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        let digest = |byte| Digest::new(Algorithm::Blake3, [byte; 32]);
+        let placement = Placement {
+            item: Item { path: path.clone(), stamp, mode: 0o644 },
+            digests: Digests { blake3: digest(1), sha256: None },
+            theirs: digest(1),
+        };
+        let ours = |watch: &str, byte| {
+            receipts.delivered_before("d", watch, &path, &digest(byte)).expect("it can be read")
+        };
+
+        assert!(!ours("w", 1));
+        receipts.announce("w", "d", &[placement]).expect("written");
+
+        assert!(ours("w", 1), "published and killed before the receipt");
+        assert!(!ours("w", 2) && !ours("other", 1), "somebody else's");
+        assert!(fs::read(folder.path().join("receipts.jsonl")).is_ok_and(|text| text.is_empty()), "no proof");
+    }
 }

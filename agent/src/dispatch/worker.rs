@@ -50,11 +50,22 @@ impl Work {
 
     async fn publish(&self, placements: &[Placement]) -> Report {
         let context = &self.context;
+        // What stands there after a crash in between is then known as ours, even when the source is a newer one by then.
+        if let Err(error) = self.announce(placements).await {
+            return local_failure(format!("cannot write beside the receipts: {error}"));
+        }
         let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
         let placed =
             context.remote.publish(&context.remote_root, &self.shipment, placements, &conflicts).await;
         placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
+    }
+
+    async fn announce(&self, placements: &[Placement]) -> std::io::Result<()> {
+        let Shipment { destination, watch, .. } = self.shipment.clone();
+        let (receipts, placements) = (Arc::clone(&self.receipts), placements.to_vec());
+        let announced = spawn_blocking(move || receipts.announce(&watch, &destination, &placements)).await;
+        announced.expect("appending doesn't panic and isn't aborted")
     }
 
     /// Asked only in conflicts, which are rare; it reads the receipts.
