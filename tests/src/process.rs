@@ -44,6 +44,19 @@ fn parent(number: i32) -> Option<Pid> {
     Pid::from_raw(after_name.split_whitespace().nth(1)?.parse().ok()?)
 }
 
+/// Waits until no thread of a process that was sent SIGSTOP does anything any longer: each stops by itself.
+pub fn wait_for_rest(pid: Pid) {
+    let threads = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let rest = || {
+        let Ok(threads) = fs::read_dir(&threads) else { return true };
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['T', 'Z', 'X']))
+        })
+    };
+    assert!(wait::came_true(wait::LIMIT, rest), "process {pid:?} does not stop");
+}
+
 /// Waits until the child has ended. `None`: it has not within `limit`.
 pub fn wait_for_end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let mut status = None;

@@ -102,6 +102,18 @@ impl Sshd {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
+    /// The server and every session do nothing more, until [`Sshd::stop`] ends them: nobody hears what happens next.
+    pub fn freeze(&self) {
+        let server = process::pid(self.server.as_ref().expect("the server runs"));
+        // From the top, so that what begins meanwhile has nobody left to talk through.
+        process::signal(server, Signal::STOP);
+        process::wait_for_rest(server);
+        for below in process::descendants(server) {
+            process::signal(below, Signal::STOP);
+            process::wait_for_rest(below);
+        }
+    }
+
     /// Ends the server and every session, as a crash of the machine would: nobody says goodbye.
     pub fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
@@ -169,6 +181,7 @@ impl Sshd {
         true
     }
 
+    /// Sessions have an empty home: what the user's own start-up files wait for may never come after a session was killed.
     fn config(&self) -> String {
         let home = self.home.path().display();
         format!(

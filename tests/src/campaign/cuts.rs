@@ -96,6 +96,7 @@ fn together(one: Tally, other: Tally) -> Tally {
         met: one.met + other.met,
         failures: [one.failures, other.failures].concat(),
         resent_bytes: one.resent_bytes + other.resent_bytes,
+        skipped: one.skipped.or(other.skipped),
     }
 }
 

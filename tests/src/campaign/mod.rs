@@ -5,9 +5,22 @@
 
 use std::fmt;
 
+pub mod chance;
+mod cut;
 pub mod cuts;
+pub mod disk;
+mod errors;
+mod flips;
+mod foreign;
+mod kill_everywhere;
+mod kill_random;
+mod lying;
+mod power;
+pub mod rig;
 pub mod simulation;
+mod strace;
 pub mod verdict;
+pub mod writer;
 
 pub use verdict::{Expected, Verdict};
 
@@ -31,7 +44,12 @@ pub struct Tally {
     pub failures: Vec<String>,
     /// Bytes of payload that were sent again because of the faults.
     pub resent_bytes: u64,
+    /// Why the campaign could not be run here; then nothing is shown.
+    pub skipped: Option<String>,
 }
+
+/// After so many failures a campaign ends: more would only say the same.
+const ENOUGH_FAILURES: usize = 3;
 
 impl Tally {
     /// Counts one run.
@@ -41,9 +59,23 @@ impl Tally {
         self.failures.extend(failure);
     }
 
+    /// A campaign that this machine does not allow.
+    pub fn skipped(why: String) -> Self {
+        Tally { skipped: Some(why), ..Tally::default() }
+    }
+
+    /// Whether further runs would show nothing new.
+    pub fn is_enough(&self) -> bool {
+        self.failures.len() >= ENOUGH_FAILURES
+    }
+
     /// Panics unless there were runs, some met their fault and none failed.
     #[track_caller]
+    #[expect(clippy::print_stderr, reason = "a test that shows nothing has to say so")]
     pub fn expect_clean(&self) {
+        if let Some(why) = &self.skipped {
+            return eprintln!("SKIPPED: {why}");
+        }
         assert!(self.failures.is_empty(), "{self}");
         assert!(self.met > 0, "no run met its fault, so this shows nothing: {self}");
     }
@@ -51,7 +83,10 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { runs, met, failures, resent_bytes } = self;
+        let Tally { runs, met, failures, resent_bytes, skipped } = self;
+        if let Some(why) = skipped {
+            return write!(f, "SKIPPED: {why}");
+        }
         write!(
             f,
             "{runs} runs, {met} met their fault, {} failed, {resent_bytes} bytes sent again",
@@ -73,4 +108,52 @@ pub struct Campaign {
 }
 
 /// All campaigns.
-pub const ALL: &[Campaign] = &[cuts::CAMPAIGN, simulation::CAMPAIGN];
+pub const ALL: &[Campaign] = &[
+    cuts::CAMPAIGN,
+    simulation::CAMPAIGN,
+    Campaign {
+        name: "kill-everywhere",
+        about: "SIGKILL of the agent at every system call of a delivery",
+        run: kill_everywhere::run,
+    },
+    Campaign {
+        name: "kill-random",
+        about: "SIGKILL of the agent at random moments while files are added and replaced",
+        run: kill_random::run,
+    },
+    Campaign {
+        name: "errors",
+        about: "EIO and ENOSPC at every file system call of the agent",
+        run: errors::run,
+    },
+    Campaign {
+        name: "power-client",
+        about: "power cuts of the disk with the watched folder and the agent's memory (root)",
+        run: power::client,
+    },
+    Campaign {
+        name: "power-server",
+        about: "power cuts of the disk with the destination (root)",
+        run: power::server,
+    },
+    Campaign {
+        name: "symlink-flips",
+        about: "files and folders that turn into symlinks to the outside and back while they are read and disposed of",
+        run: flips::run,
+    },
+    Campaign {
+        name: "lying-server",
+        about: "an scp that mangles what it writes and reports success",
+        run: lying::run,
+    },
+    Campaign {
+        name: "foreign-writer",
+        about: "somebody else puts files under the final names while the agent delivers",
+        run: foreign::run,
+    },
+];
+
+/// The campaign of that name.
+pub fn named(name: &str) -> Option<&'static Campaign> {
+    ALL.iter().find(|campaign| campaign.name == name)
+}

@@ -64,12 +64,39 @@ impl Expected {
         last.is_some() && digest(&destination.join(path)).as_ref() == last
     }
 
+    /// These bytes are the newest version of `path`.
+    pub fn version(&mut self, path: impl Into<PathBuf>, bytes: &[u8]) {
+        self.0.entry(path.into()).or_default().push(blake3::hash(bytes));
+    }
+
+    /// The newest version of each file, as hexadecimal digits.
+    pub fn last(&self) -> impl Iterator<Item = (&Path, String)> {
+        let last =
+            |versions: &[Hash]| versions.last().expect("every name has a version").to_hex().to_string();
+        self.0.iter().map(move |(path, versions)| (path.as_path(), last(versions)))
+    }
+
+    /// Whether that is a version of `path`.
+    pub fn knows(&self, path: &Path, hex: &str) -> bool {
+        self.0.get(path).is_some_and(|versions| versions.iter().any(|digest| digest.to_hex().as_str() == hex))
+    }
+
+    /// The files that are no longer in `source`.
+    pub fn gone_from(&self, source: &Path) -> Vec<PathBuf> {
+        self.0
+            .keys()
+            .filter(|path| !source.join(path).exists() && !leaving(source, path).exists())
+            .cloned()
+            .collect()
+    }
+
     /// Compares what stands at `destination`, with what `source` still has. May be asked at any moment.
     pub fn judge(&self, source: &Path, destination: &Path) -> Verdict {
         let mut verdict = Verdict::default();
         for (path, versions) in &self.0 {
             let last = versions.last().expect("every name has a version");
-            let waits = || digest(&source.join(path)).is_some_and(|digest| digest == *last);
+            let is_last = |at: &Path| digest(at).is_some_and(|digest| digest == *last);
+            let waits = || is_last(&source.join(path)) || is_last(&leaving(source, path));
             // The source first: while the agent works, a file goes from there only after it has arrived.
             let (waits, arrived) = (waits(), digest(&destination.join(path)));
             match arrived {
@@ -83,6 +110,11 @@ impl Expected {
         verdict.extra.extend(there.into_keys().filter(|path| !self.0.contains_key(path)));
         verdict
     }
+}
+
+/// Where a source stands while it is being disposed of. After a crash there the next start puts it back.
+fn leaving(source: &Path, path: &Path) -> PathBuf {
+    source.join(".skiff/leaving").join(path)
 }
 
 fn digest(path: &Path) -> Option<Hash> {
