@@ -327,7 +327,7 @@ mod tests {
         let at = home.path().display();
         let text = format!(
             "state_dir = '{at}/state'\n[destination.d]\naddress = 'u@127.0.0.1:1'\n\
-             [[watch]]\nname = 'a'\npath = '{at}'\nto = 'd'\n[[watch]]\nname = 'b'\npath = '{at}'\nto = 'd'\n"
+             [[watch]]\nname = 'a'\npath = '{at}/in'\nto = 'd'\n[[watch]]\nname = 'b'\npath = '{at}/in'\nto = 'd'\n"
         );
         let file = home.path().join("skiff.toml");
         std::fs::write(&file, text).expect("there is room");

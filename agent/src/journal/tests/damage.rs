@@ -85,6 +85,11 @@ fn scattered(count: usize, below: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |n| number(n) % below)
 }
 
+/// `usually`, or what `SKIFF_TEST_FLIPS` says: each takes about a twentieth of a second.
+fn flips(usually: usize) -> usize {
+    std::env::var("SKIFF_TEST_FLIPS").map_or(usually, |text| text.parse().expect("a number"))
+}
+
 /// Flips `in_log` bits of the log and some of each other file; returns how many flips were noticed.
 fn flip_bits(healthy: &Healthy, in_log: usize) -> usize {
     let mut noticed = 0;
@@ -111,13 +116,13 @@ fn a_copy_is_kept() {
 
 #[test]
 fn any_bit_flipped_in_a_log_without_a_snapshot_is_harmless_or_noticed() {
-    let noticed = flip_bits(&Healthy::just_written(), 200);
+    let noticed = flip_bits(&Healthy::just_written(), flips(200));
     assert!(noticed > 20, "{noticed}");
 }
 
 #[test]
 fn any_bit_flipped_behind_a_snapshot_is_harmless_or_noticed() {
-    let noticed = flip_bits(&Healthy::opened_again(), 100);
+    let noticed = flip_bits(&Healthy::opened_again(), flips(100));
     assert!(noticed > 20, "{noticed}");
 }
 

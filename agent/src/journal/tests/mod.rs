@@ -1,6 +1,7 @@
 //! The journal as its callers see it, and as crashes and rotting disks leave it.
 
 mod damage;
+mod golden;
 mod records;
 mod size;
 mod start;
