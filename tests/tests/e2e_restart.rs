@@ -75,6 +75,25 @@ fn killed_session_is_followed_by_another() {
     agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
 }
 
+/// A transfer that is cut at nine tenths goes on there: little is sent twice.
+#[test]
+fn transfer_cut_at_nine_tenths_resends_little() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    source.file("large.bin", LARGE_BYTES);
+    let mut agent = Agent::with_destination(&sshd, SLOW).watch("in", source.root(), "").started();
+    agent.wait_until("nine tenths are there", || tree::staged_bytes(&sshd.root()) >= LARGE_BYTES / 10 * 9);
+
+    assert!(sshd.kill_sessions() > 0, "there is a session to kill");
+    assert_eq!(tree::count(&sshd.root()), 0, "P2: a part never has the final name");
+
+    agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
+    stop(&mut agent);
+    let sent_bytes = sent_bytes(&agent);
+    assert!(sent_bytes >= LARGE_BYTES / 10 * 9, "{sent_bytes} bytes can't have been all");
+    assert!(sent_bytes <= LARGE_BYTES / 100 * 115, "{sent_bytes} of {LARGE_BYTES} bytes were sent");
+}
+
 /// Fault 85: SIGTERM in mid-transfer ends the agent within 10 s, in good order; the next start finishes.
 #[test]
 fn terminated_agent_ends_soon_and_finishes_later() {
@@ -94,6 +113,13 @@ fn terminated_agent_ends_soon_and_finishes_later() {
 fn stop(agent: &mut Agent) {
     let status = agent.terminate();
     assert!(status.success(), "SIGTERM is an orderly end, not {status}; the log:\n{}", agent.log());
+}
+
+/// What the agent says when it stops.
+fn sent_bytes(agent: &Agent) -> u64 {
+    let log = agent.log();
+    let (_, count) = log.rsplit_once("sent_bytes=").expect("it says what it sent");
+    count.split_whitespace().next().and_then(|count| count.parse().ok()).expect("that is a number")
 }
 
 fn quarantined(agent: &Agent) -> bool {
