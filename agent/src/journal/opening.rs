@@ -40,7 +40,7 @@ pub(super) fn open(place: &Place) -> Result<Opened, JournalError> {
     } else {
         // The side file first: one of an earlier journal would accuse an empty store.
         Side::create(&place.side(), 0)?;
-        place.make_journal()?;
+        make_store(place)?;
         Some(0)
     };
     let (store, verified) = open_marked(place, acknowledged)?;
@@ -48,6 +48,14 @@ pub(super) fn open(place: &Place) -> Result<Opened, JournalError> {
     let trust = if verified.head.seq == 0 { Trust::Fresh } else { Trust::Kept };
     let opening = Opening { pending: verified.pending, held: verified.held, trust };
     Ok(Opened { store, side, opening })
+}
+
+/// An empty store, made beside its place: one that a death left half-made would look like damage.
+fn make_store(place: &Place) -> Result<(), JournalError> {
+    let copy = place.make_copy()?;
+    let made = copy.clone();
+    in_time("open", &copy, deadline::OPEN, move || Store::open(&made)?.sync())??;
+    place.adopt_copy()
 }
 
 fn rebuild(place: &Place, reason: String) -> Result<Opened, JournalError> {

@@ -68,11 +68,19 @@ impl Place {
         self.journal().is_dir()
     }
 
-    /// Makes sled's folder, durably.
-    pub(super) fn make_journal(&self) -> Result<(), JournalError> {
-        let dir = self.journal();
-        let made = DirBuilder::new().mode(0o700).create(&dir).and_then(|()| sync_folder(&self.0));
-        made.map_err(|error| JournalError::io("make the folder", &dir, error))
+    /// Makes the folder of a copy.
+    pub(super) fn make_copy(&self) -> Result<PathBuf, JournalError> {
+        let dir = self.copy();
+        let made = DirBuilder::new().mode(0o700).create(&dir);
+        made.map(|()| dir.clone()).map_err(|error| JournalError::io("make the folder", &dir, error))
+    }
+
+    /// Puts the finished copy where there is no journal yet, durably.
+    pub(super) fn adopt_copy(&self) -> Result<(), JournalError> {
+        let adopted = sync_folder(&self.copy())
+            .and_then(|()| fs::rename(self.copy(), self.journal()))
+            .and_then(|()| sync_folder(&self.0));
+        adopted.map_err(|error| JournalError::io("make", &self.journal(), error))
     }
 
     /// Refuses when what is free is less than `needed` beyond what is kept free.

@@ -169,6 +169,18 @@ fn a_stale_snapshot_is_no_obstacle() {
 }
 
 #[test]
+fn a_death_while_the_store_is_made_leaves_no_damage() {
+    let dir = tempfile::tempdir().expect("a folder");
+    Side::create(&dir.path().join("journal.seq"), 0).expect("it is written");
+    fs::create_dir(dir.path().join("journal.copy")).expect("there is room");
+    fs::write(dir.path().join("journal.copy/conf"), "segment_").expect("there is room");
+    let (_journal, opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Fresh);
+    assert_eq!(quarantines(dir.path()), 0);
+    assert!(!dir.path().join("journal.copy").exists());
+}
+
+#[test]
 fn one_opening_may_die_but_not_two() {
     let dir = tempfile::tempdir().expect("a folder");
     populate(dir.path());
