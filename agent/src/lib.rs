@@ -9,6 +9,8 @@ pub mod clock;
 pub mod demo;
 pub mod dispatch;
 pub mod finish;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod journal;
 pub mod receipts;
 pub mod remote;

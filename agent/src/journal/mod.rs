@@ -44,6 +44,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use error::JournalError;
 pub use folder::DeliveredFolder;
 pub use trust::{Opening, Trust};
+#[cfg(any(test, fuzzing))]
+pub(crate) use value::any_value;
 
 use ledger::Change;
 use lock::Lock;

@@ -131,6 +131,29 @@ pub(super) fn unseal_numbers<const COUNT: usize>(value: &[u8]) -> Result<[u64; C
     }
 }
 
+/// Whatever stands in the store, alone or in a right frame: it is read back as it was, or refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn any_value(bytes: &[u8]) {
+    for value in [bytes.to_vec(), seal(bytes)] {
+        if let Ok(entries) = unseal_chunk(&value) {
+            assert_eq!(seal_chunk(&entries), value);
+        }
+        if let Ok(held) = unseal_held(&value) {
+            assert!(unseal_held(&seal_held(&held)).is_ok_and(|again| again.item == held.item));
+        }
+        if let Ok(numbers) = unseal_numbers::<1>(&value) {
+            assert_eq!(seal_numbers(&numbers), value);
+        }
+    }
+    assert_eq!(unseal(&seal(bytes)), Ok(bytes));
+    if let Ok(shipment) = unpack_shipment(bytes) {
+        let parts = seal_shipment(&shipment, 100);
+        let packed: Vec<u8> =
+            parts.iter().flat_map(|part| unseal(part).expect("it was just framed").to_vec()).collect();
+        assert_eq!(unpack_shipment(&packed), Ok(shipment));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use skiff_common::{Item, RelPath, ShipmentKind, Stamp};

@@ -198,5 +198,23 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whatever stands in the file: no line trusts a key that it doesn't hold.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn any_file(bytes: &[u8]) {
+    const STRANGER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHN0cmFuZ2Vyc3RyYW5nZXJzdHJhbmdlcnN0cmFuZ2Vy";
+    let stranger = PublicKey::from_openssh(STRANGER).expect("a key");
+    let mut known = KnownHosts::default();
+    known.add_file(Path::new("known_hosts"), bytes);
+    let lines = bytes.split(|b| *b == b'\n').count();
+    assert!(known.entries.len() + known.skipped.len() <= lines);
+    for (host, port) in [("a.example", 22), ("a.example", 2222), ("::1", 22)] {
+        let holds = |entry: &Entry| entry.line.key == *stranger.key_data();
+        if let Verdict::Trusted { at } = known.check(host, port, &stranger) {
+            assert!(known.entries.iter().any(|entry| entry.number == at.line && holds(entry)));
+        }
+        known.algorithms_for(host, port);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! Owns the connection and the shells on it; a shell that isn't in use waits for the next shipment. Promises that each
 //! step is safe to repeat. Lacks retries and the decision what is published.
 
-mod answer;
+pub(crate) mod answer;
 mod channels;
 mod hand;
 mod one_by_one;
