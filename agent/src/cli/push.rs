@@ -146,9 +146,12 @@ fn show(status: &Arc<Status>) -> (ProgressBar, JoinHandle<()>) {
         loop {
             let (files, found) = (Status::get(&status.delivered_files), Status::get(&status.found_files));
             let total = Status::get(&status.found_bytes);
-            shown.set_length(total);
-            shown.set_position(Status::get(&status.sent_bytes).min(total));
-            shown.set_message(format!("{files}/{found} files verified"));
+            // Of nothing, all would be done.
+            if total > 0 {
+                shown.set_length(total);
+                shown.set_position(Status::get(&status.sent_bytes).min(total));
+                shown.set_message(format!("{files}/{found} files verified"));
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
