@@ -18,9 +18,14 @@ pub fn binary() -> PathBuf {
     if let Some(given) = env::var_os("SKIFF_BIN") {
         return PathBuf::from(given);
     }
+    built("skiff")
+}
+
+/// A binary of this workspace, in the folder of build results that holds this test.
+pub fn built(name: &str) -> PathBuf {
     let this_test = env::current_exe().expect("a process knows its own path");
-    let built = this_test.ancestors().skip(1).map(|folder| folder.join("skiff")).find(|path| path.is_file());
-    built.expect("there is no skiff binary next to the tests: run cargo build -p skiff first")
+    let built = this_test.ancestors().skip(1).map(|folder| folder.join(name)).find(|path| path.is_file());
+    built.unwrap_or_else(|| panic!("there is no {name} next to the tests: run cargo build --workspace first"))
 }
 
 /// `skiff` with none of this user's keys, agent or configuration, working in `home`.

@@ -16,6 +16,7 @@ mod kill_everywhere;
 mod kill_random;
 mod lying;
 mod power;
+mod power_journal;
 pub mod rig;
 pub mod simulation;
 mod strace;
@@ -111,6 +112,7 @@ pub struct Campaign {
 pub const ALL: &[Campaign] = &[
     cuts::CAMPAIGN,
     simulation::CAMPAIGN,
+    power_journal::CAMPAIGN,
     Campaign {
         name: "kill-everywhere",
         about: "SIGKILL of the agent at every system call of a delivery",
