@@ -43,7 +43,7 @@ const RESTART_LIMIT: Duration = Duration::from_secs(40);
 pub(super) fn run(order: &Order) -> Tally {
     let mut tally = Tally::default();
     let mut rig = Rig::new(After::Delete);
-    let writer = fresh(&mut rig, order.seed);
+    let writer = rig.fresh_delivery(order.seed);
     let all = match points(&mut rig, &writer.expected, CALLS) {
         Ok(all) => all,
         Err(why) => {
@@ -59,7 +59,7 @@ pub(super) fn run(order: &Order) -> Tally {
         if tally.is_enough() {
             break;
         }
-        let writer = fresh(&mut rig, order.seed);
+        let writer = rig.fresh_delivery(order.seed);
         let mut arguments = point.inject(kind);
         arguments
             .iter_mut()
@@ -75,13 +75,6 @@ pub(super) fn run(order: &Order) -> Tally {
 /// What the dynamic linker and the kernel's own files say is not what is tested.
 fn is_ours(rig: &Rig, point: &Point) -> bool {
     point.path.as_ref().is_some_and(|path| path.starts_with(&*rig.home().to_string_lossy()))
-}
-
-fn fresh(rig: &mut Rig, seed: u64) -> Writer {
-    rig.clear();
-    let mut writer = Writer::new(&rig.source);
-    writer.one_delivery(&mut Chance::new(seed));
-    writer
 }
 
 fn one_error(rig: &mut Rig, writer: &Writer, arguments: &[String]) -> (bool, Option<String>) {

@@ -48,7 +48,7 @@ pub(super) fn run(order: &Order) -> Tally {
         let share =
             order.count.map(|count| if after == After::Delete { count.div_ceil(2) } else { count / 2 });
         let mut rig = Rig::new(after);
-        let mut writer = fresh(&mut rig, order.seed);
+        let mut writer = rig.fresh_delivery(order.seed);
         let all = match points(&mut rig, &writer.expected, CALLS) {
             Ok(all) => all,
             Err(why) => {
@@ -60,20 +60,13 @@ pub(super) fn run(order: &Order) -> Tally {
             if tally.is_enough() {
                 break;
             }
-            writer = fresh(&mut rig, order.seed);
+            writer = rig.fresh_delivery(order.seed);
             let (met, wrong) = one_death(&mut rig, &writer, &point);
             tally.add(met, wrong.map(|wrong| format!("{after:?}, {point:?}: {wrong}")));
             tally.resent_bytes += rig.resent_bytes();
         }
     }
     tally
-}
-
-fn fresh(rig: &mut Rig, seed: u64) -> Writer {
-    rig.clear();
-    let mut writer = Writer::new(&rig.source);
-    writer.one_delivery(&mut Chance::new(seed));
-    writer
 }
 
 fn one_death(rig: &mut Rig, writer: &Writer, point: &Point) -> (bool, Option<String>) {
@@ -87,10 +80,6 @@ fn one_death(rig: &mut Rig, writer: &Writer, point: &Point) -> (bool, Option<Str
         return (met, Some(format!("after the death: {wrong}")));
     }
     rig.start();
-    let done = rig.wait_until_done(&writer.expected, RESTART_LIMIT);
-    rig.terminate();
-    (
-        met,
-        done.err().or_else(|| rig.wrong(&writer.expected)).map(|wrong| format!("after the restart: {wrong}")),
-    )
+    let end = rig.conclude(&writer.expected, RESTART_LIMIT);
+    (met, end.map(|wrong| format!("after the restart: {wrong}")))
 }

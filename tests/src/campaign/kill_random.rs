@@ -1,7 +1,6 @@
 //! Deaths at random moments, one after the other, while somebody keeps adding and replacing files.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::chance::Chance;
 use super::rig::{After, Rig};
@@ -36,7 +35,7 @@ fn one_agent(seed: u64, kills: u64, tally: &mut Tally) {
     let mut writer = Writer::new(&rig.source);
     for kill in 1..=kills {
         rig.start();
-        live(&mut writer, &mut chance);
+        writer.work(&mut chance, LONGEST_LIFE, PACE);
         let under_way = !rig.is_done(&writer.expected);
         let met = rig.kill() && under_way;
         let wrong = rig.wrong(&writer.expected);
@@ -47,24 +46,7 @@ fn one_agent(seed: u64, kills: u64, tally: &mut Tally) {
         }
     }
     rig.start();
-    let done = rig.wait_until_done(&writer.expected, LAST_LIMIT);
-    rig.terminate();
+    let end = rig.conclude(&writer.expected, LAST_LIMIT);
     tally.resent_bytes += rig.resent_bytes();
-    let end = done.err().or_else(|| rig.wrong(&writer.expected));
     tally.failures.extend(end.map(|wrong| format!("seed {seed}, {:?}, at the end: {wrong}", rig.after)));
-}
-
-/// The writer works while the agent lives.
-fn live(writer: &mut Writer, chance: &mut Chance) {
-    let end = Instant::now() + chance.time(LONGEST_LIFE);
-    loop {
-        if chance.percent(60) {
-            writer.step(chance);
-        }
-        let rest = end.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return;
-        }
-        thread::sleep(rest.min(PACE));
-    }
 }

@@ -1,7 +1,6 @@
 //! Power cuts of either side: what was not synced is gone, and nobody had the time to say so.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::chance::Chance;
 use super::disk::Disk;
@@ -63,7 +62,7 @@ fn one_disk(side: Side, seed: u64, mut disk: Disk, cuts: u64, tally: &mut Tally)
         if !rig.is_running() {
             rig.start();
         }
-        live(&mut writer, &mut chance);
+        writer.work(&mut chance, LONGEST_LIFE, PACE);
         let met = !rig.is_done(&writer.expected);
         match side {
             Side::Client => cut_client(&mut rig, &mut disk),
@@ -82,10 +81,8 @@ fn one_disk(side: Side, seed: u64, mut disk: Disk, cuts: u64, tally: &mut Tally)
     if !rig.is_running() {
         rig.start();
     }
-    let done = rig.wait_until_done(&writer.expected, LAST_LIMIT);
-    rig.terminate();
+    let end = rig.conclude(&writer.expected, LAST_LIMIT);
     tally.resent_bytes += rig.resent_bytes();
-    let end = done.err().or_else(|| rig.wrong(&writer.expected));
     tally.failures.extend(end.map(|wrong| format!("seed {seed}, {:?}, at the end: {wrong}", rig.after)));
     // Before the disk, on which they work.
     drop(rig);
@@ -106,18 +103,4 @@ fn cut_server(rig: &mut Rig, disk: &mut Disk) {
     disk.cut();
     rig.sshd.stop();
     disk.revive(|| ());
-}
-
-fn live(writer: &mut Writer, chance: &mut Chance) {
-    let end = Instant::now() + chance.time(LONGEST_LIFE);
-    loop {
-        if chance.percent(60) {
-            writer.step(chance);
-        }
-        let rest = end.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return;
-        }
-        thread::sleep(rest.min(PACE));
-    }
 }

@@ -13,6 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Expected;
+use super::chance::Chance;
+use super::writer::Writer;
 use crate::sshd::Sshd;
 use crate::{process, skiff, tree, wait};
 
@@ -127,6 +129,14 @@ impl Rig {
         }
         let _missing = fs::remove_file(self.log_file());
         self.prepare();
+    }
+
+    /// Cleared, with one delivery of `seed` to make.
+    pub fn fresh_delivery(&mut self, seed: u64) -> Writer {
+        self.clear();
+        let mut writer = Writer::new(&self.source);
+        writer.one_delivery(&mut Chance::new(seed));
+        writer
     }
 
     /// Starts the agent.
@@ -248,6 +258,13 @@ impl Rig {
             "{why}: {verdict}; {left} files in the source; without a receipt {unproven:?}; the log ends:\n{}",
             self.end_of_log()
         ))
+    }
+
+    /// Waits until [`Rig::is_done`] and ends the agent. What is wrong in the end.
+    pub fn conclude(&mut self, expected: &Expected, limit: Duration) -> Option<String> {
+        let done = self.wait_until_done(expected, limit);
+        self.terminate();
+        done.err().or_else(|| self.wrong(expected))
     }
 
     /// What is wrong now, at whatever moment: a verdict that isn't sound, a source that went without a receipt, a

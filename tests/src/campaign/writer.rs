@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Expected;
 use super::chance::Chance;
@@ -46,6 +48,21 @@ impl Writer {
             self.put(&name, &bytes);
         } else {
             self.write_in_place(&name, &bytes);
+        }
+    }
+
+    /// Goes on for a while, at most `longest`, with a `pace` between one file and the next.
+    pub fn work(&mut self, chance: &mut Chance, longest: Duration, pace: Duration) {
+        let end = Instant::now() + chance.time(longest);
+        loop {
+            if chance.percent(60) {
+                self.step(chance);
+            }
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            thread::sleep(rest.min(pace));
         }
     }
 

@@ -5,31 +5,21 @@ use super::*;
 /// Nothing is taken on or deleted while the state folder is full, and all goes on by itself.
 #[test]
 fn fault_01_no_space_in_the_state_folder_pauses_and_deletes_nothing() {
-    if !machine::is_root("a full state folder") {
-        return;
-    }
-    let (sshd, _scratch, mut source) = start();
-    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
-    agent.start();
-    source.file("first", 100);
-    agent.wait_until("the agent works", || tree::is_empty(source.root()));
-
-    let filler = agent.state_dir().join("filler");
-    fs::write(&filler, vec![1; 50 << 20]).expect("there is room so far");
-    source.small_files(50, 5);
-    let kept = names(source.root());
-    agent.wait_until_logged("it says so", |line| line.contains("waiting for space"));
-    assert_eq!(names(source.root()), kept, "nothing is deleted");
-    fs::remove_file(filler).expect("it was written");
-
-    agent.wait_until("all goes on", || tree::is_empty(source.root()));
-    assert_eq!(tree::count(&sshd.root()), 51);
+    let almost = |filler: &Path| fs::write(filler, vec![1; 50 << 20]).expect("there is room so far");
+    state_folder_fills_up(almost, "waiting for space");
 }
 
 /// The same to the last byte: whatever needs the state folder then fails, and nothing is lost.
 #[test]
 fn fault_01_state_folder_full_to_the_last_byte() {
+    let wholly = |filler: &Path| {
+        let mut file = File::create(filler).expect("there is room so far");
+        while file.write(&[1; 4096]).is_ok() {}
+    };
+    state_folder_fills_up(wholly, "space");
+}
+
+fn state_folder_fills_up(fill: impl FnOnce(&Path), said: &str) {
     if !machine::is_root("a full state folder") {
         return;
     }
@@ -41,12 +31,10 @@ fn fault_01_state_folder_full_to_the_last_byte() {
     agent.wait_until("the agent works", || tree::is_empty(source.root()));
 
     let filler = agent.state_dir().join("filler");
-    let mut file = File::create(&filler).expect("there is room so far");
-    while file.write(&[1; 4096]).is_ok() {}
-    drop(file);
+    fill(&filler);
     source.small_files(50, 5);
     let kept = names(source.root());
-    agent.wait_until_logged("it says so", |line| line.contains("space"));
+    agent.wait_until_logged("it says so", |line| line.contains(said));
     assert_eq!(names(source.root()), kept, "nothing is deleted");
     fs::remove_file(filler).expect("it was written");
 
