@@ -79,11 +79,15 @@ impl Work {
     }
 
     async fn finish(self, root: Root, receipts: Vec<Receipt>) -> Report {
-        let discarded = self.context.remote.discard(&self.context.remote_root, &self.shipment).await;
+        let context = Arc::clone(&self.context);
+        let shipment = self.shipment.clone();
+        let here = spawn_blocking(move || self.finish_here(&root, &receipts));
+        // What is published needs no staging, whatever becomes of the receipts.
+        let there = context.remote.discard(&context.remote_root, &shipment);
+        let (disposals, discarded) = tokio::join!(here, there);
         if let Err(error) = discarded {
-            tracing::debug!(shipment = %self.shipment.id, %error, "staging is left behind; it is cleared later");
+            tracing::debug!(shipment = %shipment.id, %error, "staging is left behind; it is cleared later");
         }
-        let disposals = spawn_blocking(move || self.finish_here(&root, &receipts)).await;
         match disposals.expect("finishing doesn't panic and isn't aborted") {
             Ok(disposals) => report(Event::Finished(disposals)),
             Err(error) => local_failure(format!("cannot write the receipts: {error}")),

@@ -102,7 +102,12 @@ impl Source {
 
     /// Whether all is sent and answered with yes.
     pub fn is_finished(&self) -> bool {
-        self.output.is_empty() && self.held.is_empty() && self.asked.is_empty()
+        self.is_sent() && self.asked.is_empty()
+    }
+
+    /// Whether all is sent, though not all may be answered.
+    pub fn is_sent(&self) -> bool {
+        self.output.is_empty() && self.held.is_empty()
     }
 
     /// What the receiver is busy with.

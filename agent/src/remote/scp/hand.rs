@@ -3,6 +3,7 @@
 //! Promises that whatever the server does, each wait ends: with an answer, with the channel's end, or at a deadline.
 //! It reads all the time, also while it writes, for a peer that isn't read from stops reading.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +49,24 @@ pub(crate) struct Hand {
     facts: Facts,
     usable: bool,
     exited: bool,
+    ahead: Vec<u8>,
+    owed: VecDeque<&'static str>,
     traffic: Arc<Traffic>,
     _open: OpenChannel,
+}
+
+/// A file for staging.
+pub(crate) struct Sent<'a> {
+    /// The token that it is called there.
+    pub(crate) name: &'a str,
+    /// Its mode, once it is there.
+    pub(crate) mode: u32,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    /// When it was changed, in nanoseconds since 1970.
+    pub(crate) mtime_ns: i64,
+    /// A verb and its words, said right behind the body. Its answer is for the caller to take.
+    pub(crate) then: Option<&'a str>,
 }
 
 enum Piece {
@@ -83,12 +100,12 @@ impl Hand {
             facts,
             usable: true,
             exited: false,
+            ahead: encode(program().as_bytes()),
+            owed: VecDeque::new(),
             traffic,
             _open: open,
         };
-        let mut program = encode(program().as_bytes());
-        program.push(b'\n');
-        hand.push(program, "starting").await?;
+        hand.ahead.push(b'\n');
         hand.say(&["root", &text(encode(root.as_bytes()))]).await?;
         hand.skip_noise().await?;
         let answer = hand.answer(stall, "entering the folder").await?;
@@ -138,10 +155,19 @@ impl Hand {
         self.ask(words, patience, attempt).await?.expected(attempt)
     }
 
+    /// Has one line said together with the next, which saves a round trip. Only yes will do for it, and the next answer
+    /// is not given before.
+    pub(crate) fn first(&mut self, words: &[&str], attempt: &'static str) {
+        self.ahead.extend((words.join(" ") + "\n").into_bytes());
+        self.owed.push_back(attempt);
+    }
+
     /// Says one line.
     pub(crate) async fn say(&mut self, words: &[&str]) -> Result<(), RemoteError> {
-        let line = words.join(" ") + "\n";
-        self.push(line.into_bytes(), "asking").await
+        self.ahead.extend((words.join(" ") + "\n").into_bytes());
+        tracing::trace!(shell = %self.nonce(), verb = words.first(), "asked");
+        let lines = std::mem::take(&mut self.ahead);
+        self.push(lines, "asking").await
     }
 
     /// Takes the next answer. `patience` is for the whole of it.
@@ -150,9 +176,26 @@ impl Hand {
         patience: Duration,
         attempt: &'static str,
     ) -> Result<Answer, RemoteError> {
+        self.take_owed(patience).await?;
+        self.next_answer(patience, attempt).await
+    }
+
+    async fn take_owed(&mut self, patience: Duration) -> Result<(), RemoteError> {
+        while let Some(attempt) = self.owed.pop_front() {
+            self.next_answer(patience, attempt).await?.expected(attempt)?;
+        }
+        Ok(())
+    }
+
+    async fn next_answer(
+        &mut self,
+        patience: Duration,
+        attempt: &'static str,
+    ) -> Result<Answer, RemoteError> {
         let whole = async {
             loop {
                 if let Some(answer) = self.lines.next_answer(attempt)? {
+                    tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
                     return Ok(answer);
                 }
                 self.more(attempt).await?;
@@ -161,21 +204,30 @@ impl Hand {
         timeout(patience, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after: patience }))
     }
 
-    /// Sends a file of `size` bytes into staging under the token `name`. `body` ends early only on failure.
+    /// Sends a file into staging. `body` ends early only on failure.
     pub(crate) async fn send_file(
         &mut self,
-        name: &str,
-        (mode, size, mtime_ns): (u32, u64, i64),
+        file: &Sent<'_>,
         body: &mut mpsc::Receiver<Vec<u8>>,
     ) -> Result<(), RemoteError> {
         const ATTEMPT: &str = "sending";
-        self.say(&["recv", name]).await?;
-        let modified_s = u64::try_from(mtime_ns.div_euclid(1_000_000_000)).unwrap_or(0);
+        let modified_s = u64::try_from(file.mtime_ns.div_euclid(1_000_000_000)).unwrap_or(0);
         let times = Times { modified_s, accessed_s: modified_s };
-        let mut source = Source::new(name.as_bytes(), mode, size, Some(times))?;
+        let mut source = Source::new(file.name.as_bytes(), file.mode, file.size, Some(times))?;
+        let mut then = file.then;
+        self.ahead.extend(format!("recv {}\n", file.name).into_bytes());
         while !source.is_finished() {
             match source.poll_output() {
-                Some(Output::Bytes(bytes)) => self.push(bytes, ATTEMPT).await?,
+                Some(Output::Bytes(bytes)) => {
+                    self.ahead.extend(bytes);
+                    if source.is_sent()
+                        && let Some(words) = then.take()
+                    {
+                        self.ahead.extend(format!("{words}\n").into_bytes());
+                    }
+                    let bytes = std::mem::take(&mut self.ahead);
+                    self.push(bytes, ATTEMPT).await?;
+                }
                 Some(Output::Body(bytes)) => self.send_body(bytes, body).await?,
                 None => self.hear(&mut source).await?,
             }
@@ -224,6 +276,7 @@ impl Hand {
     }
 
     async fn hear(&mut self, source: &mut Source) -> Result<(), RemoteError> {
+        self.take_owed(self.stall).await?;
         if self.lines.is_empty() {
             timeout(self.stall, self.more("sending"))
                 .await

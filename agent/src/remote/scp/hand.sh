@@ -111,12 +111,14 @@ verb_use() {
 
 verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
 
-# What was received on a disk that is full then would keep it full.
+# What was received on a disk that is full then would keep it full. After a transfer that failed, nobody knows how much
+# of the file is still to come, and none of it may be taken for a verb.
 verb_recv() {
   if scp -qt "$P/$1" 2>"$E"; then ok; return; fi
   W=$(why)
   is_full && rm -rf "$P"
   no recv "$W"
+  end
 }
 
 verb_join() {
@@ -215,7 +217,11 @@ verb_survey() {
   ok
 }
 
-verb_drop() { if rm -rf "$P" 2>"$E"; then ok; else no drop "$(why)"; fi; }
+# Clears a staging, if it is there. drop ID
+verb_drop() {
+  staged_ok "$1" || { no bad; return; }
+  if ! adopt "$1" || rm -rf "$P" 2>"$E"; then ok; else no drop "$(why)"; fi
+}
 
 # Removes what shipments of the same sender left behind long ago.
 verb_sweep() {
@@ -237,6 +243,12 @@ verb_cat() {
   cat "./$X"
 }
 
+end() {
+  # Not where `root` never came so far: then it is /dev/null, and the login may be root's.
+  case $E in */.skiff/.errors-*) rm -f "$E" ;; esac
+  exit
+}
+
 E=/dev/null
 ok ready
 while IFS= read -r L; do
@@ -251,5 +263,4 @@ while IFS= read -r L; do
     *) no unknown ;;
   esac
 done
-# Not where `root` never came so far: then it is /dev/null, and the login may be root's.
-case $E in */.skiff/.errors-*) rm -f "$E" ;; esac
+end

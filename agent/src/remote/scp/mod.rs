@@ -85,10 +85,7 @@ impl ScpRemote {
     pub async fn discard(&self, root: &RemotePath, shipment: &Shipment) -> Result<(), RemoteError> {
         let mut hand = self.take_hand(root).await?;
         let patience = self.patience(0);
-        let there = hand.ask(&["use", &self.staging(shipment)], patience, "clearing the staging").await?;
-        if there.ok {
-            hand.must(&["drop"], patience, "clearing the staging").await?;
-        }
+        hand.must(&["drop", &self.staging(shipment)], patience, "clearing the staging").await?;
         self.give_back(root, hand);
         Ok(())
     }

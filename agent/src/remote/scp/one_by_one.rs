@@ -42,7 +42,7 @@ impl ScpRemote {
         item: &Item,
         token: &str,
     ) -> Result<Staged, RemoteError> {
-        let digests = match send_item(hand, source, item, token, 0).await? {
+        let digests = match send_item(hand, source, item, 0, (token, None)).await? {
             Ok(digests) => digests,
             Err(trouble) => return Ok(Staged::Spoiled(trouble)),
         };

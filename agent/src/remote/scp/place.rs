@@ -29,8 +29,7 @@ impl ScpRemote {
         conflicts: &Conflicts<'_>,
     ) -> Result<Vec<Placed>, RemoteError> {
         let mut hand = self.take_hand(root).await?;
-        let patience = self.patience(0);
-        hand.must(&["use", &self.staging(shipment)], patience, "finding the staging").await?;
+        hand.first(&["use", &self.staging(shipment)], "finding the staging");
         let placed = match shipment.kind {
             ShipmentKind::Single => {
                 vec![self.place(&mut hand, shipment, &placements[0], b"part", conflicts).await?]

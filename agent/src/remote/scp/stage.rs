@@ -8,7 +8,7 @@ use skiff_common::{Algorithm, Digest, Item, RelPath, RemotePath, Shipment, Shipm
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::answer::{encode, number, parse_digest_line};
-use super::hand::Hand;
+use super::hand::{Hand, Sent};
 use super::{RemoteError, ScpRemote};
 use crate::ship;
 use crate::source::Root;
@@ -36,7 +36,9 @@ impl ScpRemote {
                     self.stage_one_by_one(&mut hand, source, shipment, &rest).await?
                 }
                 ShipmentKind::Batch => self.stage_batch(&mut hand, source, shipment, &rest).await?,
-                ShipmentKind::Single => vec![self.stage_single(&mut hand, source, shipment, &rest[0]).await?],
+                ShipmentKind::Single => {
+                    vec![self.stage_single(&mut hand, source, shipment, &rest[0], survey).await?]
+                }
             };
             known.extend(rest.into_iter().map(|item| item.path).zip(staged));
         }
@@ -56,16 +58,17 @@ impl ScpRemote {
         shipment: &Shipment,
     ) -> Result<HashMap<RelPath, Staged>, RemoteError> {
         let Some(algorithm) = hand.facts().digest else { return Ok(HashMap::new()) };
-        hand.must(&["open", &self.staging(shipment)], self.patience(shipment.bytes()), "preparing").await?;
+        hand.first(&["open", &self.staging(shipment)], "preparing");
         let names: Vec<u8> =
             shipment.items.iter().flat_map(|item| [name_line(&item.path), b"\n".to_vec()].concat()).collect();
         let size = names.len() as u64;
         let (mut body, mut pieces) = ship::body();
         let sender = spawn_blocking(move || body.send(&names).and_then(|()| body.finish()));
-        hand.send_file("names", (0o600, size, 0), &mut pieces).await?;
+        let list = Sent { name: "names", mode: 0o600, size, mtime_ns: 0, then: Some("survey") };
+        hand.send_file(&list, &mut pieces).await?;
         joined(sender).await.map_err(|_| RemoteError::SourceEnded)?;
-        let patience = self.patience(shipment.bytes());
-        let answer = hand.must(&["survey"], patience, "asking what is there").await?;
+        let asking = "asking what is there";
+        let answer = hand.answer(self.patience(shipment.bytes()), asking).await?.expected(asking)?;
         let theirs: HashMap<_, _> =
             answer.lines.iter().filter_map(|line| surveyed(line, algorithm, shipment)).collect();
         let items: Vec<Item> =
@@ -98,7 +101,7 @@ impl ScpRemote {
         items: &[Item],
     ) -> Result<Vec<Staged>, RemoteError> {
         let patience = self.patience(shipment.bytes());
-        hand.must(&["open", &self.staging(shipment), "fresh"], patience, "preparing").await?;
+        hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
         let size = ship::batch_bytes(items).map_err(|_| RemoteError::SourceEnded)?;
         let (body, mut pieces) = ship::body();
@@ -106,9 +109,10 @@ impl ScpRemote {
             let (source, items) = (source.clone(), items.to_vec());
             spawn_blocking(move || ship::send_batch(&source, &items, algorithm, body))
         };
-        hand.send_file("part", (0o600, size, 0), &mut pieces).await?;
+        let archive = Sent { name: "part", mode: 0o600, size, mtime_ns: 0, then: Some("unpack") };
+        hand.send_file(&archive, &mut pieces).await?;
         let outcomes = joined(reader).await.map_err(|_| RemoteError::SourceEnded)?;
-        let answer = hand.must(&["unpack"], patience, "unpacking").await?;
+        let answer = hand.answer(patience, "unpacking").await?.expected("unpacking")?;
         let said: Vec<&Vec<u8>> = answer.lines.iter().filter(|line| line.starts_with(b"tar ")).collect();
         let why =
             said.first().map_or_else(String::new, |line| skiff_common::escape::escaped_up_to(line, 200));
@@ -129,64 +133,86 @@ impl ScpRemote {
         Ok(staged)
     }
 
+    /// With `resume`, staging may hold a part of it.
     async fn stage_single(
         &self,
         hand: &mut Hand,
         source: &Root,
         shipment: &Shipment,
         item: &Item,
+        resume: bool,
     ) -> Result<Staged, RemoteError> {
         let patience = self.patience(item.stamp.size);
         let staging = self.staging(shipment);
+        let skip = if resume {
+            match self.landed_before(hand, source, shipment, item).await? {
+                Ok(skip) => skip,
+                Err(trouble) => return Ok(Staged::Spoiled(trouble)),
+            }
+        } else {
+            0
+        };
+        if skip == 0 {
+            hand.first(&["open", &staging, "fresh"], "preparing");
+        } else {
+            tracing::info!(path = %item.path, bytes = skip, "goes on where it was cut");
+        }
+        let reads_there = hand.facts().digest.is_some();
+        let (name, then) = match (skip, reads_there) {
+            (0, true) => ("part", Some("digest")),
+            (0, false) => ("part", None),
+            (_, _) => ("tail", None),
+        };
+        let outcome = send_item(hand, source, item, skip, (name, then)).await?;
+        if !hand.is_usable() {
+            return Ok(judge(outcome, None, ""));
+        }
+        if skip > 0 {
+            hand.must(&["join"], patience, "joining").await?;
+        }
+        if reads_there && then.is_none() {
+            hand.say(&["digest"]).await?;
+        }
+        let theirs = self.digest_of_part(hand, shipment, patience).await?;
+        Ok(judge(outcome, theirs, ""))
+    }
+
+    /// How much of `item` lies in staging already and begins as the source does, in bytes.
+    async fn landed_before(
+        &self,
+        hand: &mut Hand,
+        source: &Root,
+        shipment: &Shipment,
+        item: &Item,
+    ) -> Result<Result<u64, Trouble>, RemoteError> {
+        let patience = self.patience(item.stamp.size);
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
-        let there = hand.must(&["open", &staging], patience, "preparing").await?;
+        let there = hand.must(&["open", &self.staging(shipment)], patience, "preparing").await?;
         let prefix = match there.split()[..] {
             [length, hex] => number(length).zip(Digest::from_hex(algorithm, hex)),
             _ => None,
         };
-        let skip = match prefix {
-            Some((length, theirs)) if length <= item.stamp.size => {
-                let (root, item) = (source.clone(), item.clone());
-                match joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length)))
-                    .await
-                {
-                    Ok(ours) if ours.agree_with(&theirs) => length,
-                    Ok(_) => 0,
-                    Err(trouble) => return Ok(Staged::Spoiled(trouble)),
-                }
-            }
-            _ => 0,
+        let Some((length, theirs)) = prefix.filter(|(length, _)| *length <= item.stamp.size) else {
+            return Ok(Ok(0));
         };
-        let name = if skip > 0 { "tail" } else { "part" };
-        if skip == 0 {
-            hand.must(&["open", &staging, "fresh"], patience, "preparing").await?;
-        } else {
-            tracing::info!(path = %item.path, bytes = skip, "goes on where it was cut");
-        }
-        match send_item(hand, source, item, name, skip).await? {
-            Err(trouble) => Ok(Staged::Spoiled(trouble)),
-            Ok(digests) => {
-                if skip > 0 {
-                    hand.must(&["join"], patience, "joining").await?;
-                }
-                let theirs = self.digest_of_part(hand, shipment, algorithm, patience).await?;
-                Ok(judge(Ok(digests), theirs, ""))
-            }
-        }
+        let (root, item) = (source.clone(), item.clone());
+        let ours = joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length))).await;
+        Ok(ours.map(|ours| if ours.agree_with(&theirs) { length } else { 0 }))
     }
 
+    /// The digest of what was received, which the shell was asked for if it can tell.
     async fn digest_of_part(
         &self,
         hand: &mut Hand,
         shipment: &Shipment,
-        algorithm: Algorithm,
         patience: std::time::Duration,
     ) -> Result<Option<Digest>, RemoteError> {
-        if hand.facts().digest.is_none() {
+        const ATTEMPT: &str = "reading the digest";
+        let Some(algorithm) = hand.facts().digest else {
             let name = [self.staging_path(hand, shipment).as_bytes(), b"/part"].concat();
             return self.read_back(hand, &name).await;
-        }
-        let answer = hand.must(&["digest"], patience, "reading the digest").await?;
+        };
+        let answer = hand.answer(patience, ATTEMPT).await?.expected(ATTEMPT)?;
         Ok(Digest::from_hex(algorithm, &answer.words))
     }
 
@@ -210,14 +236,14 @@ impl ScpRemote {
     }
 }
 
-/// Sends what comes after the first `skip` bytes of `item` into staging under the token `name`. A shell whose transfer
-/// ended in the middle is of no more use.
+/// Sends what comes after the first `skip` bytes of `item` into staging under the token `name`, and says `then` behind
+/// it. A shell whose transfer ended in the middle is of no more use.
 pub(super) async fn send_item(
     hand: &mut Hand,
     source: &Root,
     item: &Item,
-    name: &str,
     skip: u64,
+    (name, then): (&str, Option<&str>),
 ) -> Result<ship::Outcome, RemoteError> {
     let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
     let (mut body, mut pieces) = ship::body();
@@ -230,8 +256,9 @@ pub(super) async fn send_item(
             })
         })
     };
-    let header = (item.mode, item.stamp.size - skip, item.stamp.mtime_ns);
-    let sent = hand.send_file(name, header, &mut pieces).await;
+    let Item { mode, stamp, .. } = item;
+    let file = Sent { name, mode: *mode, size: stamp.size - skip, mtime_ns: stamp.mtime_ns, then };
+    let sent = hand.send_file(&file, &mut pieces).await;
     drop(pieces);
     match (sent, joined(reader).await) {
         // A source that ended early is the file's own trouble.
