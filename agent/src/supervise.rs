@@ -240,7 +240,13 @@ fn remotes(settings: &Settings, status: &Arc<Status>, limit: Option<u64>) -> Has
     let sender = sender();
     let remote = |destination: &Destination| {
         let limit = limit.or(destination.bandwidth);
-        Arc::new(ScpRemote::new(login(destination), &sender, Arc::clone(status), limit))
+        Arc::new(ScpRemote::new(
+            login(destination),
+            &sender,
+            Arc::clone(status),
+            limit,
+            destination.compression,
+        ))
     };
     settings.destinations.iter().map(|destination| (destination.name.clone(), remote(destination))).collect()
 }

@@ -25,7 +25,9 @@ pub use environment::Environment;
 pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
-pub use settings::{AfterDelivery, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch};
+pub use settings::{
+    AfterDelivery, Compression, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch,
+};
 
 /// Every setting with its default and an explanation; ends with an example that only needs its `#` removed.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

@@ -30,6 +30,7 @@ fn destination(destination: &Destination) -> Table {
         ("identity", list(destination.identity.iter().map(|one| one.to_string_lossy()))),
         ("known_hosts", list(destination.known_hosts.iter().map(|one| one.to_string_lossy()))),
         ("bandwidth", text(&show_rate(destination.bandwidth))),
+        ("compression", text(destination.compression.name())),
         ("in_flight", number(destination.in_flight.get())),
         ("connect_timeout", text(&show_duration(destination.connect_timeout))),
         ("stall_timeout", text(&show_duration(destination.stall_timeout))),

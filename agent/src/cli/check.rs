@@ -92,7 +92,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         Ok(root) => root,
         Err(error) => return lines.fail(&what, &error.to_string(), "correct `path`", exit::USAGE),
     };
-    let remote = ScpRemote::new(login(destination), &sender(), Arc::default(), None);
+    let remote = ScpRemote::new(login(destination), &sender(), Arc::default(), None, destination.compression);
     match remote.probe(&root).await {
         Ok(facts) => {
             Lines::ok(&what, &format!("{} is reached, its host key is known, login works", destination.host));

@@ -4,6 +4,8 @@
 //! told from one that didn't. Blocks: runs in a thread of its own. Lacks the network.
 
 mod body;
+mod pack;
+mod segment;
 mod tar_batch;
 
 use std::io::Read;
@@ -14,6 +16,8 @@ use skiff_common::{Algorithm, Item};
 use tokio::sync::mpsc;
 
 pub(crate) use body::BodySender;
+pub(crate) use pack::Codec;
+pub(crate) use segment::{SEGMENT, Segment, send_segments};
 pub(crate) use tar_batch::{batch_bytes, send_batch};
 
 use crate::source::Root;
@@ -30,6 +34,13 @@ pub(crate) type Outcome = Result<Digests, Trouble>;
 pub(crate) fn body() -> (BodySender, mpsc::Receiver<Vec<u8>>) {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     (BodySender::new(sender, PIECE), receiver)
+}
+
+/// A body that is in memory already.
+pub(crate) fn whole(bytes: Vec<u8>) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(1);
+    sender.try_send(bytes).expect("there is room for one");
+    receiver
 }
 
 /// Reads `item` whole; hands on what comes after its first `skip` bytes.

@@ -9,7 +9,7 @@ use skiff_common::{Algorithm, Item};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{BodySender, Outcome, unreadable};
+use super::{Outcome, unreadable};
 use crate::source::{OpenItem, Root};
 
 /// The length of the tar of `items`, in bytes.
@@ -21,25 +21,24 @@ pub(crate) fn batch_bytes(items: &[Item]) -> io::Result<u64> {
     archive.into_inner().map(|count| count.0)
 }
 
-/// Reads `items` into a tar. A member that can't be read as planned is filled up with zeros, so that the others still
+/// Reads `items` into a tar, written to `sink`, which comes back. A member that can't be read as planned is filled up with zeros, so that the others still
 /// arrive; its outcome says so, and it is never published.
-pub(crate) fn send_batch(
+pub(crate) fn send_batch<W: Write>(
     root: &Root,
     items: &[Item],
     algorithm: Algorithm,
-    body: BodySender,
-) -> io::Result<Vec<Outcome>> {
-    let mut archive = tar::Builder::new(body);
+    sink: W,
+) -> io::Result<(W, Vec<Outcome>)> {
+    let mut archive = tar::Builder::new(sink);
     let mut outcomes = Vec::with_capacity(items.len());
     for item in items {
         outcomes.push(send_member(&mut archive, root, item, algorithm)?);
     }
-    archive.into_inner()?.finish()?;
-    Ok(outcomes)
+    Ok((archive.into_inner()?, outcomes))
 }
 
 fn send_member(
-    archive: &mut tar::Builder<BodySender>,
+    archive: &mut tar::Builder<impl Write>,
     root: &Root,
     item: &Item,
     algorithm: Algorithm,
@@ -143,7 +142,8 @@ mod tests {
             }
             bytes
         });
-        let outcomes = send_batch(root, items, Algorithm::Sha256, sender).expect("it is taken");
+        let (sender, outcomes) = send_batch(root, items, Algorithm::Sha256, sender).expect("it is taken");
+        sender.finish().expect("it is taken");
         (collector.join().expect("it collects"), outcomes)
     }
 

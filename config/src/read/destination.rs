@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::raw::Section;
 use crate::settings::Destination;
-use crate::value::{address, check_name, count_up_to, duration, local_path, rate, remote_path};
+use crate::value::{address, check_name, choice, count_up_to, duration, local_path, rate, remote_path};
 
 /// From a tenth of a second to a day: a wait on the network that is neither hopeless nor endless.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
@@ -17,6 +17,7 @@ pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destina
         identity: section.list("identity", &base.identity, local_path),
         known_hosts: section.list("known_hosts", &base.known_hosts, local_path),
         bandwidth: section.get("bandwidth", &base.bandwidth, rate),
+        compression: section.get("compression", &base.compression, choice),
         in_flight: section.get("in_flight", &base.in_flight, count_up_to(64)),
         connect_timeout: section.get("connect_timeout", &base.connect_timeout, duration(PATIENCE)),
         stall_timeout: section.get("stall_timeout", &base.stall_timeout, duration(PATIENCE)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Environment;
 use crate::read::Base;
+use crate::value::Choice;
 
 /// A folder on a server that is reached over SSH.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Destination {
     pub known_hosts: Vec<PathBuf>,
     /// The most to send, in bits a second.
     pub bandwidth: Option<u64>,
+    /// Whether what is sent is packed.
+    pub compression: Compression,
     /// How many shipments may be under way at once.
     pub in_flight: NonZeroUsize,
     /// How long connecting and logging in may take.
@@ -55,10 +58,36 @@ impl Destination {
             identity: Vec::new(),
             known_hosts: Vec::new(),
             bandwidth: None,
+            compression: Compression::Off,
             in_flight: NonZeroUsize::MIN,
             connect_timeout: Duration::ZERO,
             stall_timeout: Duration::ZERO,
             keepalive: Duration::ZERO,
         }
     }
+}
+
+/// Whether what is sent is packed, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Where a sample shrinks and it saves time: by zstd where the destination has it, else by gzip on slow links.
+    Auto,
+    /// By zstd, where a sample shrinks and the destination has it.
+    Zstd,
+    /// By gzip, where a sample shrinks and the destination has it.
+    Gzip,
+    /// The whole connection, by zlib, if the server agrees.
+    Ssh,
+    /// Never.
+    Off,
+}
+
+impl Choice for Compression {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("zstd", Self::Zstd),
+        ("gzip", Self::Gzip),
+        ("ssh", Self::Ssh),
+        ("off", Self::Off),
+    ];
 }

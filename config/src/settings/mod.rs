@@ -6,7 +6,7 @@ mod watch;
 
 use std::path::PathBuf;
 
-pub use destination::Destination;
+pub use destination::{Compression, Destination};
 pub use log::{Log, LogFormat, LogLevel};
 pub use watch::{AfterDelivery, OnConflict, Watch};
 

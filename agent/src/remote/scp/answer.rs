@@ -153,6 +153,8 @@ pub(crate) fn parse_facts(words: &[u8]) -> Facts {
         },
         scp: value("scp") == Some(b"scp"),
         tar: value("tar") == Some(b"tar"),
+        gzip: value("gzip") == Some(b"yes"),
+        zstd: value("zstd") == Some(b"yes"),
         used: value("used") != Some(b"no"),
         free_bytes: value("free").and_then(number).map(|kib| kib.saturating_mul(1024)),
     }

@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use skiff_common::escape::escaped_up_to;
-use skiff_common::scp::{Output, Source, Times};
 use skiff_common::{Algorithm, RemotePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -26,6 +26,7 @@ const WAITING_PIECES: usize = 64;
 
 /// What a destination can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a tool that is there or isn't")]
 pub struct Facts {
     /// What its digest tool computes; `None`: what is there must be read back.
     pub digest: Option<Algorithm>,
@@ -33,6 +34,10 @@ pub struct Facts {
     pub scp: bool,
     /// Whether it has `tar`.
     pub tar: bool,
+    /// Whether it has `gzip`.
+    pub gzip: bool,
+    /// Whether it has `zstd`.
+    pub zstd: bool,
     /// Whether anything stood in the folder when the shell began.
     pub used: bool,
     /// Free space in bytes, where `df` tells.
@@ -53,20 +58,6 @@ pub(crate) struct Hand {
     owed: VecDeque<&'static str>,
     traffic: Arc<Traffic>,
     _open: OpenChannel,
-}
-
-/// A file for staging.
-pub(crate) struct Sent<'a> {
-    /// The token that it is called there.
-    pub(crate) name: &'a str,
-    /// Its mode, once it is there.
-    pub(crate) mode: u32,
-    /// Its length in bytes.
-    pub(crate) size: u64,
-    /// When it was changed, in nanoseconds since 1970.
-    pub(crate) mtime_ns: i64,
-    /// A verb and its words, said right behind the body. Its answer is for the caller to take.
-    pub(crate) then: Option<&'a str>,
 }
 
 enum Piece {
@@ -90,7 +81,15 @@ impl Hand {
             format!(r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff {nonce}"#);
         let channel = session.open_exec(&command, stall).await?;
         let (write, incoming) = split(channel);
-        let facts = Facts { digest: None, scp: false, tar: false, used: true, free_bytes: None };
+        let facts = Facts {
+            digest: None,
+            scp: false,
+            tar: false,
+            gzip: false,
+            zstd: false,
+            used: true,
+            free_bytes: None,
+        };
         let mut hand = Self {
             write,
             incoming,
@@ -125,9 +124,19 @@ impl Hand {
         self.lines.nonce()
     }
 
+    /// What this shell's destination has in common with its other shells.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// Nobody knows what it waits for: it must not be used again.
     pub(crate) fn spoil(&mut self) {
         self.usable = false;
+    }
+
+    /// Whether nothing is to be said first any longer.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.ahead.is_empty()
     }
 
     pub(crate) const fn is_usable(&self) -> bool {
@@ -141,8 +150,11 @@ impl Hand {
         patience: Duration,
         attempt: &'static str,
     ) -> Result<Answer, RemoteError> {
+        let asked = Instant::now();
         self.say(words).await?;
-        self.answer(patience, attempt).await
+        let answer = self.answer(patience, attempt).await?;
+        self.traffic.saw_round_trip(asked.elapsed());
+        Ok(answer)
     }
 
     /// As [`ask`](Self::ask), where only yes will do.
@@ -158,16 +170,26 @@ impl Hand {
     /// Has one line said together with the next, which saves a round trip. Only yes will do for it, and the next answer
     /// is not given before.
     pub(crate) fn first(&mut self, words: &[&str], attempt: &'static str) {
-        self.ahead.extend((words.join(" ") + "\n").into_bytes());
+        self.ahead((words.join(" ") + "\n").as_bytes());
         self.owed.push_back(attempt);
     }
 
     /// Says one line.
     pub(crate) async fn say(&mut self, words: &[&str]) -> Result<(), RemoteError> {
-        self.ahead.extend((words.join(" ") + "\n").into_bytes());
         tracing::trace!(shell = %self.nonce(), verb = words.first(), "asked");
-        let lines = std::mem::take(&mut self.ahead);
-        self.push(lines, "asking").await
+        self.ahead((words.join(" ") + "\n").as_bytes());
+        self.flush("asking").await
+    }
+
+    /// Has `bytes` sent with what is sent next.
+    pub(super) fn ahead(&mut self, bytes: &[u8]) {
+        self.ahead.extend_from_slice(bytes);
+    }
+
+    /// Sends what was to go ahead.
+    pub(super) async fn flush(&mut self, attempt: &'static str) -> Result<(), RemoteError> {
+        let bytes = std::mem::take(&mut self.ahead);
+        if bytes.is_empty() { Ok(()) } else { self.push(bytes, attempt).await }
     }
 
     /// Takes the next answer. `patience` is for the whole of it.
@@ -180,7 +202,7 @@ impl Hand {
         self.next_answer(patience, attempt).await
     }
 
-    async fn take_owed(&mut self, patience: Duration) -> Result<(), RemoteError> {
+    pub(super) async fn take_owed(&mut self, patience: Duration) -> Result<(), RemoteError> {
         while let Some(attempt) = self.owed.pop_front() {
             self.next_answer(patience, attempt).await?.expected(attempt)?;
         }
@@ -204,35 +226,14 @@ impl Hand {
         timeout(patience, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after: patience }))
     }
 
-    /// Sends a file into staging. `body` ends early only on failure.
-    pub(crate) async fn send_file(
-        &mut self,
-        file: &Sent<'_>,
-        body: &mut mpsc::Receiver<Vec<u8>>,
-    ) -> Result<(), RemoteError> {
-        const ATTEMPT: &str = "sending";
-        let modified_s = u64::try_from(file.mtime_ns.div_euclid(1_000_000_000)).unwrap_or(0);
-        let times = Times { modified_s, accessed_s: modified_s };
-        let mut source = Source::new(file.name.as_bytes(), file.mode, file.size, Some(times))?;
-        let mut then = file.then;
-        self.ahead.extend(format!("recv {}\n", file.name).into_bytes());
-        while !source.is_finished() {
-            match source.poll_output() {
-                Some(Output::Bytes(bytes)) => {
-                    self.ahead.extend(bytes);
-                    if source.is_sent()
-                        && let Some(words) = then.take()
-                    {
-                        self.ahead.extend(format!("{words}\n").into_bytes());
-                    }
-                    let bytes = std::mem::take(&mut self.ahead);
-                    self.push(bytes, ATTEMPT).await?;
-                }
-                Some(Output::Body(bytes)) => self.send_body(bytes, body).await?,
-                None => self.hear(&mut source).await?,
-            }
-        }
-        self.answer(self.stall, ATTEMPT).await?.expected(ATTEMPT).map(drop)
+    /// What was heard and not understood yet.
+    pub(super) const fn lines(&mut self) -> &mut Lines {
+        &mut self.lines
+    }
+
+    /// How long nothing may move.
+    pub(super) const fn stall(&self) -> Duration {
+        self.stall
     }
 
     /// Takes `size` raw bytes that follow an answer, piece by piece.
@@ -260,31 +261,6 @@ impl Hand {
     pub(crate) async fn end(self) {
         // Whether it hears that or not, the connection is about to close.
         let _ = timeout(Duration::from_secs(1), self.write.eof()).await;
-    }
-
-    async fn send_body(&mut self, size: u64, body: &mut mpsc::Receiver<Vec<u8>>) -> Result<(), RemoteError> {
-        let mut left = size;
-        while left > 0 {
-            let piece = body.recv().await.ok_or(RemoteError::SourceEnded)?;
-            left = left.checked_sub(piece.len() as u64).ok_or(RemoteError::SourceEnded)?;
-            for part in piece.chunks(self.traffic.piece_bytes()) {
-                self.push(part.to_vec(), "sending").await?;
-                self.traffic.sent(part.len()).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn hear(&mut self, source: &mut Source) -> Result<(), RemoteError> {
-        self.take_owed(self.stall).await?;
-        if self.lines.is_empty() {
-            timeout(self.stall, self.more("sending"))
-                .await
-                .unwrap_or(Err(RemoteError::Stalled { attempt: "sending", after: self.stall }))?;
-        }
-        let taken = source.handle_input(self.lines.waiting())?;
-        self.lines.take(taken);
-        Ok(())
     }
 
     async fn skip_noise(&mut self) -> Result<(), RemoteError> {
@@ -320,7 +296,7 @@ impl Hand {
     }
 
     /// Waits for the next piece of output.
-    async fn more(&mut self, attempt: &'static str) -> Result<(), RemoteError> {
+    pub(super) async fn more(&mut self, attempt: &'static str) -> Result<(), RemoteError> {
         let piece = self.incoming.recv().await;
         self.took(piece, attempt)
     }
@@ -346,11 +322,15 @@ impl Hand {
     }
 
     /// Writes, and reads what comes meanwhile.
-    async fn push(&mut self, bytes: Vec<u8>, attempt: &'static str) -> Result<(), RemoteError> {
+    pub(super) async fn push(
+        &mut self,
+        bytes: impl Into<Bytes>,
+        attempt: &'static str,
+    ) -> Result<(), RemoteError> {
         let after = self.stall;
         let mut came = Vec::new();
         let outcome = {
-            let write = self.write.data_bytes(bytes);
+            let write = self.write.data_bytes(bytes.into());
             tokio::pin!(write);
             let deadline = tokio::time::sleep(after);
             tokio::pin!(deadline);

@@ -28,9 +28,9 @@ digest() { $T < "$1" 2>"$E" | cut -c 1-64; }
 size() { wc -c < "$1" 2>/dev/null | tr -d ' '; }
 
 is_full() {
-  printf '%8192s' x 2>/dev/null >"$P/probe"
-  Y=$(size "$P/probe")
-  rm -f "$P/probe"
+  printf '%8192s' x 2>/dev/null >"$P/probe.$N"
+  Y=$(size "$P/probe.$N")
+  rm -f "$P/probe.$N"
   [ "$Y" != 8192 ]
 } 2>/dev/null
 
@@ -73,14 +73,16 @@ verb_root() {
   SYNC=all
   sync -f . 2>/dev/null && SYNC=fs
   choose_digest
-  S='' K=no G=no
+  S='' K=no G=no Y=no Z=no
   have scp && S=scp
   have tar && K=tar
+  have gzip && Y=yes
+  have zstd && Z=yes
   for Q in * .[!.]* ..?*; do
     [ "$Q" != .skiff ] || continue
     if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
   done
-  ok "digest=$A scp=${S:-no} tar=$K sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
+  ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
 }
 
 # Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
@@ -97,9 +99,12 @@ adopt() {
 verb_open() {
   staged_ok "$1" || { no bad; return; }
   adopt "$1" || mkdir -m 700 "$P" 2>"$E" || { no stage "$(why)"; return; }
-  # A tail that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
-  if [ -s "$P/tail" ]; then cat "$P/tail" >>"$P/part" 2>"$E"; fi
-  rm -rf "$P/tail" "$P/m" "$P/names"
+  F=''
+  if [ "$2" != fresh ]; then
+    # A segment that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
+    join && for Q in "$P/in.$(size "$P/part")" "$P/in.$(size "$P/part")".*; do [ ! -f "$Q" ] || append "$Q"; done
+  fi
+  rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum"
   if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0; else ok "$(size "$P/part") $(digest "$P/part")"; fi
 }
 
@@ -109,29 +114,80 @@ verb_use() {
   if adopt "$1"; then ok; else no gone; fi
 }
 
+# Works beside the shell whose nonce is $2 on a shipment. enter ID NONCE
+verb_enter() {
+  staged_ok "$1-$2" || { no bad; return; }
+  P=.skiff/$1.$2
+  if [ -d "$P" ] && [ ! -L "$P" ]; then ok; else no gone; fi
+}
+
+# Puts what a file holds, packed or not, to what is there; its time is the source's.
+append() {
+  case $1 in
+    *.zst) zstd -qdc <"$1" >>"$P/part" 2>"$E" ;;
+    *.gz) gzip -dc <"$1" >>"$P/part" 2>"$E" ;;
+    *) cat "$1" >>"$P/part" 2>"$E" ;;
+  esac || return 1
+  touch -r "$1" "$P/part" 2>/dev/null
+  rm -f "$1"
+}
+
+# Puts the segments that follow what is there to it; each is named by the offset of its first byte.
+join() {
+  while Q=$P/at.$(size "$P/part"); do
+    if [ -f "$Q" ]; then :
+    elif [ -f "$Q.zst" ]; then Q=$Q.zst
+    elif [ -f "$Q.gz" ]; then Q=$Q.gz
+    else return 0; fi
+    append "$Q" || return 1
+  done
+}
+
+# Has the digest of what is received read while the rest comes, unless that is quick afterwards.
+verb_follow() {
+  if [ "$A" = sha256 ]; then
+    rm -f "$P/whole"
+    (
+      while [ -d "$P" ] && kill -0 $$ && [ ! -e "$P/part" ]; do sleep 0.1 || sleep 1; done
+      exec 3<"$P/part"
+      while [ -d "$P" ] && kill -0 $$ && [ ! -e "$P/whole" ]; do cat <&3; sleep 0.1 || sleep 1; done
+      cat <&3
+    ) 2>/dev/null </dev/null | $T >"$P/sum" 2>/dev/null &
+    F=$!
+  fi
+  ok
+}
+
 verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
 
 # What was received on a disk that is full then would keep it full. After a transfer that failed, nobody knows how much
 # of the file is still to come, and none of it may be taken for a verb.
 verb_recv() {
-  if scp -qt "$P/$1" 2>"$E"; then ok; return; fi
+  if scp -qt "$P/$1" 2>"$E"; then
+    case $1 in in.*) mv -f -- "$P/$1" "$P/at.${1#in.}" 2>"$E" || { no recv "$(why)"; return; } ;; esac
+    ok
+    return
+  fi
   W=$(why)
   is_full && rm -rf "$P"
   no recv "$W"
-  end
+  OVER=yes
 }
 
-verb_join() {
-  cat "$P/tail" >>"$P/part" 2>"$E" || { no join "$(why)"; return; }
-  touch -r "$P/tail" "$P/part" 2>/dev/null
-  rm -f "$P/tail"
-  ok
-}
+verb_join() { if join; then ok "$(size "$P/part")"; else no join "$(why)"; fi; }
 
 # A digest is of what is on the disk: what was verified has to outlive a power cut before it is published.
 verb_digest() {
   sync_all "$P/part" || { no sync "$(why)"; return; }
-  V=$(digest "$P/part")
+  V=''
+  if [ -n "$F" ]; then
+    : >"$P/whole"
+    wait "$F"
+    V=$(cut -c 1-64 "$P/sum")
+    F=''
+    rm -f "$P/whole" "$P/sum"
+  fi
+  [ ${#V} = 64 ] || V=$(digest "$P/part")
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
 }
 
@@ -144,11 +200,15 @@ verb_member() {
   ok "$(digest "$P/$W")"
 }
 
-# Unpacks a batch and tells the digest of each member.
+# Unpacks a batch and tells the digest of each member. unpack TOKEN
 verb_unpack() {
   mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
-  tar -xof "$P/part" -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
-  rm -f "$P/part"
+  case $1 in
+    *.zst) zstd -qdc <"$P/$1" 2>"$E" | tar -xof - -C "$P/m" 2>"$E" ;;
+    *.gz) gzip -dc <"$P/$1" 2>"$E" | tar -xof - -C "$P/m" 2>"$E" ;;
+    *) tar -xof "$P/$1" -C "$P/m" 2>"$E" ;;
+  esac || printf 'tar %s\n' "$(why)"
+  rm -f "$P/$1"
   sync_all "$P/m" || { no sync "$(why)"; return; }
   # shellcheck disable=SC2086 # a tool and its words
   (cd "$P/m" && find . -type f -exec $T {} + 2>/dev/null)
@@ -243,15 +303,12 @@ verb_cat() {
   cat "./$X"
 }
 
-end() {
-  # Not where `root` never came so far: then it is /dev/null, and the login may be root's.
-  case $E in */.skiff/.errors-*) rm -f "$E" ;; esac
-  exit
-}
-
+# Of a digest that is read while a file is received.
+F=''
 E=/dev/null
+OVER=no
 ok ready
-while IFS= read -r L; do
+while [ "$OVER" = no ] && IFS= read -r L; do
   set -f
   # shellcheck disable=SC2086 # verbs and their words hold no blanks or patterns
   set -- $L
@@ -259,8 +316,9 @@ while IFS= read -r L; do
   V=$1
   shift
   case $V in
-    root | open | use | sync | recv | join | digest | member | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | open | use | enter | follow | sync | recv | join | digest | member | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done
-end
+# Not where `root` never came so far: then it is /dev/null, and the login may be root's.
+case $E in */.skiff/.errors-*) rm -f "$E" ;; esac

@@ -8,14 +8,17 @@ mod channels;
 mod hand;
 mod one_by_one;
 mod place;
+mod segments;
 mod stage;
 mod traffic;
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skiff_common::{RemotePath, Shipment};
+use skiff_config::Compression;
 use tokio::sync::Mutex;
 
 pub use hand::Facts;
@@ -48,9 +51,15 @@ impl ScpRemote {
     /// A destination; nothing is connected yet. `sender` names this machine in staging: 8 hexadecimal digits.
     ///
     /// What is sent is counted in `status`, and held below `limit` bits a second.
-    pub fn new(login: Login, sender: &str, status: Arc<Status>, limit: Option<u64>) -> Self {
+    pub fn new(
+        login: Login,
+        sender: &str,
+        status: Arc<Status>,
+        limit: Option<u64>,
+        compression: Compression,
+    ) -> Self {
         let idle = std::sync::Mutex::new(Vec::new());
-        let traffic = Arc::new(Traffic::new(status, limit));
+        let traffic = Arc::new(Traffic::new(status, limit, compression));
         Self {
             login,
             sender: sender.to_owned(),
@@ -121,6 +130,22 @@ impl ScpRemote {
             // One that works in another folder makes room.
             drop(self.idle().pop());
             freed.await;
+        }
+    }
+
+    /// A shell more, if one is idle or the server has room for it. `None` is no trouble.
+    async fn spare_hand(&self, root: &RemotePath) -> Result<Option<Hand>, RemoteError> {
+        let session = self.session().await?;
+        if let Some(hand) = self.take_idle(root) {
+            return Ok(Some(hand));
+        }
+        let Some(open) = self.channels.claim() else { return Ok(None) };
+        match self.start_hand(&session, root, open).await {
+            Err(RemoteError::Channel(ChannelError::Denied { .. })) => {
+                self.channels.refused();
+                Ok(None)
+            }
+            started => started.map(Some),
         }
     }
 

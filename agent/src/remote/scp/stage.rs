@@ -8,7 +8,9 @@ use skiff_common::{Algorithm, Digest, Item, RelPath, RemotePath, Shipment, Shipm
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::answer::{encode, number, parse_digest_line};
-use super::hand::{Hand, Sent};
+use super::hand::Hand;
+use super::segments::{Cargo, LARGE};
+use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
 use crate::ship;
 use crate::source::Root;
@@ -37,7 +39,8 @@ impl ScpRemote {
                 }
                 ShipmentKind::Batch => self.stage_batch(&mut hand, source, shipment, &rest).await?,
                 ShipmentKind::Single => {
-                    vec![self.stage_single(&mut hand, source, shipment, &rest[0], survey).await?]
+                    let cargo = Cargo { root, source, shipment, item: &rest[0], skip: 0 };
+                    vec![self.stage_single(&mut hand, cargo, survey).await?]
                 }
             };
             known.extend(rest.into_iter().map(|item| item.path).zip(staged));
@@ -102,16 +105,8 @@ impl ScpRemote {
     ) -> Result<Vec<Staged>, RemoteError> {
         let patience = self.patience(shipment.bytes());
         hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
+        let outcomes = self.send_batch(hand, source, items).await?;
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
-        let size = ship::batch_bytes(items).map_err(|_| RemoteError::SourceEnded)?;
-        let (body, mut pieces) = ship::body();
-        let reader = {
-            let (source, items) = (source.clone(), items.to_vec());
-            spawn_blocking(move || ship::send_batch(&source, &items, algorithm, body))
-        };
-        let archive = Sent { name: "part", mode: 0o600, size, mtime_ns: 0, then: Some("unpack") };
-        hand.send_file(&archive, &mut pieces).await?;
-        let outcomes = joined(reader).await.map_err(|_| RemoteError::SourceEnded)?;
         let answer = hand.answer(patience, "unpacking").await?.expected("unpacking")?;
         let said: Vec<&Vec<u8>> = answer.lines.iter().filter(|line| line.starts_with(b"tar ")).collect();
         let why =
@@ -133,42 +128,85 @@ impl ScpRemote {
         Ok(staged)
     }
 
+    /// Sends the tar and asks for it to be unpacked; it is packed before where that pays.
+    async fn send_batch(
+        &self,
+        hand: &mut Hand,
+        source: &Root,
+        items: &[Item],
+    ) -> Result<Vec<ship::Outcome>, RemoteError> {
+        let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+        let (source, items) = (source.clone(), items.to_vec());
+        let ended = |_: std::io::Error| RemoteError::SourceEnded;
+        let codec = hand.traffic().codec(hand.facts()).filter(|_| hand.traffic().packing_pays(true));
+        if let Some(codec) = codec {
+            let (root, members) = (source.clone(), items.clone());
+            let packing = spawn_blocking(move || {
+                if !codec.pays(&root, &members) {
+                    return Ok(None);
+                }
+                let (packer, outcomes) = ship::send_batch(&root, &members, algorithm, codec.packer()?)?;
+                packer.finish().map(|packed| Some((packed, outcomes)))
+            });
+            if let Some((packed, outcomes)) = joined(packing).await.map_err(ended)? {
+                let name = format!("packed{}", codec.ending());
+                let unpack = format!("unpack {name}");
+                let size = packed.len() as u64;
+                let archive = Sent { name: &name, mode: 0o600, size, mtime_ns: 0, then: Some(&unpack) };
+                hand.send_file(&archive, &mut ship::whole(packed)).await?;
+                return Ok(outcomes);
+            }
+        }
+        let size = ship::batch_bytes(&items).map_err(ended)?;
+        let (body, mut pieces) = ship::body();
+        let reader = spawn_blocking(move || {
+            let (body, outcomes) = ship::send_batch(&source, &items, algorithm, body)?;
+            body.finish().map(|()| outcomes)
+        });
+        let archive = Sent { name: "part", mode: 0o600, size, mtime_ns: 0, then: Some("unpack part") };
+        hand.send_file(&archive, &mut pieces).await?;
+        joined(reader).await.map_err(ended)
+    }
+
     /// With `resume`, staging may hold a part of it.
     async fn stage_single(
         &self,
         hand: &mut Hand,
-        source: &Root,
-        shipment: &Shipment,
-        item: &Item,
+        mut cargo: Cargo<'_>,
         resume: bool,
     ) -> Result<Staged, RemoteError> {
+        let Cargo { source, shipment, item, .. } = cargo;
         let patience = self.patience(item.stamp.size);
-        let staging = self.staging(shipment);
-        let skip = if resume {
+        if resume {
             match self.landed_before(hand, source, shipment, item).await? {
-                Ok(skip) => skip,
+                Ok(skip) => cargo.skip = skip,
                 Err(trouble) => return Ok(Staged::Spoiled(trouble)),
             }
+        }
+        if cargo.skip == 0 {
+            hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         } else {
-            0
-        };
-        if skip == 0 {
-            hand.first(&["open", &staging, "fresh"], "preparing");
-        } else {
-            tracing::info!(path = %item.path, bytes = skip, "goes on where it was cut");
+            tracing::info!(path = %item.path, bytes = cargo.skip, "goes on where it was cut");
+        }
+        if item.stamp.size >= LARGE {
+            // Asked, not only said: it tells the length of a round trip.
+            hand.must(&["follow"], patience, "preparing").await?;
         }
         let reads_there = hand.facts().digest.is_some();
-        let (name, then) = match (skip, reads_there) {
-            (0, true) => ("part", Some("digest")),
-            (0, false) => ("part", None),
-            (_, _) => ("tail", None),
+        let lanes = self.lanes(hand, &cargo).await?;
+        let segmented = lanes.is_some();
+        let then = (!segmented && cargo.skip == 0 && reads_there).then_some("digest");
+        let outcome = if let Some(lanes) = lanes {
+            self.send_in_segments(hand, &cargo, lanes).await?
+        } else {
+            let name = if cargo.skip > 0 { format!("in.{}", cargo.skip) } else { "part".to_owned() };
+            send_item(hand, source, item, cargo.skip, (&name, then)).await?
         };
-        let outcome = send_item(hand, source, item, skip, (name, then)).await?;
         if !hand.is_usable() {
             return Ok(judge(outcome, None, ""));
         }
-        if skip > 0 {
-            hand.must(&["join"], patience, "joining").await?;
+        if cargo.skip > 0 && !segmented {
+            hand.first(&["join"], "joining");
         }
         if reads_there && then.is_none() {
             hand.say(&["digest"]).await?;
@@ -197,7 +235,13 @@ impl ScpRemote {
         };
         let (root, item) = (source.clone(), item.clone());
         let ours = joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length))).await;
-        Ok(ours.map(|ours| if ours.agree_with(&theirs) { length } else { 0 }))
+        Ok(ours.map(|ours| {
+            if ours.agree_with(&theirs) {
+                return length;
+            }
+            tracing::warn!(bytes = length, "what lies in staging does not begin as the source does: it is sent again");
+            0
+        }))
     }
 
     /// The digest of what was received, which the shell was asked for if it can tell.
@@ -296,6 +340,6 @@ fn surveyed(line: &[u8], algorithm: Algorithm, shipment: &Shipment) -> Option<(R
 }
 
 /// A thread's result.
-async fn joined<T>(handle: JoinHandle<T>) -> T {
+pub(super) async fn joined<T>(handle: JoinHandle<T>) -> T {
     handle.await.expect("readers don't panic and aren't aborted")
 }

@@ -1,11 +1,15 @@
 //! What is sent: counted, and held below a limit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use skiff_config::Compression;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Facts;
+use crate::ship::Codec;
 use crate::status::Status;
 
 /// Without a limit, pieces go as they come.
@@ -18,12 +22,108 @@ const BURST: Duration = Duration::from_millis(50);
 pub(crate) struct Traffic {
     status: Arc<Status>,
     bits_per_second: Option<u64>,
+    compression: Compression,
+    /// The shortest that a question took, in microseconds.
+    round_trip_us: AtomicU64,
+    pace: std::sync::Mutex<Pace>,
     next: Mutex<Instant>,
 }
 
+/// What was measured of sending and packing.
+#[derive(Debug, Default)]
+struct Pace {
+    wire: Speed,
+    pack: Speed,
+    /// What packing left, of one.
+    share: Option<f64>,
+}
+
+impl Pace {
+    /// A channel packs, then sends: that has to be quicker than to send all.
+    fn packing_pays(&self, unknown: bool) -> bool {
+        match (self.wire.0, self.pack.0, self.share) {
+            (None, ..) => unknown,
+            (Some(wire), Some(pack), Some(share)) => pack + wire * share < wire,
+            // To be tried.
+            (Some(_), ..) => true,
+        }
+    }
+}
+
+/// Nanoseconds a byte, smoothed.
+#[derive(Debug, Default)]
+struct Speed(Option<f64>);
+
+impl Speed {
+    #[expect(clippy::cast_precision_loss, reason = "speeds need no 53 bits")]
+    fn add(&mut self, bytes: u64, took: Duration) {
+        // What fits into buffers tells nothing.
+        const TELLS: u64 = 256 << 10;
+        if bytes >= TELLS {
+            let now = took.as_nanos() as f64 / bytes as f64;
+            self.0 = Some(self.0.map_or(now, |before| before * 0.75 + now * 0.25));
+        }
+    }
+}
+
 impl Traffic {
-    pub(crate) fn new(status: Arc<Status>, bits_per_second: Option<u64>) -> Self {
-        Self { status, bits_per_second, next: Mutex::new(Instant::now()) }
+    pub(crate) fn new(status: Arc<Status>, bits_per_second: Option<u64>, compression: Compression) -> Self {
+        let round_trip_us = AtomicU64::new(u64::MAX);
+        let (pace, next) = (std::sync::Mutex::default(), Mutex::new(Instant::now()));
+        Self { status, bits_per_second, compression, round_trip_us, pace, next }
+    }
+
+    /// A question was answered after `took`.
+    pub(crate) fn saw_round_trip(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip_us.fetch_min(took, Ordering::Relaxed);
+    }
+
+    /// How many channels side by side a large item wants: OpenSSH lets 2 MiB a round trip through each.
+    pub(crate) fn channels_wanted(&self) -> usize {
+        // 128 MiB/s need one channel for each sixteenth of a tenth of a second; more than six leave no room in ten sessions.
+        const MOST: u64 = 6;
+        const ONE_CARRIES_US: u64 = 15_625;
+        let round_trip = self.round_trip_us.load(Ordering::Relaxed);
+        if round_trip == u64::MAX {
+            return 1;
+        }
+        usize::try_from(round_trip.div_ceil(ONE_CARRIES_US).clamp(1, MOST)).expect("at most six")
+    }
+
+    /// By what to pack for a destination with these tools, if a sample shrinks.
+    pub(crate) fn codec(&self, facts: &Facts) -> Option<Codec> {
+        let zstd = facts.zstd.then_some(Codec::Zstd);
+        let gzip = facts.gzip.then_some(Codec::Gzip);
+        match self.compression {
+            Compression::Auto => zstd.or(gzip),
+            Compression::Zstd => zstd,
+            Compression::Gzip => gzip,
+            Compression::Ssh | Compression::Off => None,
+        }
+    }
+
+    /// A body of `bytes` was sent and answered in `took`.
+    pub(crate) fn carried(&self, bytes: u64, took: Duration) {
+        self.pace().wire.add(bytes, took);
+    }
+
+    /// `raw` bytes were packed into `packed` ones in `took`.
+    pub(crate) fn packed(&self, raw: usize, packed: usize, took: Duration) {
+        let mut pace = self.pace();
+        pace.pack.add(raw as u64, took);
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
+        let share = packed as f64 / raw.max(1) as f64;
+        pace.share = Some(share);
+    }
+
+    /// Whether packing saves time, as far as that is known: `unknown`, where nothing was sent so far.
+    pub(crate) fn packing_pays(&self, unknown: bool) -> bool {
+        self.compression != Compression::Auto || self.pace().packing_pays(unknown)
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().expect("nothing panics while it holds the lock")
     }
 
     /// How much to send at once: at most what a limit lets through in a tenth of a second.
@@ -49,9 +149,29 @@ impl Traffic {
 mod tests {
     use super::*;
 
+    #[test]
+    fn packing_pays_where_the_link_is_slower_than_the_packer() {
+        const MIB: u64 = 1 << 20;
+        let ms = Duration::from_millis;
+        let traffic = Traffic::new(Arc::default(), None, Compression::Auto);
+        assert!(traffic.packing_pays(true) && !traffic.packing_pays(false), "nothing is known");
+        traffic.carried(MIB, ms(5));
+        assert!(traffic.packing_pays(false), "to be tried");
+        traffic.packed(1 << 20, 1 << 18, ms(4));
+        assert!(!traffic.packing_pays(true), "4 ms and a quarter of 5 are more than 5");
+        for _ in 0..20 {
+            traffic.carried(MIB, ms(50));
+        }
+        assert!(traffic.packing_pays(false), "the link got slow");
+        let always = Traffic::new(Arc::default(), None, Compression::Zstd);
+        always.packed(1 << 20, 1 << 18, ms(400));
+        always.carried(MIB, ms(5));
+        assert!(always.packing_pays(false), "somebody wants it so");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_limit_holds_on_average() {
-        let traffic = Traffic::new(Arc::default(), Some(8000));
+        let traffic = Traffic::new(Arc::default(), Some(8000), Compression::Auto);
         let start = Instant::now();
         for _ in 0..20 {
             traffic.sent(500).await;

@@ -1,0 +1,114 @@
+//! Large files: over several channels where the round trip is long, packed where that pays, and gone on with.
+
+use std::fs;
+use std::io::Write as _;
+use std::time::Duration;
+
+use skiff_tests::fault_proxy::{Fault, Plan};
+use skiff_tests::{Agent, FaultProxy, Sshd, Toolbox, Tree, tree};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+const FAR: Duration = Duration::from_millis(60);
+/// What the log has to tell is told in detail only.
+const RULES: &str = "retry_first = '100ms'\nretry_max = '200ms'";
+
+fn scratch() -> TempDir {
+    TempDir::new().expect("there is room for a temporary folder")
+}
+
+/// A log of `size` bytes as programs write them.
+fn text(path: &std::path::Path, size: u64) {
+    let mut file = fs::File::create(path).expect("a new folder is writable");
+    let (mut written, mut number) = (0, 0_u64);
+    while written < size {
+        let line =
+            format!("2026-01-01T00:00:00Z sensor-{} reads {}.{} C\n", number % 7, number % 40, number % 10);
+        file.write_all(line.as_bytes()).expect("there is room");
+        written += line.len() as u64;
+        number += 1;
+    }
+}
+
+fn delivered(agent: &mut Agent, source: &Tree, sshd: &Sshd) {
+    agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// Segments come side by side; when all connections are cut in the middle, what came together is not sent again.
+#[test]
+fn segments_over_a_long_link_go_on_after_a_cut() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let proxy = FaultProxy::to(sshd.port());
+    let far = Plan::default().round_trip(FAR);
+    proxy.always(far);
+    proxy.next(Plan::up_at(60 * MIB, Fault::Reset).round_trip(FAR));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.file("large.bin", 80 * MIB);
+    let mut agent = Agent::through(&proxy, &sshd, "").watch("in", source.root(), RULES).started();
+
+    delivered(&mut agent, &source, &sshd);
+
+    let carried = proxy.carried_after(0);
+    assert!(carried[0].met, "the cut was not met: {carried:?}");
+    let up: u64 = carried[1..].iter().map(|one| one.up).sum();
+    // Of what was under way, twice a segment for each of six channels is lost at most.
+    assert!(up < 46 * MIB, "what had arrived was sent again: {up} bytes of {carried:?}\n{}", agent.log());
+}
+
+/// More than one channel's window fits into a round trip.
+#[test]
+fn a_long_link_is_filled_by_several_channels() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.always(Plan::default().round_trip(FAR));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    source.file("large.bin", 64 * MIB);
+    let mut agent = Agent::through(&proxy, &sshd, "").watch("in", source.root(), RULES).started();
+
+    delivered(&mut agent, &source, &sshd);
+
+    let sessions = sshd.log().matches("Starting session: command").count();
+    assert!(sessions > 3, "only {sessions} sessions were opened:\n{}", sshd.log());
+}
+
+/// On a slow link text is packed, batches and large files alike; by whichever the destination has.
+#[test]
+fn text_is_packed_on_a_slow_link() {
+    for missing in ["", "zstd"] {
+        let toolbox = Toolbox::usual().and(if missing.is_empty() { &["gzip", "zstd"] } else { &["gzip"] });
+        let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+        let proxy = FaultProxy::to(sshd.port());
+        proxy.always(Plan::default().rate(4 * MIB));
+        let source = Tree::new(scratch.path().join("in"), 3);
+        text(&source.root().join("large.log"), 40 * MIB);
+        for number in 0..40 {
+            text(&source.root().join(format!("small-{number}.log")), 100 << 10);
+        }
+        let mut agent = Agent::through(&proxy, &sshd, "").watch("in", source.root(), RULES).started();
+
+        delivered(&mut agent, &source, &sshd);
+
+        let up: u64 = proxy.carried_after(0).iter().map(|one| one.up).sum();
+        assert!(up < 20 * MIB, "{up} bytes were sent for 44 MiB of text, without {missing:?}");
+    }
+}
+
+/// Nobody knows how much of a file is still to come when its scp dies: none of it may be taken for a verb.
+#[test]
+fn a_file_whose_scp_dies_commands_nothing() {
+    let dies = "case $2 in */part) [ -e \"$HOME/met\" ] || { : >\"$HOME/met\"; : >\"$2\"\n\
+                printf '\\0\\0\\0'; read -r T; read -r C; kill -9 $$; } ;; esac\nexec \"$REAL\" \"$@\"";
+    let toolbox = Toolbox::usual().with("scp", dies);
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let source = Tree::new(scratch.path().join("in"), 4);
+    let verbs = "place part planted\nreplace part victim any\n".repeat(100_000);
+    fs::write(source.root().join("verbs"), verbs).expect("a new folder is writable");
+    fs::write(sshd.root().join("victim"), "somebody else's").expect("the root is writable");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), RULES).started();
+
+    agent.wait_until("the file is delivered", || sshd.root().join("verbs").exists());
+
+    assert!(toolbox.note("met").exists(), "the fault was not met");
+    assert!(!sshd.root().join("planted").exists(), "a line of a file was taken for a verb");
+    assert_eq!(fs::read_to_string(sshd.root().join("victim")).expect("it is there"), "somebody else's");
+}
