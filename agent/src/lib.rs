@@ -12,6 +12,7 @@ pub mod finish;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod journal;
+pub mod pull;
 pub mod receipts;
 pub mod remote;
 pub mod scan;

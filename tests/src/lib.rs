@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod fault_proxy;
 pub mod machine;
 pub mod process;
+pub mod pull;
 pub mod receipts;
 pub mod simulation;
 pub mod skiff;

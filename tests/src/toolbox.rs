@@ -44,6 +44,15 @@ impl Toolbox {
         self
     }
 
+    /// The same with more names for busybox.
+    #[must_use]
+    pub fn and_busybox(self, names: &[&str]) -> Self {
+        for name in names {
+            symlink("/bin/busybox", self.bin().join(name)).expect("the folder is writable");
+        }
+        self
+    }
+
     /// With busybox in the place of everything, scp apart, which it does not have.
     pub fn busybox() -> Self {
         let toolbox = Toolbox::of(&["scp"]);

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -18,6 +19,8 @@ pub(super) enum Command {
     Run(ConfigFile),
     /// Deliver now, verified and resumable
     Push(Push),
+    /// Fetch now, verified and resumable
+    Pull(Pull),
     /// Test every thing that could stop a delivery, and say what to do about it
     Check(ConfigFile),
     /// Show a server's host key, and record it after a yes
@@ -82,6 +85,54 @@ pub(super) struct Push {
     /// Where receipts are kept
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
+    /// The result as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
+pub(super) struct Pull {
+    /// Files and folders of one server; `SRC/` is a folder's content, `SRC` the folder itself. Names are literal: the
+    /// server expands no patterns
+    #[arg(required = true, value_name = "[USER@]HOST:SRC")]
+    pub(super) sources: Vec<OsString>,
+    /// The folder they go to; it is made if it is missing
+    #[arg(value_name = "DEST")]
+    pub(super) target: PathBuf,
+    /// Fetch a file even if another one stands here under its name, and replace that
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Say what would be fetched, and fetch nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Use the server's scp alone, as for a server without a shell
+    #[arg(short = 'O')]
+    pub(super) scp_only: bool,
+    /// The server's port
+    #[arg(short = 'P', value_name = "PORT", default_value_t = 22)]
+    pub(super) port: u16,
+    /// A private key; may be given several times
+    #[arg(short, value_name = "FILE")]
+    pub(super) identity: Vec<PathBuf>,
+    /// At most so many Kbit/s
+    #[arg(short, value_name = "KBIT/S")]
+    pub(super) limit: Option<u64>,
+    /// Folders too, with all below them
+    #[arg(short)]
+    pub(super) recursive: bool,
+    /// Keep times and modes; skiff always does
+    #[arg(short)]
+    pub(super) preserve: bool,
+    /// Only errors
+    #[arg(short)]
+    pub(super) quiet: bool,
+    /// Say what is done; twice and thrice say more
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Whose host keys are known
+    #[arg(long, value_name = "FILE")]
+    pub(super) known_hosts: Vec<PathBuf>,
     /// The result as one JSON object
     #[arg(long)]
     pub(super) json: bool,

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod config;
 pub mod exit;
+mod pull;
 mod push;
 mod run;
 pub(crate) mod signals;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         match args.command {
             Command::Run(args) => run::run(&args).await,
             Command::Push(args) => push::push(&args).await,
+            Command::Pull(args) => pull::pull(&args).await,
             Command::Check(args) => check::check(&args).await,
             Command::Trust(args) => trust::trust(&args).await,
             Command::Demo(args) => crate::demo::demo(args.files, args.large_mib).await,

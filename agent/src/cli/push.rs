@@ -22,14 +22,15 @@ use crate::telemetry;
 pub(super) const DESTINATION: &str = "push";
 
 /// A person waits: trouble that lasts longer is told instead.
-const RETRY: Retry = Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(3) };
+pub(super) const RETRY: Retry =
+    Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(3) };
 
 /// With all attempts, a server that says nothing is given up within a minute.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Delivers.
 pub(super) async fn push(args: &Push) -> ExitCode {
-    telemetry::start(LogFormat::Human, level(args));
+    telemetry::start(LogFormat::Human, level(args.quiet, args.verbose));
     let destination = match destination(args) {
         Ok(destination) => destination,
         Err(what) => return exit::fail(exit::USAGE, &what, "skiff push SRC… [user@]host:DEST"),
@@ -53,7 +54,7 @@ pub(super) async fn push(args: &Push) -> ExitCode {
 
 async fn deliver(args: &Push, destination: Destination, sources: Sources, state_dir: PathBuf) -> ExitCode {
     let Sources { watches, only, .. } = sources;
-    let log = skiff_config::Log { format: LogFormat::Human, level: level(args) };
+    let log = skiff_config::Log { format: LogFormat::Human, level: level(args.quiet, args.verbose) };
     let settings = Settings { state_dir, log, destinations: vec![destination], watches };
     let limit = args.limit.map(|kbits| kbits.saturating_mul(1024));
     let plan = Plan { once: true, only, no_journal: true, retry: Some(RETRY), limit };
@@ -161,6 +162,18 @@ fn show(status: &Arc<Status>) -> (ProgressBar, JoinHandle<()>) {
 fn destination(args: &Push) -> Result<Destination, String> {
     let (server, path) = split_target(&args.target)
         .ok_or_else(|| format!("{:?} names no server: a colon separates it from the folder", args.target))?;
+    let mut destination = server_of(server, args.port, &args.identity, &args.known_hosts)?;
+    path.clone_into(&mut destination.path);
+    Ok(destination)
+}
+
+/// Where to log in, for `[user@]host` and the flags that go with it.
+pub(super) fn server_of(
+    server: &str,
+    port: u16,
+    identity: &[PathBuf],
+    known_hosts: &[PathBuf],
+) -> Result<Destination, String> {
     let (user, host) = match server.rsplit_once('@') {
         Some((user, host)) => (Some(user), host),
         None => (None, server),
@@ -174,14 +187,13 @@ fn destination(args: &Push) -> Result<Destination, String> {
     }
     let mut destination = Destination::with_defaults(DESTINATION, host);
     destination.user = user.map(str::to_owned);
-    destination.port = args.port;
+    destination.port = port;
     destination.connect_timeout = CONNECT_TIMEOUT;
-    path.clone_into(&mut destination.path);
-    if !args.identity.is_empty() {
-        destination.identity.clone_from(&args.identity);
+    if !identity.is_empty() {
+        identity.clone_into(&mut destination.identity);
     }
-    if !args.known_hosts.is_empty() {
-        destination.known_hosts.clone_from(&args.known_hosts);
+    if !known_hosts.is_empty() {
+        known_hosts.clone_into(&mut destination.known_hosts);
     }
     Ok(destination)
 }
@@ -199,8 +211,8 @@ fn state_dir() -> Option<PathBuf> {
     Some(state.join("skiff"))
 }
 
-fn level(args: &Push) -> LogLevel {
-    match (args.quiet, args.verbose) {
+pub(super) fn level(quiet: bool, verbose: u8) -> LogLevel {
+    match (quiet, verbose) {
         // What went wrong is told in the end.
         (true, _) | (false, 0) => LogLevel::Error,
         (false, 1) => LogLevel::Info,

@@ -151,7 +151,15 @@ impl<'a> Reception<'a> {
                 }
             }
             Some(Event::End) => self.end(),
-            Some(Event::Finished) | None => {}
+            // Folders come to nobody who didn't ask for them.
+            Some(
+                Event::Folder { .. }
+                | Event::FolderEnd
+                | Event::Skipped(_)
+                | Event::Spoiled(_)
+                | Event::Finished,
+            )
+            | None => {}
         }
         Ok(())
     }

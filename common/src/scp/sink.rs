@@ -1,4 +1,5 @@
-//! The receiving side: regular files, one after the other, from `scp -f` or from whoever speaks to our own `scp -t`.
+//! The receiving side: regular files, one after the other, from `scp -f` or from whoever speaks to our own `scp -t`; and
+//! folders where they are asked for.
 //!
 //! The caller decides on each file ([`Sink::accept`], [`Sink::refuse`]) after its [`Event::Begin`] and after its
 //! [`Event::End`]; until then no input is taken. Whether a name is the one that was asked for is the caller's to check.
@@ -22,6 +23,20 @@ pub enum Event {
         /// One component, neither `.` nor `..`.
         name: Vec<u8>,
     },
+    /// A folder begins; what comes until its [`Event::FolderEnd`] is in it. Only from [`Sink::with_folders`].
+    Folder {
+        /// Permission bits, at most `0o7777`.
+        mode: u32,
+        /// One component, neither `.` nor `..`.
+        name: Vec<u8>,
+    },
+    /// The folder that began last ends.
+    FolderEnd,
+    /// The sender could not send something and goes on with the next; its words, escaped and cut. Only from
+    /// [`Sink::with_folders`].
+    Skipped(String),
+    /// As [`Event::End`], but the body is not what it should be; the sender's words. Only from [`Sink::with_folders`].
+    Spoiled(String),
     /// A piece of its body: where it stands in the input, never empty.
     Data(Range<usize>),
     /// Its body is whole: accept it once it is written, or refuse it.
@@ -56,6 +71,8 @@ pub struct Sink {
     line: LineReader,
     status: AnswerReader,
     output: Vec<u8>,
+    /// How many folders are open; `None`: none is taken.
+    depth: Option<usize>,
 }
 
 impl Default for Sink {
@@ -68,7 +85,18 @@ impl Sink {
     /// A sink whose first output tells the sender to start.
     pub fn new() -> Self {
         let output = Answer::Yes.encode();
-        Self { state: State::Line, line: LineReader::default(), status: AnswerReader::default(), output }
+        Self {
+            state: State::Line,
+            line: LineReader::default(),
+            status: AnswerReader::default(),
+            output,
+            depth: None,
+        }
+    }
+
+    /// One that takes folders too, and goes on after what the sender could not send, as `scp -r` does.
+    pub fn with_folders() -> Self {
+        Self { depth: Some(0), ..Self::new() }
     }
 
     /// Bytes for the sender; `None` if there are none.
@@ -104,7 +132,11 @@ impl Sink {
     /// The input has ended. Fine between two files; anywhere else, something is missing.
     pub fn handle_end(&mut self) -> Result<Event, ScpError> {
         let missing_bytes = match self.state {
-            State::Line if !self.line.is_inside() && !self.status.is_inside() => return Ok(Event::Finished),
+            State::Line
+                if !self.line.is_inside() && !self.status.is_inside() && self.depth.unwrap_or(0) == 0 =>
+            {
+                return Ok(Event::Finished);
+            }
             State::Finished => return Ok(Event::Finished),
             State::Undecided { size: left } | State::Body { left } => left,
             State::Line | State::Status | State::Unwritten => 0,
@@ -142,14 +174,30 @@ impl Sink {
         match message {
             Message::File { mode, size, name } => {
                 self.state = State::Undecided { size };
-                return Ok(Event::Begin { mode, size, name });
+                Ok(Event::Begin { mode, size, name })
             }
-            Message::Folder { name, .. } => return Err(ScpError::Folder { name: shown(&name) }),
-            Message::End => self.state = State::Finished,
-            Message::Times(_) => {}
+            Message::Folder { name, mode } => {
+                let Some(depth) = &mut self.depth else {
+                    return Err(ScpError::Folder { name: shown(&name) });
+                };
+                *depth += 1;
+                self.output.extend(Answer::Yes.encode());
+                Ok(Event::Folder { mode, name })
+            }
+            Message::End => {
+                self.output.extend(Answer::Yes.encode());
+                if let Some(depth) = self.depth.as_mut().filter(|depth| **depth > 0) {
+                    *depth -= 1;
+                    return Ok(Event::FolderEnd);
+                }
+                self.state = State::Finished;
+                Ok(Event::Finished)
+            }
+            Message::Times(times) => {
+                self.output.extend(Answer::Yes.encode());
+                Ok(Event::Times(times))
+            }
         }
-        self.output.extend(Answer::Yes.encode());
-        Ok(if let Message::Times(times) = message { Event::Times(times) } else { Event::Finished })
     }
 
     fn take_body(&mut self, input: &[u8], left: u64) -> Taken {
@@ -168,6 +216,10 @@ impl Sink {
                 self.state = State::Unwritten;
                 Some(Event::End)
             }
+            Some(Answer::No(text)) if self.depth.is_some() => {
+                self.state = State::Unwritten;
+                Some(Event::Spoiled(shown(&text)))
+            }
             Some(Answer::No(text) | Answer::Never(text) | Answer::Noise(text)) => return Err(failed(&text)),
         };
         Ok(Taken { bytes, event })
@@ -177,6 +229,9 @@ impl Sink {
         match self.status.take(input) {
             (bytes, None) => Ok(Taken { bytes, event: None }),
             (_, Some(Answer::Yes)) => Err(failed(b"an answer where a message was due")),
+            (bytes, Some(Answer::No(text))) if self.depth.is_some() => {
+                Ok(Taken { bytes, event: Some(Event::Skipped(shown(&text))) })
+            }
             (_, Some(Answer::No(text) | Answer::Never(text) | Answer::Noise(text))) => Err(failed(&text)),
         }
     }
@@ -297,6 +352,31 @@ mod tests {
     fn folders_and_names_that_lead_away_are_errors() {
         assert_eq!(receive(&[b"D0755 0 d\n"]), Err(ScpError::Folder { name: "d".into() }));
         assert!(matches!(receive(&[b"C0644 1 ../x\n"]), Err(ScpError::Malformed { .. })));
+    }
+
+    #[test]
+    fn folders_are_taken_where_they_are_asked_for() {
+        let mut sink = Sink::with_folders();
+        let mut received = Received::default();
+        let wire =
+            b"T7 0 8 0\nD0755 0 d\n\x01scp: d/x: denied\nC0600 1 a\nx\x01read failed\nD0700 0 e\nE\nE\nE\n";
+        feed(&mut sink, wire, &mut received).expect("a transfer");
+        let folder = |mode, name: &[u8]| Event::Folder { mode, name: name.to_vec() };
+        let events = [
+            Event::Times(Times { modified_s: 7, accessed_s: 8 }),
+            folder(0o755, b"d"),
+            Event::Skipped("scp: d/x: denied".into()),
+            Event::Begin { mode: 0o600, size: 1, name: b"a".to_vec() },
+            Event::Spoiled("read failed".into()),
+            folder(0o700, b"e"),
+            Event::FolderEnd,
+            Event::FolderEnd,
+            Event::Finished,
+        ];
+        assert_eq!(received.events, events);
+        let mut cut = Sink::with_folders();
+        feed(&mut cut, b"D0755 0 d\n", &mut Received::default()).expect("no error yet");
+        assert!(cut.handle_end().is_err(), "an open folder is a cut");
     }
 
     #[test]

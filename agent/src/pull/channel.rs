@@ -1,0 +1,202 @@
+//! What a command at the server says, as lines and as bodies, and what it is told.
+//!
+//! Promises that each wait ends: with something said, with the channel's end, or at a deadline; and that what is kept
+//! of a server that doesn't stop talking is bounded. Lacks the meaning of what is said.
+
+use std::time::Duration;
+
+use skiff_common::escape::escaped_up_to;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::remote::RemoteError;
+use crate::remote::session::{ExecChannel, ExecReader, Said};
+
+/// The longest line: a digest and a path whose bytes are all escaped.
+const LONGEST_LINE: usize = 64 << 10;
+/// Messages that wait to be sent: more than are ever under way at once.
+pub(super) const WAITING_MESSAGES: usize = 64;
+/// The last words on standard error tell most.
+const MOST_WORDS: usize = 4096;
+
+/// A running command.
+pub(super) struct Talk {
+    read: ExecReader,
+    said: mpsc::Sender<Vec<u8>>,
+    buffer: Vec<u8>,
+    start: usize,
+    stderr: Vec<u8>,
+    exited: bool,
+    stall: Duration,
+}
+
+impl Talk {
+    pub(super) fn new(channel: ExecChannel, stall: Duration) -> Self {
+        let ExecChannel { read, write } = channel;
+        let (said, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING_MESSAGES);
+        // It ends with `Talk`; a write that fails shows when reading.
+        tokio::spawn(async move {
+            while let Some(bytes) = waiting.recv().await {
+                if write.data_bytes(bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { read, said, buffer: Vec::new(), start: 0, stderr: Vec::new(), exited: false, stall }
+    }
+
+    /// Says something; never waits.
+    pub(super) fn say(&self, bytes: Vec<u8>) {
+        // Full, it is only when somebody forgot to read what he asked for; gone, reading tells why.
+        let _ = self.said.try_send(bytes);
+    }
+
+    /// Says something; waits while too much waits to be said.
+    pub(super) async fn tell(&self, bytes: Vec<u8>) {
+        // A reader that is gone shows when reading.
+        let _ = self.said.send(bytes).await;
+    }
+
+    /// Waits longer for each word from now on.
+    pub(super) fn set_patience(&mut self, stall: Duration) {
+        self.stall = stall;
+    }
+
+    /// What is here and not taken.
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Takes what is here, up to `most` bytes.
+    pub(super) fn take(&mut self, most: usize) -> Vec<u8> {
+        let taken = self.waiting()[..most.min(self.waiting().len())].to_vec();
+        self.start += taken.len();
+        taken
+    }
+
+    /// Waits for more output. `false`: the command closed its output.
+    pub(super) async fn more_or_end(&mut self, attempt: &'static str) -> Result<bool, RemoteError> {
+        let after = self.stall;
+        match timeout(after, self.next_out(attempt)).await {
+            Ok(said) => said,
+            Err(_) => Err(RemoteError::Stalled { attempt, after }),
+        }
+    }
+
+    /// Waits for more output.
+    pub(super) async fn more(&mut self, attempt: &'static str) -> Result<(), RemoteError> {
+        if self.more_or_end(attempt).await? {
+            return Ok(());
+        }
+        Err(RemoteError::Ended { attempt, words: self.last_words() })
+    }
+
+    /// The next line, without its end.
+    pub(super) async fn line(&mut self, attempt: &'static str) -> Result<Vec<u8>, RemoteError> {
+        let mut seen = 0;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.waiting()[seen..]) {
+                let mut line = self.take(seen + end + 1);
+                line.pop();
+                return Ok(line);
+            }
+            seen = self.waiting().len();
+            if seen > LONGEST_LINE {
+                return Err(self.nonsense(attempt));
+            }
+            self.more(attempt).await?;
+        }
+    }
+
+    /// The next piece of what goes on until `marker`; `None` when that has come.
+    pub(super) async fn piece(
+        &mut self,
+        marker: &[u8],
+        attempt: &'static str,
+    ) -> Result<Option<Vec<u8>>, RemoteError> {
+        loop {
+            match memchr::memmem::find(self.waiting(), marker) {
+                Some(0) => {
+                    self.start += marker.len();
+                    return Ok(None);
+                }
+                Some(at) => return Ok(Some(self.take(at))),
+                // The marker may have begun.
+                None if self.waiting().len() >= marker.len() => {
+                    return Ok(Some(self.take(self.waiting().len() + 1 - marker.len())));
+                }
+                None => self.more(attempt).await?,
+            }
+        }
+    }
+
+    /// Skips what comes before `word`, up to `most` bytes.
+    pub(super) async fn skip_to(
+        &mut self,
+        word: &[u8],
+        most: usize,
+        attempt: &'static str,
+    ) -> Result<(), RemoteError> {
+        // For all of it: noise may drip for ever.
+        let after = self.stall;
+        let whole = async {
+            loop {
+                if let Some(at) = memchr::memmem::find(self.waiting(), word) {
+                    self.start += at + word.len();
+                    return Ok(());
+                }
+                if self.waiting().len() > most {
+                    return Err(self.nonsense(attempt));
+                }
+                self.more(attempt).await?;
+            }
+        };
+        timeout(after, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after }))
+    }
+
+    pub(super) fn nonsense(&self, attempt: &'static str) -> RemoteError {
+        RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) }
+    }
+
+    /// Its words on standard error since the last time, escaped, line by line.
+    pub(super) fn complaints(&mut self) -> Vec<String> {
+        let words = std::mem::take(&mut self.stderr);
+        let lines = words.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        lines.map(|line| escaped_up_to(line, 300)).collect()
+    }
+
+    /// Whether it ended by itself.
+    pub(super) const fn has_exited(&self) -> bool {
+        self.exited
+    }
+
+    pub(super) fn last_words(&self) -> String {
+        escaped_up_to(self.stderr.trim_ascii(), 300)
+    }
+
+    async fn next_out(&mut self, attempt: &'static str) -> Result<bool, RemoteError> {
+        loop {
+            match self.read.next().await {
+                Ok(Some(Said::Out(bytes))) => {
+                    self.push(&bytes);
+                    return Ok(true);
+                }
+                Ok(Some(Said::Err(bytes))) => {
+                    self.stderr.extend(bytes);
+                    let start = self.stderr.len().saturating_sub(MOST_WORDS);
+                    self.stderr.drain(..start);
+                }
+                Ok(Some(Said::Status(_))) => self.exited = true,
+                Ok(Some(Said::Signal(_) | Said::Eof)) => {}
+                Ok(None) => return Ok(false),
+                Err(error) => return Err(RemoteError::Ended { attempt, words: error.to_string() }),
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,211 @@
+//! What the server says it has, checked: nothing it says leads out of where it is put, or to a name of skiff's own.
+
+use skiff_common::RelPath;
+use skiff_common::escape::escaped_up_to;
+
+use crate::source::OWN_FOLDER;
+
+/// Which tool lists there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// `find -printf`, records ended by NUL; also what the shell prints itself.
+    Find,
+    /// `stat -c`, records ended by `//` and a newline, which no path holds.
+    Stat,
+    /// `stat -f`: the same with an octal mode.
+    Bsd,
+}
+
+/// What kind of thing is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Folder,
+    Symlink,
+    Other,
+}
+
+/// One thing at the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) kind: Kind,
+    pub(super) size: u64,
+    /// `None`: the server can't tell.
+    pub(super) mtime_ns: Option<i64>,
+    pub(super) mode: u32,
+    /// Below what was listed; `None`: that itself.
+    pub(super) path: Option<RelPath>,
+}
+
+/// All that was listed. An error names the record that isn't taken, escaped.
+pub(super) fn parse(bytes: &[u8], style: Style) -> Result<Vec<Listed>, String> {
+    records(bytes, style)
+        .filter(|record| !record.is_empty())
+        .map(|record| parse_record(record, style).ok_or_else(|| escaped_up_to(record, 200)))
+        .collect()
+}
+
+fn records(bytes: &[u8], style: Style) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    match style {
+        Style::Find => Box::new(bytes.split(|b| *b == 0)),
+        Style::Stat | Style::Bsd => Box::new(Slashes(bytes)),
+    }
+}
+
+/// Splits at `//` and a newline.
+struct Slashes<'a>(&'a [u8]);
+
+impl<'a> Iterator for Slashes<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = memchr::memmem::find(self.0, b"//\n");
+        let (record, rest) = match end {
+            Some(end) => (&self.0[..end], &self.0[end + 3..]),
+            None => (self.0, &b""[..]),
+        };
+        self.0 = rest;
+        Some(record)
+    }
+}
+
+fn parse_record(record: &[u8], style: Style) -> Option<Listed> {
+    let mut fields = record.splitn(if style == Style::Find { 5 } else { 4 }, |b| *b == b' ');
+    let mut text = || std::str::from_utf8(fields.next()?).ok();
+    let (kind, mode) = match style {
+        Style::Find => (kind_of_letter(text()?)?, None),
+        Style::Stat => kind_of_mode(u32::from_str_radix(text()?, 16).ok()?),
+        Style::Bsd => kind_of_mode(u32::from_str_radix(text()?, 8).ok()?),
+    };
+    let size: i64 = text()?.parse().ok()?;
+    let mtime_ns = parse_time(text()?)?;
+    let mode = match mode {
+        Some(mode) => mode,
+        None => u32::from_str_radix(text()?, 8).ok()?,
+    };
+    let path = fields.next()?;
+    let path = match path {
+        b"." => None,
+        path => Some(RelPath::parse(path.strip_prefix(b"./")?).ok()?),
+    };
+    Some(Listed { kind, size: u64::try_from(size).ok()?, mtime_ns, mode: mode & 0o777, path })
+}
+
+fn kind_of_letter(letter: &str) -> Option<Kind> {
+    match letter {
+        "f" => Some(Kind::File),
+        "d" => Some(Kind::Folder),
+        "l" => Some(Kind::Symlink),
+        letter if letter.len() == 1 => Some(Kind::Other),
+        _ => None,
+    }
+}
+
+fn kind_of_mode(mode: u32) -> (Kind, Option<u32>) {
+    let kind = match mode & 0o170_000 {
+        0o100_000 => Kind::File,
+        0o040_000 => Kind::Folder,
+        0o120_000 => Kind::Symlink,
+        _ => Kind::Other,
+    };
+    (kind, Some(mode & 0o7777))
+}
+
+/// `-`, or seconds and perhaps a fraction. `None`: neither.
+#[expect(clippy::option_option, reason = "a time that isn't known is no error")]
+fn parse_time(text: &str) -> Option<Option<i64>> {
+    if text == "-" {
+        return Some(None);
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = seconds.parse().ok()?;
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanoseconds: i64 = digits.parse().ok()?;
+    Some(Some(seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)?))
+}
+
+/// Whether a path belongs to skiff: what is staged at the server isn't delivered, and what is staged here isn't written.
+pub(super) fn is_own(path: &RelPath) -> bool {
+    path.components().next() == Some(OWN_FOLDER.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &[u8]) -> Listed {
+        let path = Some(RelPath::parse(path).expect("a path"));
+        Listed { kind: Kind::File, size: 5, mtime_ns: Some(7_250_000_000), mode: 0o644, path }
+    }
+
+    #[test]
+    fn all_tools_are_understood() {
+        let found = parse(b"d 4096 7.25 755 .\0f 5 7.2500000000 644 ./a b\nc\0l 3 7 777 ./l\0", Style::Find);
+        let found = found.expect("a list");
+        assert_eq!((found[0].kind, &found[0].path), (Kind::Folder, &None));
+        assert_eq!(found[1], file(b"a b\nc"));
+        assert_eq!(found[2].kind, Kind::Symlink);
+        let whole = Listed { mtime_ns: Some(7_000_000_000), ..file(b"a\n\xff/b") };
+        assert_eq!(parse(b"81a4 5 7 ./a\n\xff/b//\n", Style::Stat), Ok(vec![whole.clone()]));
+        assert_eq!(parse(b"100644 5 7 ./a\n\xff/b//\n", Style::Bsd), Ok(vec![whole.clone()]));
+        assert_eq!(parse(b"f 5 - 644 ./x\0", Style::Find).expect("a list")[0].mtime_ns, None);
+    }
+
+    /// CVE-2018-20685 (`.` and empty names), CVE-2019-6111 (names that lead elsewhere).
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in [
+            "../x",
+            "./../x",
+            "./a/../../x",
+            "/etc/x",
+            ".//x",
+            "./",
+            "..",
+            "",
+            "x",
+            "./a/./b",
+            "./a//b",
+            "./.",
+        ] {
+            let record = format!("f 5 7 644 {name}\0");
+            assert!(parse(record.as_bytes(), Style::Find).is_err(), "{name:?} was taken");
+        }
+        assert!(parse(&[b"f 5 7 644 ./".as_slice(), &[b'x'; 256], b"\0"].concat(), Style::Find).is_err());
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_shown_escaped() {
+        for record in [
+            "f",
+            "f 5",
+            "f -5 7 644 ./x",
+            "f 99999999999999999999 7 644 ./x",
+            "ff 5 7 644 ./x",
+            "f 5 7 9 ./x",
+        ] {
+            assert!(parse(record.as_bytes(), Style::Find).is_err(), "{record:?} was taken");
+        }
+        assert!(parse(b"f 5 x 644 ./x", Style::Find).is_err());
+        assert_eq!(parse(b"\x1b[2Jno", Style::Find), Err("\\x1b[2Jno".to_owned()));
+    }
+
+    #[test]
+    fn setuid_is_never_taken_over() {
+        assert_eq!(parse(b"f 5 7 6755 ./x\0", Style::Find).expect("a list")[0].mode, 0o755);
+        assert_eq!(parse(b"89ed 5 7 ./x//\n", Style::Stat).expect("a list")[0].mode, 0o755);
+    }
+
+    #[test]
+    fn skiffs_own_folder_is_known() {
+        let path = |text: &str| RelPath::parse(text.as_bytes()).expect("a path");
+        assert!(is_own(&path(".skiff")) && is_own(&path(".skiff/a")));
+        assert!(!is_own(&path(".skiffs")) && !is_own(&path("a/.skiff")));
+    }
+}

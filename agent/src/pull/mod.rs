@@ -1,0 +1,471 @@
+//! `skiff pull`: files of a server come here, verified, under the names that were asked for.
+//!
+//! It owns one pull from the look at what the server has to the last published file. It promises what a delivery
+//! promises, the other way round: a final name is absent, what it was, or the whole new file; what is called fetched
+//! agrees with a digest that was computed at the server, or was read there twice; what was cut goes on where it was
+//! cut. And that a server that lies can fill the files that were asked for with what it likes, and do nothing else:
+//! names below a source are the server's claim, checked by `listing`, and every write is below `target`'s descriptor.
+//! Over a shell no name but those of the list is ever taken from the server: contents come without names, in the
+//! order in which they were asked for. Deliberately absent: a journal; what stands here says what was fetched.
+
+mod channel;
+mod giver;
+mod listing;
+mod pace;
+mod receive;
+mod round;
+mod source;
+mod target;
+mod whole;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use skiff_common::fault::Classify as _;
+use skiff_common::retry::Retry;
+use skiff_common::{Fault, RelPath};
+
+pub use self::source::{Source, SourceError};
+pub use self::target::LocalError;
+
+use self::giver::{Found, Giver};
+use self::listing::{Kind, Listed, is_own};
+use self::target::{Standing, Target};
+use crate::remote::RemoteError;
+use crate::remote::session::{Login, Session};
+
+/// A file that changes while it is read is tried so often.
+const ROUNDS: usize = 3;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Where to log in.
+    pub login: Login,
+    /// What to fetch.
+    pub sources: Vec<Source>,
+    /// The folder that it goes to.
+    pub target: PathBuf,
+    /// Whether another file that stands there is replaced.
+    pub replace: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Use nothing but `scp -f`, as for a server without a shell.
+    pub scp_only: bool,
+    /// At most so many bits a second.
+    pub limit: Option<u64>,
+    /// How often a lost connection is made again.
+    pub retry: Retry,
+}
+
+/// How far it is. A sink: nothing decides by it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Files to fetch, as far as is known.
+    pub found_files: AtomicU64,
+    /// Their bytes.
+    pub found_bytes: AtomicU64,
+    /// Bytes that came.
+    pub received_bytes: AtomicU64,
+    /// Files that are here, verified, under their final names.
+    pub fetched_files: AtomicU64,
+    /// Their bytes.
+    pub fetched_bytes: AtomicU64,
+    /// Files that stood here already.
+    pub standing_files: AtomicU64,
+}
+
+impl Progress {
+    fn add(count: &AtomicU64, more: u64) {
+        count.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What went wrong, one line each, escaped.
+    pub problems: Vec<String>,
+    /// Files that are not here.
+    pub failed_files: u64,
+    /// Things at the server that are no files or folders: left out.
+    pub left_out: u64,
+    /// Why it ended before its end.
+    pub failure: Option<Failure>,
+    /// What a dry run would have fetched, with sizes.
+    pub would_fetch: Vec<(RelPath, u64)>,
+    settled: HashSet<RelPath>,
+    said: HashSet<String>,
+}
+
+/// Why a pull ended early.
+#[derive(Debug)]
+pub struct Failure {
+    /// What and why.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+    /// A stable word for programs.
+    pub code: &'static str,
+}
+
+impl Report {
+    /// Once for each thing, however often the connection was made again.
+    fn problem(&mut self, what: String) {
+        if self.said.insert(what.clone()) {
+            self.problems.push(what);
+        }
+    }
+
+    /// This file is not to be had; it is not tried again.
+    fn give_up(&mut self, to: &RelPath, what: String) {
+        if self.settled.insert(to.clone()) {
+            self.failed_files += 1;
+        }
+        self.problem(what);
+    }
+}
+
+/// One file to fetch.
+#[derive(Debug, Clone)]
+struct Fetch {
+    /// Its name at the server.
+    from: Vec<u8>,
+    /// Where it goes.
+    to: RelPath,
+    size: u64,
+    mtime_ns: Option<i64>,
+    mode: u32,
+}
+
+/// A folder that is to be here in the end.
+#[derive(Debug, Clone)]
+struct Folder {
+    to: RelPath,
+    mode: u32,
+    mtime_ns: Option<i64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Local(#[from] LocalError),
+}
+
+/// One pull under way.
+struct Pull<'a> {
+    wish: &'a Wish,
+    progress: &'a Progress,
+    /// `None`: a dry run into a folder that isn't there.
+    target: Option<Arc<Target>>,
+    server: String,
+}
+
+/// Fetches. Dropping the future ends it at once; what came so far is gone on with the next time.
+pub async fn pull(wish: &Wish, progress: &Progress) -> Report {
+    let mut report = Report::default();
+    let opened = tokio::task::block_in_place(|| {
+        if wish.dry_run { Target::peek(&wish.target) } else { Target::open(&wish.target).map(Some) }
+    });
+    let target = match opened {
+        Ok(target) => target.map(Arc::new),
+        Err(error) => {
+            let what = error.to_string();
+            let hint = "name a folder that you may write to".to_owned();
+            report.failure = Some(Failure { what, hint, code: "local" });
+            return report;
+        }
+    };
+    let server = format!("{}@{}:{}", wish.login.user, wish.login.host, wish.login.port);
+    let pull = Pull { wish, progress, target, server };
+    pull.until_done(&mut report).await;
+    if let Some(target) = pull.target.filter(|_| !wish.dry_run) {
+        target.close();
+    }
+    report
+}
+
+impl Pull<'_> {
+    /// Makes the connection again when it is lost; a try that got further starts the count again.
+    async fn until_done(&self, report: &mut Report) {
+        let mut attempt = 0;
+        loop {
+            let before = self.progress.received_bytes.load(Ordering::Relaxed);
+            let error = match self.attempt(report).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            let (is_retryable, hint, code) = match &error {
+                PullError::Remote(error) => (error.fault() == Fault::Retryable, error.hint(), error.code()),
+                PullError::Local(_) => (false, String::new(), "local"),
+            };
+            if self.progress.received_bytes.load(Ordering::Relaxed) > before {
+                attempt = 0;
+            }
+            attempt += 1;
+            if !is_retryable || self.wish.retry.gives_up(attempt) {
+                report.failure = Some(Failure { what: error.to_string(), hint, code });
+                return;
+            }
+            tracing::warn!(%error, "tried again");
+            tokio::time::sleep(self.wish.retry.wait(attempt, 1.0)).await;
+        }
+    }
+
+    async fn attempt(&self, report: &mut Report) -> Result<(), PullError> {
+        let session = Session::connect(&self.wish.login).await.map_err(RemoteError::from)?;
+        let outcome = self.over(&session, report).await;
+        session.disconnect().await;
+        outcome
+    }
+
+    async fn over(&self, session: &Session, report: &mut Report) -> Result<(), PullError> {
+        if self.wish.scp_only {
+            return self.over_scp(session, report).await;
+        }
+        match Giver::start(session, self.wish.login.stall_timeout).await {
+            Ok(giver) => self.over_shell(session, giver, report).await,
+            Err(RemoteError::NoShell { words }) => {
+                tracing::info!(%words, "no shell there: by `scp -f` alone");
+                let outcome = self.over_scp(session, report).await;
+                // A server that has neither is told by what it lacks first.
+                match outcome {
+                    Err(PullError::Remote(RemoteError::Scp(_) | RemoteError::Ended { .. })) => {
+                        Err(RemoteError::NoShell { words }.into())
+                    }
+                    outcome => outcome,
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn over_shell(
+        &self,
+        session: &Session,
+        mut giver: Giver,
+        report: &mut Report,
+    ) -> Result<(), PullError> {
+        let names: Vec<_> = self.wish.sources.iter().map(|source| source.path.clone()).collect();
+        let (found, complaints) = giver.list(&names).await?;
+        // What the server's own tools could not read.
+        for words in complaints {
+            report.problem(format!("the server says: {words}"));
+        }
+        let (fetches, folders) = self.sort(found, report);
+        let fetches = self.compare(&mut giver, fetches, report).await?;
+        if self.wish.dry_run {
+            report.would_fetch = fetches.into_iter().map(|fetch| (fetch.to, fetch.size)).collect();
+            return Ok(());
+        }
+        self.rounds(session, giver, fetches, report).await?;
+        self.finish(folders, report).await
+    }
+
+    /// Fetches, and what changed meanwhile once more.
+    async fn rounds(
+        &self,
+        session: &Session,
+        mut giver: Giver,
+        mut fetches: Vec<Fetch>,
+        report: &mut Report,
+    ) -> Result<(), PullError> {
+        for round in 1.. {
+            if fetches.is_empty() {
+                break;
+            }
+            let changed = Box::pin(self.round(session, &mut giver, fetches, report)).await?;
+            if round == ROUNDS {
+                for fetch in changed {
+                    let what = format!(
+                        "{} changes at the server while it is read: tried {ROUNDS} times; pull again when it is at rest",
+                        fetch.to
+                    );
+                    report.give_up(&fetch.to, what);
+                }
+                break;
+            }
+            fetches = self.look_again(&mut giver, changed, report).await?;
+        }
+        Ok(())
+    }
+
+    /// What a changed file is like now.
+    async fn look_again(
+        &self,
+        giver: &mut Giver,
+        changed: Vec<Fetch>,
+        report: &mut Report,
+    ) -> Result<Vec<Fetch>, PullError> {
+        let names: Vec<_> = changed.iter().map(|fetch| fetch.from.clone()).collect();
+        let (found, _) = giver.list(&names).await?;
+        let mut again = Vec::new();
+        for (fetch, found) in changed.into_iter().zip(found) {
+            match found {
+                Found::File(Listed { size, mtime_ns, mode, .. }) => {
+                    again.push(Fetch { size, mtime_ns, mode, ..fetch });
+                }
+                Found::Folder(_) => report.give_up(&fetch.to, format!("{} became a folder", fetch.to)),
+                Found::Nothing(why) => report.give_up(&fetch.to, format!("cannot fetch {}: {why}", fetch.to)),
+            }
+        }
+        Ok(again)
+    }
+
+    /// What is to be fetched of all that was found.
+    fn sort(&self, found: Vec<Found>, report: &mut Report) -> (Vec<Fetch>, Vec<Folder>) {
+        let mut sorted = Sorted { seen: HashSet::new(), fetches: Vec::new(), folders: Vec::new() };
+        for (source, found) in self.wish.sources.iter().zip(found) {
+            match found {
+                Found::Nothing(why) => report.problem(format!(
+                    "cannot fetch {source}: {why}{}",
+                    if source.looks_like_a_pattern() {
+                        "; names are literal, patterns are not expanded"
+                    } else {
+                        ""
+                    }
+                )),
+                Found::File(file) if source.contents_only || source.name.is_none() => {
+                    drop(file);
+                    report.problem(format!("cannot fetch {source}: it is a file, not a folder"));
+                }
+                Found::File(file) => {
+                    let to = source.name.clone().expect("it was just looked at");
+                    sorted.file(source.path.clone(), to, &file, report);
+                }
+                Found::Folder(listed) => sorted.folder(source, listed, report),
+            }
+        }
+        sorted.fetches.retain(|fetch| !report.settled.contains(&fetch.to));
+        (sorted.fetches, sorted.folders)
+    }
+
+    /// Leaves out what stands here with the same content, and what must not be replaced.
+    async fn compare(
+        &self,
+        giver: &mut Giver,
+        fetches: Vec<Fetch>,
+        report: &mut Report,
+    ) -> Result<Vec<Fetch>, PullError> {
+        let Some(target) = &self.target else { return Ok(fetches) };
+        let (mut rest, mut alike) = (Vec::new(), Vec::new());
+        for fetch in fetches {
+            match target.look(&fetch.to) {
+                Ok(Standing::Nothing) => rest.push(fetch),
+                Ok(Standing::File { size }) if size == fetch.size => alike.push(fetch),
+                Ok(Standing::File { .. }) if self.wish.replace => rest.push(fetch),
+                Ok(Standing::File { .. }) => report.give_up(&fetch.to, taken(&fetch.to)),
+                Ok(Standing::Other(kind)) => {
+                    report.give_up(&fetch.to, format!("cannot write {}: a {kind} stands there", fetch.to));
+                }
+                Err(error) => report.give_up(&fetch.to, error.to_string()),
+            }
+        }
+        let same = round::same(giver, target, &alike).await?;
+        for (fetch, is_same) in alike.into_iter().zip(same) {
+            if is_same {
+                Progress::add(&self.progress.standing_files, 1);
+                report.settled.insert(fetch.to);
+            } else if self.wish.replace || giver.facts().digest.is_none() {
+                // Without a digest tool it is fetched to be compared; what differs stays all the same.
+                rest.push(fetch);
+            } else {
+                report.give_up(&fetch.to, taken(&fetch.to));
+            }
+        }
+        // As they were listed, folder by folder.
+        rest.sort_by(|one, other| one.to.cmp(&other.to));
+        Ok(rest)
+    }
+
+    /// Folders, empty ones too; and everything on the disk.
+    async fn finish(&self, folders: Vec<Folder>, report: &mut Report) -> Result<(), PullError> {
+        let target = Arc::clone(self.target.as_ref().expect("a dry run has ended before"));
+        let finishing = tokio::task::spawn_blocking(move || {
+            let mut problems = Vec::new();
+            for folder in &folders {
+                if let Err(error) = target.make_folder(&folder.to) {
+                    problems.push(error.to_string());
+                }
+            }
+            let wanted: std::collections::HashMap<_, _> =
+                folders.iter().map(|folder| (&folder.to, folder)).collect();
+            for made in target.has_made() {
+                if let Some(folder) = wanted.get(&made) {
+                    target.dress_folder(&made, folder.mode, folder.mtime_ns);
+                }
+            }
+            target.sync().map(|()| problems)
+        });
+        let problems = finishing.await.expect("it does not panic")?;
+        for what in problems {
+            report.problem(what);
+        }
+        Ok(())
+    }
+}
+
+/// What was found, by where it goes.
+struct Sorted {
+    seen: HashSet<RelPath>,
+    fetches: Vec<Fetch>,
+    folders: Vec<Folder>,
+}
+
+impl Sorted {
+    fn file(&mut self, from: Vec<u8>, to: RelPath, listed: &Listed, report: &mut Report) {
+        if is_own(&to) {
+            return;
+        }
+        if !self.seen.insert(to.clone()) {
+            report.problem(format!("{to} would come twice: the second is left out"));
+            return;
+        }
+        self.fetches.push(Fetch {
+            from,
+            to,
+            size: listed.size,
+            mtime_ns: listed.mtime_ns,
+            mode: listed.mode,
+        });
+    }
+
+    fn folder(&mut self, source: &Source, listed: Vec<Listed>, report: &mut Report) {
+        let into = if source.contents_only { None } else { source.name.clone() };
+        for listed in listed {
+            let to = match &listed.path {
+                Some(path) if is_own(path) => continue,
+                Some(path) => RelPath::in_folder(into.as_ref(), path.as_bytes()).map(Some),
+                None => Ok(into.clone()),
+            };
+            let to = match to {
+                Ok(Some(to)) => to,
+                Ok(None) => continue,
+                Err(error) => {
+                    report.problem(format!("cannot fetch: {error}"));
+                    continue;
+                }
+            };
+            match listed.kind {
+                Kind::File => {
+                    let Some(path) = &listed.path else { continue };
+                    self.file(giver::below(&source.path, path), to, &listed, report);
+                }
+                Kind::Folder if !is_own(&to) => {
+                    let (mode, mtime_ns) = (listed.mode, listed.mtime_ns);
+                    self.folders.push(Folder { to, mode, mtime_ns });
+                }
+                Kind::Folder => {}
+                Kind::Symlink | Kind::Other => report.left_out += 1,
+            }
+        }
+    }
+}
+
+fn taken(to: &RelPath) -> String {
+    format!("{to} stands here with other content and is left alone; --replace fetches it all the same")
+}

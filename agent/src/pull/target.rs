@@ -1,0 +1,518 @@
+//! The folder that is pulled into: every write goes through its descriptor, and never through a symlink.
+//!
+//! Promises that a final name is absent, what it was, or the complete new file; that what stands there is replaced only
+//! where that is asked for; and that what a cut transfer left is found again. Lacks any knowledge of the server.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps, flock, fstat,
+    futimens, linkat, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
+};
+use rustix::io::Errno;
+use skiff_common::digest::{Digests, Hasher};
+use skiff_common::{Algorithm, RelPath};
+
+use crate::source::{Look, OWN_FOLDER, Root, SourceError};
+
+/// What a cut transfer left, and nobody asked for again, is removed after so long.
+const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What names of parts begin with.
+const PART: &str = "pull-";
+
+/// What could not be done here, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {attempt} {path}: {why}")]
+pub struct LocalError {
+    attempt: &'static str,
+    path: String,
+    why: String,
+    /// Whether it would fail for every other file as well.
+    pub(super) is_general: bool,
+    /// Whether there is no space left.
+    pub(super) is_full: bool,
+}
+
+impl LocalError {
+    pub(super) fn new(attempt: &'static str, path: &(impl ToString + ?Sized), errno: Errno) -> Self {
+        let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
+        let why = match errno {
+            Errno::LOOP => "a symlink stands in the way; it is not followed".to_owned(),
+            Errno::NOTDIR => "something that is no folder stands in the way".to_owned(),
+            Errno::XDEV => "another file system is mounted there; pull into it by its own path".to_owned(),
+            Errno::ISDIR => "a folder stands there".to_owned(),
+            Errno::NOSPC => "no space left on the device; make room and pull again".to_owned(),
+            errno => io::Error::from(errno).to_string(),
+        };
+        let is_general = is_full || matches!(errno, Errno::ROFS | Errno::IO | Errno::MFILE | Errno::NFILE);
+        Self { attempt, path: path.to_string(), why, is_general, is_full }
+    }
+
+    fn io(attempt: &'static str, path: &(impl ToString + ?Sized), error: &io::Error) -> Self {
+        Self::new(attempt, path, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+}
+
+/// What stands under a final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Nothing,
+    File {
+        size: u64,
+    },
+    /// Something that is never replaced.
+    Other(&'static str),
+}
+
+/// What came of bringing a file under its final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    Done,
+    /// Something stands there, and nothing was changed.
+    Taken,
+}
+
+/// The folder.
+pub(super) struct Target {
+    root: Root,
+    /// `None`: nothing is to be written.
+    staging: Option<OwnedFd>,
+    made_staging: bool,
+    umask: u32,
+    made: Mutex<Vec<RelPath>>,
+}
+
+/// A file that is being received.
+pub(super) struct Part {
+    pub(super) file: File,
+    pub(super) token: String,
+}
+
+impl Target {
+    /// Opens `path`, which is made if it is missing; it may be a symlink, for it was named.
+    pub(super) fn open(path: &Path) -> Result<Self, LocalError> {
+        let shown = path.display();
+        let failed = |attempt, error: &io::Error| LocalError::io(attempt, &shown, error);
+        if path.exists() && !path.is_dir() {
+            return Err(LocalError::new("pull into", &shown, Errno::NOTDIR));
+        }
+        std::fs::create_dir_all(path).map_err(|error| failed("make the folder", &error))?;
+        let root = Root::open(path).map_err(|error| local("open", &shown.to_string(), &error))?;
+        let staging = path.join(OWN_FOLDER);
+        let made_staging = match mkdirat(root.descriptor(), OWN_FOLDER, Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(LocalError::new("make", &staging.display(), errno)),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let failed = |errno| LocalError::new("use", &staging.display(), errno);
+        let staging = openat(root.descriptor(), OWN_FOLDER, flags, Mode::empty()).map_err(failed)?;
+        let stat = fstat(&staging).map_err(failed)?;
+        // Who owns it could swap what is in it.
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+            return Err(failed(Errno::PERM));
+        }
+        let (staging, umask) = (Some(staging), umask());
+        let target = Self { root, staging, made_staging, umask, made: Mutex::default() };
+        target.sweep();
+        Ok(target)
+    }
+
+    /// Opens `path` to look at it alone; `None` if it isn't there.
+    pub(super) fn peek(path: &Path) -> Result<Option<Self>, LocalError> {
+        match Root::open(path) {
+            Ok(root) => {
+                Ok(Some(Self { root, staging: None, made_staging: false, umask: 0, made: Mutex::default() }))
+            }
+            Err(SourceError::Gone { .. }) if !path.exists() => Ok(None),
+            Err(error) => Err(local("open", &path.display().to_string(), &error)),
+        }
+    }
+
+    fn staging(&self) -> &OwnedFd {
+        self.staging.as_ref().expect("who only looks writes nothing")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// What stands at `path`; an error if a symlink leads there.
+    pub(super) fn look(&self, path: &RelPath) -> Result<Standing, LocalError> {
+        match self.root.look(path) {
+            Ok(Look::File { stamp, .. }) => Ok(Standing::File { size: stamp.size }),
+            Ok(Look::Folder) => Ok(Standing::Other("folder")),
+            Ok(Look::Other(kind)) => Ok(Standing::Other(kind)),
+            Err(SourceError::Gone { .. }) => self.obstacle(path).map_or(Ok(Standing::Nothing), Err),
+            Err(error) => Err(local("write", &path.to_string(), &error)),
+        }
+    }
+
+    /// A name that isn't there may be below something that is no folder.
+    fn obstacle(&self, path: &RelPath) -> Option<LocalError> {
+        for folder in path.folders() {
+            match self.root.look(&folder) {
+                Ok(Look::Folder) => {}
+                Ok(Look::Other("symlink")) => return Some(LocalError::new("write", path, Errno::LOOP)),
+                Ok(_) => return Some(LocalError::new("write", path, Errno::NOTDIR)),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// The digests of what stands at `path`; `None` if that is no file, can't be read, or changes meanwhile.
+    pub(super) fn digests(&self, path: &RelPath, algorithm: Algorithm) -> Option<Digests> {
+        let item = self.root.open_item(path).ok()?;
+        let mut hasher = Hasher::for_destination(algorithm);
+        read_into(&item.file, u64::MAX, |bytes| hasher.update(bytes)).ok()?;
+        Some(hasher.digests())
+    }
+
+    /// Opens the part `token`, as it was left if `fresh` isn't set. `None`: somebody else is at it.
+    pub(super) fn part(&self, token: &str, fresh: bool) -> Result<Option<Part>, LocalError> {
+        let failed = |errno| LocalError::new("write", &self.path().join(OWN_FOLDER).display(), errno);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        loop {
+            let file = openat(self.staging(), token, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+            let stat = fstat(&file).map_err(failed)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
+                // A crash between link and unlink left it under its final name too; that one is not to be written.
+                unlinkat(self.staging(), token, AtFlags::empty()).map_err(failed)?;
+                continue;
+            }
+            // A file system without locks has few users at once.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                return Ok(None);
+            }
+            // Its former user may have published or dropped it meanwhile.
+            let named = statat(self.staging(), token, AtFlags::SYMLINK_NOFOLLOW);
+            if !named.is_ok_and(|named| named.st_ino == stat.st_ino) {
+                continue;
+            }
+            let file = File::from(file);
+            if fresh {
+                file.set_len(0).map_err(|error| LocalError::io("write", &self.path().display(), &error))?;
+            }
+            return Ok(Some(Part { file, token: token.to_owned() }));
+        }
+    }
+
+    /// What an earlier attempt left under `token`, to be read.
+    pub(super) fn left(&self, token: &str) -> Option<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(self.staging(), token, flags, Mode::empty()).ok()?;
+        let stat = fstat(&file).ok()?;
+        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| File::from(file))
+    }
+
+    /// Removes a part.
+    pub(super) fn drop_part(&self, token: &str) {
+        // What stays is swept one day.
+        let _ = unlinkat(self.staging(), token, AtFlags::empty());
+    }
+
+    /// Gives a part its mode and time; setuid and the like were taken away before, and the umask holds.
+    pub(super) fn dress(&self, part: &Part, mode: u32, mtime_ns: Option<i64>) -> Result<(), LocalError> {
+        let failed = |errno| LocalError::new("write", &self.path().display(), errno);
+        rustix::fs::fchmod(&part.file, Mode::from_raw_mode(mode & 0o777 & !self.umask)).map_err(failed)?;
+        if let Some(times) = mtime_ns.map(timestamps) {
+            futimens(&part.file, &times).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// What was received is on the disk.
+    pub(super) fn sync(&self) -> Result<(), LocalError> {
+        syncfs(self.root.descriptor()).map_err(|errno| LocalError::new("sync", &self.path().display(), errno))
+    }
+
+    /// Brings a part under its final name, which it takes from nobody unless `replace` says so.
+    pub(super) fn publish(
+        &self,
+        token: &str,
+        path: &RelPath,
+        replace: bool,
+    ) -> Result<Published, LocalError> {
+        let failed = |errno| LocalError::new("write", path, errno);
+        let folder = self.make_folder_of(path)?;
+        let name = std::ffi::OsStr::from_bytes(path.name());
+        if replace && matches!(self.look(path)?, Standing::File { .. }) {
+            renameat(self.staging(), token, &folder, name).map_err(failed)?;
+            return Ok(Published::Done);
+        }
+        match renameat_with(self.staging(), token, &folder, name, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Published::Done),
+            Err(Errno::EXIST) => return Ok(Published::Taken),
+            // Not every file system knows this.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        match linkat(self.staging(), token, &folder, name, AtFlags::empty()) {
+            Ok(()) => {
+                self.drop_part(token);
+                Ok(Published::Done)
+            }
+            Err(Errno::EXIST) => Ok(Published::Taken),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// Makes a folder and those above it.
+    pub(super) fn make_folder(&self, path: &RelPath) -> Result<(), LocalError> {
+        for folder in path.folders().chain([path.clone()]) {
+            match self.root.look(&folder) {
+                Ok(Look::Folder) => continue,
+                Ok(Look::Other("symlink")) => {
+                    return Err(LocalError::new("make the folder", path, Errno::LOOP));
+                }
+                Ok(_) => return Err(LocalError::new("make the folder", path, Errno::NOTDIR)),
+                Err(SourceError::Gone { .. }) => {}
+                Err(error) => return Err(local("make the folder", &path.to_string(), &error)),
+            }
+            let above = self
+                .root
+                .folder_of(&folder)
+                .map_err(|error| local("make the folder", &path.to_string(), &error))?;
+            match mkdirat(&above, std::ffi::OsStr::from_bytes(folder.name()), Mode::from_raw_mode(0o777)) {
+                Ok(()) => self.made().push(folder),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(LocalError::new("make the folder", path, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The folders that this run made, the deepest first: a folder's time changes with what is put in.
+    pub(super) fn has_made(&self) -> Vec<RelPath> {
+        self.made().iter().rev().cloned().collect()
+    }
+
+    fn made(&self) -> MutexGuard<'_, Vec<RelPath>> {
+        self.made.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Gives a folder its mode and time; its owner can always use it.
+    pub(super) fn dress_folder(&self, path: &RelPath, mode: u32, mtime_ns: Option<i64>) {
+        // Cosmetic: that it fails is no reason to call what is in it lost.
+        let Ok(above) = self.root.folder_of(path) else { return };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = std::ffi::OsStr::from_bytes(path.name());
+        let Ok(folder) = openat(&above, name, flags, Mode::empty()) else { return };
+        let _ = rustix::fs::fchmod(&folder, Mode::from_raw_mode((mode & 0o777 & !self.umask) | 0o700));
+        if let Some(times) = mtime_ns.map(timestamps) {
+            let _ = futimens(&folder, &times);
+        }
+    }
+
+    /// Leaves nothing behind that is not needed to go on.
+    pub(super) fn close(&self) {
+        if self.made_staging {
+            // Fails where parts are left, as it should.
+            let _ = unlinkat(self.root.descriptor(), OWN_FOLDER, AtFlags::REMOVEDIR);
+        }
+    }
+
+    fn make_folder_of(&self, path: &RelPath) -> Result<OwnedFd, LocalError> {
+        let shown = path.to_string();
+        match self.root.folder_of(path) {
+            Ok(folder) => return Ok(folder),
+            Err(SourceError::Gone { .. }) => {}
+            Err(error) => return Err(local("write", &shown, &error)),
+        }
+        if let Some(folder) = path.folder() {
+            self.make_folder(&folder)?;
+        }
+        self.root.folder_of(path).map_err(|error| local("write", &shown, &error))
+    }
+
+    /// Removes parts that nobody asked for again.
+    fn sweep(&self) {
+        let Ok(entries) = Dir::read_from(self.staging()) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if !name.to_bytes().starts_with(PART.as_bytes()) {
+                continue;
+            }
+            let Ok(stat) = statat(self.staging(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let changed = u64::try_from(stat.st_ctime).unwrap_or(0);
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            if now.saturating_sub(Duration::from_secs(changed)) > OLD {
+                let _ = unlinkat(self.staging(), name, AtFlags::empty());
+            }
+        }
+    }
+}
+
+/// What a part is called: the same for every attempt at the same source, so that it is found again.
+pub(super) fn token(server: &str, from: &[u8], to: &RelPath) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for word in [server.as_bytes(), from, to.as_bytes()] {
+        hasher.update(&(word.len() as u64).to_le_bytes()).update(word);
+    }
+    format!("{PART}{}", &hasher.finalize().to_hex()[..24])
+}
+
+/// Reads up to `most` bytes from where the file stands; returns how many there were.
+pub(super) fn read_into(mut file: &File, most: u64, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
+    use io::Read as _;
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0;
+    while total < most {
+        let room = usize::try_from(most - total).unwrap_or(usize::MAX).min(buffer.len());
+        match file.read(&mut buffer[..room]) {
+            Ok(0) => break,
+            Ok(count) => {
+                each(&buffer[..count]);
+                total += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+fn local(attempt: &'static str, path: &str, error: &SourceError) -> LocalError {
+    let errno = match error {
+        SourceError::Gone { .. } => Errno::NOENT,
+        SourceError::Denied { .. } => Errno::ACCESS,
+        SourceError::NotRegular { .. } => Errno::NOTDIR,
+        SourceError::Escapes { .. } => Errno::LOOP,
+        SourceError::Unmounted { .. } => Errno::NODEV,
+        SourceError::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
+    };
+    LocalError::new(attempt, path, errno)
+}
+
+fn timestamps(mtime_ns: i64) -> Timestamps {
+    let time =
+        Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// The process's umask, which can only be read by setting it; nothing else of this process makes files meanwhile.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    mask.as_raw_mode()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text.as_bytes()).expect("a path")
+    }
+
+    fn target() -> (tempfile::TempDir, Target) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = Target::open(folder.path()).expect("it opens");
+        (folder, target)
+    }
+
+    fn staged(target: &Target, token: &str) {
+        let part = target.part(token, true).expect("it opens").expect("nobody is at it");
+        (&part.file).write_all(b"new").expect("there is room");
+        target.dress(&part, 0o6777, Some(7_500_000_000)).expect("it is ours");
+    }
+
+    #[test]
+    fn a_part_comes_under_its_name_and_takes_it_from_nobody() {
+        let (folder, target) = target();
+        staged(&target, "pull-1");
+        assert_eq!(target.publish("pull-1", &path("a/b/c"), false).expect("it works"), Published::Done);
+        let meta = fs::metadata(folder.path().join("a/b/c")).expect("it is there");
+        assert_eq!((meta.mtime(), meta.mtime_nsec()), (7, 500_000_000));
+        assert_eq!(meta.permissions().mode() & 0o7000, 0, "no setuid");
+        staged(&target, "pull-1");
+        fs::write(folder.path().join("mine"), "mine").expect("written");
+        assert_eq!(target.publish("pull-1", &path("mine"), false).expect("it works"), Published::Taken);
+        assert_eq!(fs::read(folder.path().join("mine")).expect("it is there"), b"mine");
+        assert_eq!(target.publish("pull-1", &path("mine"), true).expect("it works"), Published::Done);
+        assert_eq!(fs::read(folder.path().join("mine")).expect("it is there"), b"new");
+        target.close();
+        assert!(!folder.path().join(".skiff").exists());
+    }
+
+    #[test]
+    fn a_planted_symlink_is_never_written_through() {
+        let (folder, target) = target();
+        let outside = tempfile::tempdir().expect("a folder");
+        symlink(outside.path(), folder.path().join("link")).expect("planted");
+        symlink(outside.path().join("victim"), folder.path().join("file")).expect("planted");
+        staged(&target, "pull-1");
+        for replace in [false, true] {
+            assert!(target.publish("pull-1", &path("link/x"), replace).is_err());
+            assert_eq!(target.publish("pull-1", &path("file"), replace).expect("seen"), Published::Taken);
+        }
+        assert!(target.make_folder(&path("link/new")).is_err());
+        assert!(target.look(&path("link/x")).is_err());
+        assert_eq!(target.look(&path("file")).expect("seen"), Standing::Other("symlink"));
+        assert_eq!(fs::read_dir(outside.path()).expect("it reads").count(), 0);
+    }
+
+    #[test]
+    fn staging_that_is_a_symlink_or_anybodys_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let outside = tempfile::tempdir().expect("a folder");
+        symlink(outside.path(), folder.path().join(".skiff")).expect("planted");
+        assert!(Target::open(folder.path()).is_err());
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join(".skiff")).expect("made");
+        let all = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(folder.path().join(".skiff"), all).expect("ours");
+        assert!(Target::open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_part_that_is_a_link_or_in_use_is_not_written() {
+        let (folder, target) = target();
+        fs::write(folder.path().join("final"), "published").expect("written");
+        fs::hard_link(folder.path().join("final"), folder.path().join(".skiff/pull-1")).expect("linked");
+        let first = target.part("pull-1", true).expect("it opens").expect("nobody is at it");
+        assert!(target.part("pull-1", true).expect("it opens").is_none(), "somebody is at it");
+        drop(first);
+        assert_eq!(fs::read(folder.path().join("final")).expect("it is there"), b"published");
+        symlink(folder.path().join("final"), folder.path().join(".skiff/pull-2")).expect("planted");
+        assert!(target.part("pull-2", true).is_err());
+    }
+
+    /// A folder that turns into a symlink and back while files are published into it.
+    #[test]
+    fn flipping_a_folder_and_a_symlink_never_writes_outside() {
+        let (folder, target) = target();
+        let outside = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("sub")).expect("made");
+        symlink(outside.path(), folder.path().join("link")).expect("planted");
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (sub, link) = (folder.path().join("sub"), folder.path().join("link"));
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    renameat_with(rustix::fs::CWD, &sub, rustix::fs::CWD, &link, RenameFlags::EXCHANGE)
+                        .expect("both are there");
+                }
+            });
+            let mut done = 0;
+            for number in 0..3000 {
+                staged(&target, "pull-1");
+                done += usize::from(target.publish("pull-1", &path(&format!("sub/{number}")), false).is_ok());
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(done > 0, "the race never let anybody in, so it shows nothing");
+        });
+        assert_eq!(fs::read_dir(outside.path()).expect("it reads").count(), 0);
+    }
+}

@@ -1,0 +1,392 @@
+//! A server without a shell: each source comes by `scp -r -p -f`, and a second time to be compared with the first.
+//!
+//! Promises the same as over a shell, but for what such a server can't do: nothing is gone on with in the middle, and
+//! what stands here already is only known to be the same once it has come. Names below a source are the server's
+//! claim, as they always are with `scp -f`; here one is taken as one component below the folder that is open, and the
+//! topmost has to be the name that was asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use skiff_common::RelPath;
+use skiff_common::digest::Digests;
+use skiff_common::escape::escaped;
+use skiff_common::scp::{Event, Sink, Times};
+use tokio::sync::mpsc;
+
+use super::channel::Talk;
+use super::listing::is_own;
+use super::receive::{Landed, Landing, Opening, Order, Receiver, hasher};
+use super::round::{Settled, publish_group};
+use super::target::token;
+use super::{Fetch, Folder, Progress, Pull, PullError, Report, Source};
+use crate::remote::RemoteError;
+use crate::remote::session::Session;
+
+const ATTEMPT: &str = "receiving by scp";
+/// Answers that are given before they are asked for, so that a long round trip isn't paid for each file: whoever sends
+/// takes one after each message, and what is left over when it ends is nobody's.
+const ANSWERS_AHEAD: usize = 128;
+
+impl Pull<'_> {
+    /// Fetches all sources.
+    pub(super) async fn over_scp(&self, session: &Session, report: &mut Report) -> Result<(), PullError> {
+        if self.wish.dry_run {
+            let why = "the server cannot list what it has without sending it".to_owned();
+            return Err(RemoteError::Refused { attempt: "a dry run", why }.into());
+        }
+        let mut folders = Vec::new();
+        for source in &self.wish.sources {
+            let Some(command) = command(&source.path) else {
+                report.problem(format!(
+                    "cannot fetch {source}: the server runs no shell, and such a name cannot be told to its scp"
+                ));
+                continue;
+            };
+            let mut fetches = self.one(session, source, &command, &mut folders, report).await?;
+            for _ in 1..super::ROUNDS {
+                if fetches.is_empty() {
+                    break;
+                }
+                // There is no asking for one of them.
+                fetches = self.one(session, source, &command, &mut folders, report).await?;
+            }
+            for fetch in fetches {
+                let what = format!(
+                    "{} changes at the server while it is read; pull again when it is at rest",
+                    fetch.to
+                );
+                report.give_up(&fetch.to, what);
+            }
+        }
+        self.finish(folders, report).await
+    }
+
+    /// Fetches one source. Returns what changed meanwhile.
+    async fn one(
+        &self,
+        session: &Session,
+        source: &Source,
+        command: &str,
+        folders: &mut Vec<Folder>,
+        report: &mut Report,
+    ) -> Result<Vec<Fetch>, PullError> {
+        let first = self.pass(session, source, command, true).await?;
+        for what in first.problems {
+            report.problem(what);
+        }
+        report.failed_files += first.failed;
+        folders.extend(first.folders);
+        let mut second = if first.fetches.is_empty() {
+            HashMap::new()
+        } else {
+            let second = self.pass(session, source, command, false).await?;
+            let digests = second.landed.into_iter().filter_map(|(file, outcome)| match outcome {
+                Landing::Whole(digests) => Some((second.fetches[file].to.clone(), digests)),
+                Landing::Short | Landing::Busy | Landing::Failed(_) => None,
+            });
+            digests.collect()
+        };
+        let (mut ready, mut again): (Vec<(usize, Digests)>, _) = (Vec::new(), Vec::new());
+        for (file, outcome) in first.landed {
+            let fetch = &first.fetches[file];
+            match outcome {
+                Landing::Whole(digests) if second.remove(&fetch.to) == Some(digests) => {
+                    ready.push((file, digests));
+                }
+                Landing::Whole(_) | Landing::Short => again.push(fetch.clone()),
+                Landing::Busy => {
+                    report.give_up(&fetch.to, format!("another skiff fetches {} at this moment", fetch.to));
+                }
+                Landing::Failed(why) => {
+                    report.give_up(&fetch.to, format!("cannot write {}: {why}", fetch.to));
+                }
+            }
+        }
+        let target = Arc::clone(self.target.as_ref().expect("a dry run has ended before"));
+        let (server, replace, fetches) = (self.server.clone(), self.wish.replace, first.fetches);
+        let publishing = tokio::task::spawn_blocking(move || {
+            publish_group(&target, &fetches, &server, replace, ready).map(|settled| (settled, fetches))
+        });
+        let (settled, fetches) = publishing.await.expect("publishing does not panic")?;
+        for (file, outcome) in settled {
+            // One that came again because of another has been here before.
+            if matches!(outcome, Settled::Stood) && report.settled.contains(&fetches[file].to) {
+                continue;
+            }
+            self.settle(&fetches[file], outcome, report);
+        }
+        Ok(again)
+    }
+
+    /// Receives a source once: writes it, or only hashes it.
+    async fn pass(
+        &self,
+        session: &Session,
+        source: &Source,
+        command: &str,
+        writes: bool,
+    ) -> Result<Pass, PullError> {
+        let stall = self.wish.login.stall_timeout;
+        let channel = session.open_exec(command, stall).await.map_err(RemoteError::from)?;
+        let talk = Talk::new(channel, stall);
+        let target = Arc::clone(self.target.as_ref().expect("a dry run has ended before"));
+        let (landed_sender, mut landed) = mpsc::channel::<Landed>(64);
+        let receiver = Receiver::start(target, landed_sender);
+        let mut taker = Taker {
+            pull: self,
+            source,
+            orders: receiver.orders,
+            writes,
+            pass: Pass::default(),
+            open: Vec::new(),
+            seen: HashSet::new(),
+            times: None,
+            came: false,
+            is_open: false,
+        };
+        let taking = async move {
+            let outcome = taker.take_all(talk).await;
+            outcome.map(|()| taker.pass)
+        };
+        let landing = async {
+            let mut all = Vec::new();
+            while let Some(Landed { file, outcome }) = landed.recv().await {
+                all.push((file, outcome));
+            }
+            Ok(all)
+        };
+        let outcome = tokio::try_join!(taking, landing);
+        // Its own error is the reason for whatever else failed.
+        receiver.thread.await.expect("the writer does not panic")?;
+        let (mut pass, landed) = outcome?;
+        pass.landed = landed;
+        Ok(pass)
+    }
+}
+
+/// What came of receiving a source once.
+#[derive(Default)]
+struct Pass {
+    fetches: Vec<Fetch>,
+    folders: Vec<Folder>,
+    landed: Vec<(usize, Landing)>,
+    problems: Vec<String>,
+    failed: u64,
+}
+
+/// Takes what `scp -f` sends.
+struct Taker<'a> {
+    pull: &'a Pull<'a>,
+    source: &'a Source,
+    orders: mpsc::Sender<Order>,
+    writes: bool,
+    pass: Pass,
+    /// The folders that are open; `None`: the target itself.
+    open: Vec<Option<RelPath>>,
+    seen: HashSet<RelPath>,
+    times: Option<Times>,
+    /// Whether what was asked for has come, whole.
+    came: bool,
+    /// Whether the writer has a file open.
+    is_open: bool,
+}
+
+impl Taker<'_> {
+    async fn take_all(&mut self, mut talk: Talk) -> Result<(), RemoteError> {
+        let mut sink = Sink::with_folders();
+        talk.tell([sink.poll_output().unwrap_or_default(), vec![0; ANSWERS_AHEAD]].concat()).await;
+        loop {
+            if talk.waiting().is_empty() && !talk.more_or_end(ATTEMPT).await? {
+                break;
+            }
+            let bytes = talk.take(usize::MAX);
+            let mut at = 0;
+            while at < bytes.len() {
+                let taken = sink.handle_input(&bytes[at..])?;
+                let is_stuck = taken.bytes == 0 && taken.event.is_none();
+                if let Some(event) = taken.event {
+                    self.on(event, &bytes[at..]).await?;
+                }
+                sink.accept();
+                if let Some(answer) = sink.poll_output() {
+                    talk.tell(answer).await;
+                }
+                at += taken.bytes;
+                if is_stuck {
+                    break;
+                }
+            }
+        }
+        // A lost connection looks like the end.
+        match sink.handle_end() {
+            Ok(_) if self.came => Ok(()),
+            Ok(_) => Err(RemoteError::Ended { attempt: ATTEMPT, words: talk.last_words() }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn on(&mut self, event: Event, bytes: &[u8]) -> Result<(), RemoteError> {
+        match event {
+            Event::Times(times) => self.times = Some(times),
+            Event::Folder { mode, name } => self.folder(mode, &name)?,
+            Event::FolderEnd => {
+                self.open.pop();
+                self.came |= self.open.is_empty();
+            }
+            Event::Begin { mode, size, name } => self.begin(mode, size, &name).await?,
+            Event::Data(range) => {
+                if self.writes {
+                    Progress::add(&self.pull.progress.received_bytes, range.len() as u64);
+                }
+                if self.is_open {
+                    self.order(Order::Data(bytes[range].to_vec())).await?;
+                }
+            }
+            Event::End => self.end().await?,
+            Event::Spoiled(why) => {
+                // Short or not, its bytes are not the file's; the second time tells.
+                self.pass.problems.push(format!("the server says: {why}"));
+                self.end().await?;
+            }
+            Event::Skipped(why) => {
+                self.pass.failed += u64::from(self.writes);
+                self.pass.problems.push(format!("the server says: {why}"));
+                self.came |= self.open.is_empty();
+            }
+            Event::Finished => {}
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, mode: u32, name: &[u8]) -> Result<(), RemoteError> {
+        let to = match self.open.last() {
+            None => {
+                self.check_first(name)?;
+                if self.source.contents_only { None } else { self.source.name.clone() }
+            }
+            Some(above) => Some(below(above.as_ref(), name)?),
+        };
+        let mtime_ns = self.times.take().and_then(nanoseconds);
+        if let Some(to) = to.clone().filter(|to| !is_own(to)) {
+            self.pass.folders.push(Folder { to, mode: mode & 0o777, mtime_ns });
+        }
+        self.open.push(to);
+        Ok(())
+    }
+
+    async fn begin(&mut self, mode: u32, size: u64, name: &[u8]) -> Result<(), RemoteError> {
+        let to = match self.open.last() {
+            None => {
+                self.check_first(name)?;
+                self.came = true;
+                match &self.source.name {
+                    Some(own) if !self.source.contents_only => own.clone(),
+                    _ => return Err(nonsense("a file where a folder was asked for", name)),
+                }
+            }
+            Some(above) => below(above.as_ref(), name)?,
+        };
+        let mtime_ns = self.times.take().and_then(nanoseconds);
+        // scp writes a newline in a name as `\^J`, and so does a name that holds just that.
+        if name.windows(3).any(|window| window == b"\\^J") {
+            self.pass.failed += u64::from(self.writes);
+            self.pass.problems.push(format!("cannot fetch {to}: by scp alone, its name is ambiguous"));
+            return Ok(());
+        }
+        if !self.seen.insert(to.clone()) {
+            return Err(nonsense("the same file twice", name));
+        }
+        if is_own(&to) {
+            return Ok(());
+        }
+        let from = to.as_bytes().to_vec();
+        let token = self.writes.then(|| token(&self.pull.server, &from, &to));
+        let file = self.pass.fetches.len();
+        self.pass.fetches.push(Fetch { from, to, size, mtime_ns, mode: mode & 0o777 });
+        if self.writes {
+            Progress::add(&self.pull.progress.found_files, 1);
+            Progress::add(&self.pull.progress.found_bytes, size);
+        }
+        self.is_open = true;
+        let opening =
+            Opening { file, token, size, skip: 0, hasher: hasher(None), mode: mode & 0o777, mtime_ns };
+        self.order(Order::Open(Box::new(opening))).await
+    }
+
+    async fn end(&mut self) -> Result<(), RemoteError> {
+        if std::mem::take(&mut self.is_open) { self.order(Order::Close).await } else { Ok(()) }
+    }
+
+    /// One thing was asked for, by its name.
+    fn check_first(&self, name: &[u8]) -> Result<(), RemoteError> {
+        if self.came {
+            return Err(nonsense("more than was asked for", name));
+        }
+        match &self.source.name {
+            Some(own) if own.as_bytes() != name => Err(nonsense("another name than was asked for", name)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn order(&self, order: Order) -> Result<(), RemoteError> {
+        // The writer's own error is told instead of this one.
+        self.orders.send(order).await.map_err(|_| RemoteError::SourceEnded)
+    }
+}
+
+fn below(above: Option<&RelPath>, name: &[u8]) -> Result<RelPath, RemoteError> {
+    RelPath::in_folder(above, name).map_err(|error| nonsense(&error.to_string(), name))
+}
+
+/// The server does what no honest one does: nothing more is taken from it.
+fn nonsense(what: &str, name: &[u8]) -> RemoteError {
+    RemoteError::Nonsense { attempt: ATTEMPT, words: format!("{what}: {}", escaped(name)) }
+}
+
+fn nanoseconds(times: Times) -> Option<i64> {
+    i64::try_from(times.modified_s).ok()?.checked_mul(1_000_000_000)
+}
+
+/// A command line that means the same to every shell and to servers that only look for `scp`: a backslash before all
+/// that could be special. `None`: some shell has no way to write that name.
+fn command(path: &[u8]) -> Option<String> {
+    let path = std::str::from_utf8(path).ok()?;
+    let mut command = "scp -r -p -f -- ".to_owned();
+    for c in path.chars() {
+        if c.is_ascii_control() {
+            return None;
+        }
+        if c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '/' | '.' | '_' | '-') {
+            command.push('\\');
+        }
+        command.push(c);
+    }
+    Some(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every shell that this machine has takes it as one literal word.
+    #[test]
+    fn names_are_literal_in_every_shell() {
+        let name = "-a b'c\"d$(x)`y`;&|<>(){}[]*?~#!%^=+,:@\\é";
+        let command = command(name.as_bytes()).expect("it can be written");
+        let words = command.strip_prefix("scp -r -p -f -- ").expect("it begins so");
+        for shell in ["sh", "bash", "dash", "zsh", "fish", "tcsh", "busybox"] {
+            let mut line = std::process::Command::new(shell);
+            if shell == "busybox" {
+                line.arg("sh");
+            }
+            let Ok(said) = line.args(["-c", &format!("printf %s {words}")]).output() else { continue };
+            let literal = name.strip_prefix('-').map(|rest| format!("-{rest}")).expect("it begins so");
+            if said.status.success() || !said.stdout.is_empty() {
+                assert_eq!(String::from_utf8_lossy(&said.stdout), literal, "{shell}");
+            }
+        }
+        assert_eq!(super::command(b"a\nb"), None);
+        assert_eq!(super::command(b"\xff"), None);
+    }
+}
