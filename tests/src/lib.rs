@@ -4,8 +4,11 @@
 //! proves nothing. Nothing here knows how skiff is built, only its command line, its configuration and its files.
 
 pub mod agent;
+pub mod asyncssh;
 pub mod campaign;
+pub mod dropbear;
 pub mod fault_proxy;
+pub mod liar;
 pub mod machine;
 pub mod process;
 pub mod pull;
@@ -19,6 +22,7 @@ pub mod tree;
 pub mod wait;
 
 pub use agent::Agent;
+pub use dropbear::Dropbear;
 pub use fault_proxy::FaultProxy;
 pub use sshd::Sshd;
 pub use tmpfs::Tmpfs;

@@ -120,6 +120,11 @@ impl Push {
         }
     }
 
+    /// Pushes to another server of this machine, with the key and the user of `sshd`.
+    pub fn at(port: u16, known_hosts: &Path, sshd: &Sshd) -> Self {
+        Push { port, known_hosts: known_hosts.to_owned(), ..Push::to(sshd) }
+    }
+
     /// The same by way of a proxy in front of `sshd`.
     pub fn through(proxy: &FaultProxy, sshd: &Sshd) -> Self {
         let port = proxy.port();

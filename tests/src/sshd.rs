@@ -19,6 +19,7 @@ pub struct Sshd {
     port: u16,
     user: String,
     more: String,
+    shell: Option<PathBuf>,
     server: Option<Child>,
 }
 
@@ -31,6 +32,15 @@ impl Sshd {
     /// The same with further lines of `sshd_config`, which come first and so win. A `SetEnv` among them takes the place of
     /// the one that keeps sessions from the user's own start-up files, which on some machines run for seconds.
     pub fn start_with(more: &str) -> Self {
+        Sshd::start_in(None, more)
+    }
+
+    /// The same where the user's login shell is this program. Takes root: the server sees an account list of its own.
+    pub fn start_with_shell(shell: &Path, more: &str) -> Self {
+        Sshd::start_in(Some(shell), more)
+    }
+
+    fn start_in(shell: Option<&Path>, more: &str) -> Self {
         if geteuid().is_root() {
             fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
         }
@@ -42,7 +52,8 @@ impl Sshd {
         fs::copy(home.path().join("id_ed25519.pub"), home.path().join("authorized_keys"))
             .expect("a new folder is writable");
         let user = process::run(Command::new("id").arg("-un"));
-        let mut sshd = Sshd { home, port: 0, user, more: more.to_owned(), server: None };
+        let shell = shell.map(Path::to_owned);
+        let mut sshd = Sshd { home, port: 0, user, more: more.to_owned(), shell, server: None };
         // Another test may take the same port at the same moment; a server that cannot have it ends at once.
         let started = (0..20).any(|_| {
             sshd.port = random_port();
@@ -157,7 +168,8 @@ impl Sshd {
         let config = self.home.path().join("sshd_config");
         fs::write(&config, self.config()).expect("the server's folder is writable");
         let log = self.home.path().join("log");
-        let mut server = Command::new(SERVER)
+        let mut server = self
+            .server()
             .args(["-D", "-e", "-f"])
             .arg(config)
             .stdin(Stdio::null())
@@ -179,6 +191,29 @@ impl Sshd {
         }
         self.server = Some(server);
         true
+    }
+
+    /// The server's program; with a shell, in a namespace where the account list names that shell.
+    fn server(&self) -> Command {
+        let Some(shell) = &self.shell else { return Command::new(SERVER) };
+        let accounts = fs::read_to_string("/etc/passwd").expect("every machine has one");
+        let own = format!("{}:", self.user);
+        let with_shell = |line: &str| match line.rsplit_once(':') {
+            Some((before, _)) if line.starts_with(&own) => format!("{before}:{}\n", shell.display()),
+            _ => format!("{line}\n"),
+        };
+        let list = self.home.path().join("passwd");
+        fs::write(&list, accounts.lines().map(with_shell).collect::<String>())
+            .expect("the server's folder is writable");
+        let mut server = Command::new("unshare");
+        let in_namespace = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+        server.args(["-m", "sh", "-c", in_namespace]).arg(list).arg(SERVER);
+        server
+    }
+
+    /// Where start-up files of the sessions' shells are looked for.
+    pub fn session_home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Sessions have an empty home: what the user's own start-up files wait for may never come after a session was killed.

@@ -369,7 +369,8 @@ fn a_file_that_changes_all_the_time_is_reported() {
     let changing = "for one; do :; done\n\
                     case $one in */changing) printf x >>\"$one\" ;; esac\n\
                     \"$REAL\" \"$@\"; case $one in */changing) printf x >>\"$one\" ;; esac";
-    let (sshd, scratch) = (Sshd::start_with(&tools().with("cat", changing).lines()), scratch());
+    let toolbox = tools().with("cat", changing);
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
     let mut source = Tree::new(sshd.root().join("data"), 17);
     source.file("at-rest", 100);
     source.file("changing", 100);
@@ -380,13 +381,14 @@ fn a_file_that_changes_all_the_time_is_reported() {
     assert!(scratch.path().join("data/at-rest").exists() && !scratch.path().join("data/changing").exists());
 }
 
-/// Changed once while it was read: fetched again.
+/// Changed once between reading it and its digest: fetched again. With one session, the digest comes afterwards.
 #[test]
 fn a_file_that_changed_once_is_fetched_again() {
     let once = "[ -e \"$HOME/met\" ] || { : >\"$HOME/met\"; \"$REAL\" \"$@\"; echo more >>\"$2\"; exit; }\n\
                 exec \"$REAL\" \"$@\"";
     let toolbox = tools().with("cat", once);
-    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let lines = format!("MaxSessions 1\n{}", toolbox.lines());
+    let (sshd, scratch) = (Sshd::start_with(&lines), scratch());
     let mut source = Tree::new(sshd.root().join("data"), 18);
     source.file("one", 100);
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use skiff_tests::skiff::{Ended, Push, contents_of};
-use skiff_tests::{Agent, Sshd, Tmpfs, Toolbox, Tree, process, tree, wait};
+use skiff_tests::{Agent, Dropbear, Sshd, Tmpfs, Toolbox, Tree, process, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -417,56 +417,4 @@ fn fault_83_forced_command_is_detected() {
     let (sshd, scratch) = (Sshd::start_with("ForceCommand exec cat"), scratch());
     let agent = Agent::with_destination(&sshd, "stall_timeout = '1s'").watch("in", scratch.path(), "");
     agent.ask(&["check"]).expect_code(3).expect_said("starting a shell");
-}
-
-/// dropbear with the keys and the user of an `Sshd`.
-struct Dropbear {
-    port: u16,
-    known_hosts: std::path::PathBuf,
-    server: Child,
-}
-
-impl Dropbear {
-    fn beside(sshd: &Sshd, home: &Path) -> Self {
-        let key = home.join("dropbear_key");
-        process::run(Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&key));
-        let public = process::run(Command::new("dropbearkey").arg("-y").arg("-f").arg(&key));
-        let public =
-            public.lines().find(|line| line.starts_with("ssh-")).expect("it prints the key").to_owned();
-        // It reads the user's own list of keys; in a mount namespace that is ours.
-        let user_home = home.join("user");
-        fs::create_dir_all(user_home.join(".ssh")).expect("the home is writable");
-        fs::copy(sshd.key().with_extension("pub"), user_home.join(".ssh/authorized_keys"))
-            .expect("the home is writable");
-        process::run(Command::new("chmod").args(["-R", "go="]).arg(&user_home));
-        let in_own_home = "eval \"mount --bind '$0' ~$(id -un)\" && exec dropbear \"$@\"";
-        // A port that was free a moment ago.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
-        let port = free.local_addr().expect("a listener knows its port").port();
-        drop(free);
-        let known_hosts = home.join("dropbear_known_hosts");
-        fs::write(&known_hosts, format!("[127.0.0.1]:{port} {public}\n")).expect("the home is writable");
-        let mut dropbear = Command::new("unshare");
-        dropbear
-            .args(["-m", "sh", "-c", in_own_home])
-            .arg(user_home)
-            .args(["-F", "-E", "-s", "-r"])
-            .arg(&key);
-        dropbear.args(["-P", "/dev/null", "-p", &format!("127.0.0.1:{port}")]);
-        let server = dropbear.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let server = server.expect("dropbear can be started");
-        let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        assert!(wait::came_true(wait::LIMIT, listens), "dropbear does not listen");
-        Dropbear { port, known_hosts, server }
-    }
-}
-
-impl Drop for Dropbear {
-    fn drop(&mut self) {
-        let sessions = process::descendants(process::pid(&self.server));
-        for session in sessions.into_iter().chain([process::pid(&self.server)]) {
-            process::signal(session, rustix::process::Signal::KILL);
-        }
-        self.server.wait().expect("a child can be waited for");
-    }
 }

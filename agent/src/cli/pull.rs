@@ -100,6 +100,9 @@ fn tell(args: &Pull, progress: &Progress, report: &Report, interrupted: bool, to
     if args.quiet {
         return;
     }
+    if !args.recursive {
+        report.folders.iter().for_each(|folder| eprintln!("{folder}: a folder, fetched with all below it"));
+    }
     if report.left_out > 0 {
         let left_out = size::count(report.left_out, "symlink or special file");
         eprintln!("skiff: {left_out} at the server left out: only files and folders are fetched");

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::remote::RemoteError;
-use crate::remote::session::{ExecChannel, ExecReader, Said};
+use crate::remote::session::{ChannelError, ExecChannel, ExecReader, Said};
 
 /// The longest line: a digest and a path whose bytes are all escaped.
 const LONGEST_LINE: usize = 64 << 10;
@@ -28,6 +28,7 @@ pub(super) struct Talk {
     stderr: Vec<u8>,
     exited: bool,
     stall: Duration,
+    ends_at_eof: bool,
 }
 
 impl Talk {
@@ -42,7 +43,21 @@ impl Talk {
                 }
             }
         });
-        Self { read, said, buffer: Vec::new(), start: 0, stderr: Vec::new(), exited: false, stall }
+        Self {
+            read,
+            said,
+            buffer: Vec::new(),
+            start: 0,
+            stderr: Vec::new(),
+            exited: false,
+            stall,
+            ends_at_eof: false,
+        }
+    }
+
+    /// One that is over when the command closes its output, whatever it does then.
+    pub(super) fn until_eof(self) -> Self {
+        Self { ends_at_eof: true, ..self }
     }
 
     /// Says something; never waits.
@@ -158,13 +173,6 @@ impl Talk {
         RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) }
     }
 
-    /// Its words on standard error since the last time, escaped, line by line.
-    pub(super) fn complaints(&mut self) -> Vec<String> {
-        let words = std::mem::take(&mut self.stderr);
-        let lines = words.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        lines.map(|line| escaped_up_to(line, 300)).collect()
-    }
-
     /// Whether it ended by itself.
     pub(super) const fn has_exited(&self) -> bool {
         self.exited
@@ -187,8 +195,13 @@ impl Talk {
                     self.stderr.drain(..start);
                 }
                 Ok(Some(Said::Status(_))) => self.exited = true,
+                Ok(Some(Said::Eof)) if self.ends_at_eof => return Ok(false),
                 Ok(Some(Said::Signal(_) | Said::Eof)) => {}
                 Ok(None) => return Ok(false),
+                // It may still be a server of files.
+                Err(error @ ChannelError::ExecRefused) => {
+                    return Err(RemoteError::NoShell { words: error.to_string() });
+                }
                 Err(error) => return Err(RemoteError::Ended { attempt, words: error.to_string() }),
             }
         }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use skiff_common::escape::escaped;
+use skiff_common::escape::{escaped, escaped_up_to};
 use skiff_common::{Algorithm, Digest, RelPath};
 
 use super::channel::{Talk, WAITING_MESSAGES};
@@ -93,8 +93,6 @@ impl Giver {
         let mut giver = Self { talk, nonce, stall, facts };
         let (words, _) = giver.answer(ATTEMPT).await?;
         giver.facts = facts_of(&words);
-        // What start-up files complained about is no news.
-        drop(giver.talk.complaints());
         Ok(giver)
     }
 
@@ -106,14 +104,15 @@ impl Giver {
     pub(super) async fn list(&mut self, names: &[Vec<u8>]) -> Result<(Vec<Found>, Vec<String>), RemoteError> {
         const ATTEMPT: &str = "listing";
         let mut found = Vec::with_capacity(names.len());
-        let mut left_bytes = MOST_LISTED;
+        let (mut left_bytes, mut complaints) = (MOST_LISTED, Vec::new());
         let mut ahead = names.iter().map(|name| request(b"list", [name.as_slice()]));
         (&mut ahead).take(IN_FLIGHT).for_each(|request| self.talk.say(request));
         for _ in names {
-            found.push(self.hear_list(&mut left_bytes, ATTEMPT).await?);
+            let one = self.hear_list(&mut left_bytes, &mut complaints, ATTEMPT).await?;
+            found.push(one);
             ahead.next().into_iter().for_each(|request| self.talk.say(request));
         }
-        Ok((found, self.talk.complaints()))
+        Ok((found, complaints))
     }
 
     /// The digest of each file, or `None` where the server can't read it.
@@ -205,6 +204,7 @@ impl Giver {
     async fn hear_list(
         &mut self,
         left_bytes: &mut usize,
+        complaints: &mut Vec<String>,
         attempt: &'static str,
     ) -> Result<Found, RemoteError> {
         let is_folder = match self.answer(attempt).await {
@@ -221,6 +221,8 @@ impl Giver {
             })?;
             list.extend(piece);
         }
+        let (_, lines) = self.answer(attempt).await?;
+        complaints.extend(lines.iter().map(|line| escaped_up_to(line, 300)));
         let nonsense = |words| RemoteError::Nonsense { attempt, words };
         let listed = listing::parse(&list, self.facts.style).map_err(nonsense)?;
         if is_folder {

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154 # $N comes from the command line
+# shellcheck shell=sh disable=SC2034,SC2154 # $N comes from the command line, $E goes to digest
 # What gives files away: a POSIX sh program, sent over the channel's standard input and evaluated there, so that the
 # command line stays one constant. The choice of a digest tool stands before it, the very lines of hand.sh. It reads
 # one verb a line, and names one a line; no byte of a name is ever parsed by a shell. It writes nothing, anywhere.
@@ -18,10 +18,10 @@ is_readable() { [ -f "$X" ] && [ -r "$X" ]; }
 
 verb_hello() {
   choose_digest
-  if find / -maxdepth 0 -printf x >/dev/null 2>&1; then F=find
+  if find / -maxdepth 0 -printf x >/dev/null 2>&1; then F='find'
   elif stat -c %f / >/dev/null 2>&1; then F=stat
   elif stat -f %p / >/dev/null 2>&1; then F=bsd
-  else F=sh; fi
+  else F='sh'; fi
   B=no
   have dd && B=yes
   ok "digest=$A list=$F dd=$B"
@@ -67,14 +67,18 @@ verb_list() {
   if [ -d "$X" ]; then
     (cd -- "$X" 2>/dev/null) || { no denied; return; }
     ok folder
-    (cd -- "$X" && entries)
+    # What could not be looked into is told behind the list.
+    { W=$( (cd -- "$X" && entries) 2>&1 >&3 3>&-); } 3>&1
   elif [ -f "$X" ]; then
     [ -r "$X" ] || { no denied; return; }
     ok file
-    entry
+    W=
+    entry 2>/dev/null
   elif [ -e "$X" ]; then no special; return
   else no missing; return; fi
   end
+  [ -z "$W" ] || printf '%s\n' "$W" | tail -n 20 | cut -c 1-300
+  ok
 }
 
 # The content of so many files, one behind the other.

@@ -197,6 +197,34 @@ mod tests {
     }
 
     #[test]
+    fn hostile_lists_cause_errors_and_no_panic() {
+        let scraps: Vec<&[u8]> = vec![
+            b"f 5 7 644 ./a",
+            b"d 0 - 755 .",
+            b"\0",
+            b"//\n",
+            b" ",
+            b"./",
+            b"../",
+            b"81a4 ",
+            b"-1 ",
+            b"9223372036854775807",
+            b".",
+            b"\xff",
+        ];
+        let mut random = blake3::Hasher::new().update(b"lists").finalize_xof();
+        for _ in 0..50_000 {
+            let mut picks = [0; 12];
+            random.fill(&mut picks);
+            let list: Vec<u8> =
+                picks.iter().flat_map(|pick| scraps[usize::from(*pick) % scraps.len()]).copied().collect();
+            for style in [Style::Find, Style::Stat, Style::Bsd] {
+                let _taken_or_not = parse(&list, style);
+            }
+        }
+    }
+
+    #[test]
     fn setuid_is_never_taken_over() {
         assert_eq!(parse(b"f 5 7 6755 ./x\0", Style::Find).expect("a list")[0].mode, 0o755);
         assert_eq!(parse(b"89ed 5 7 ./x//\n", Style::Stat).expect("a list")[0].mode, 0o755);

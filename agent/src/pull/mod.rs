@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use skiff_common::fault::Classify as _;
 use skiff_common::retry::Retry;
+use skiff_common::scp::ScpError;
 use skiff_common::{Fault, RelPath};
 
 pub use self::source::{Source, SourceError};
@@ -92,11 +93,14 @@ pub struct Report {
     pub failed_files: u64,
     /// Things at the server that are no files or folders: left out.
     pub left_out: u64,
+    /// Sources that are folders.
+    pub folders: Vec<String>,
     /// Why it ended before its end.
     pub failure: Option<Failure>,
     /// What a dry run would have fetched, with sizes.
     pub would_fetch: Vec<(RelPath, u64)>,
     settled: HashSet<RelPath>,
+    kept_bytes: u64,
     said: HashSet<String>,
 }
 
@@ -192,19 +196,20 @@ pub async fn pull(wish: &Wish, progress: &Progress) -> Report {
 impl Pull<'_> {
     /// Makes the connection again when it is lost; a try that got further starts the count again.
     async fn until_done(&self, report: &mut Report) {
-        let mut attempt = 0;
+        let (mut attempt, mut furthest) = (0, (0, 0));
         loop {
-            let before = self.progress.received_bytes.load(Ordering::Relaxed);
             let error = match self.attempt(report).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
             let (is_retryable, hint, code) = match &error {
-                PullError::Remote(error) => (error.fault() == Fault::Retryable, error.hint(), error.code()),
+                PullError::Remote(error) => (is_retryable(error), error.hint(), error.code()),
                 PullError::Local(_) => (false, String::new(), "local"),
             };
-            if self.progress.received_bytes.load(Ordering::Relaxed) > before {
-                attempt = 0;
+            // What came proves nothing; what was kept or published does.
+            let here = (report.settled.len(), report.kept_bytes);
+            if here > furthest {
+                (attempt, furthest) = (0, here);
             }
             attempt += 1;
             if !is_retryable || self.wish.retry.gives_up(attempt) {
@@ -286,12 +291,20 @@ impl Pull<'_> {
                         fetch.to
                     );
                     report.give_up(&fetch.to, what);
+                    self.drop_part(&fetch);
                 }
                 break;
             }
             fetches = self.look_again(&mut giver, changed, report).await?;
         }
         Ok(())
+    }
+
+    /// What came of a file that is given up is of no more use.
+    fn drop_part(&self, fetch: &Fetch) {
+        if let Some(target) = &self.target {
+            target.drop_part(&target::token(&self.server, &fetch.from, &fetch.to));
+        }
     }
 
     /// What a changed file is like now.
@@ -337,7 +350,13 @@ impl Pull<'_> {
                     let to = source.name.clone().expect("it was just looked at");
                     sorted.file(source.path.clone(), to, &file, report);
                 }
-                Found::Folder(listed) => sorted.folder(source, listed, report),
+                Found::Folder(listed) => {
+                    let shown = source.to_string();
+                    if !report.folders.contains(&shown) {
+                        report.folders.push(shown);
+                    }
+                    sorted.folder(source, listed, report);
+                }
             }
         }
         sorted.fetches.retain(|fetch| !report.settled.contains(&fetch.to));
@@ -468,4 +487,23 @@ impl Sorted {
 
 fn taken(to: &RelPath) -> String {
     format!("{to} stands here with other content and is left alone; --replace fetches it all the same")
+}
+
+/// Whether a new connection may help. A server that talks nonsense is not asked again.
+fn is_retryable(error: &RemoteError) -> bool {
+    let is_lost = match error {
+        RemoteError::Connect(_)
+        | RemoteError::Channel(_)
+        | RemoteError::Ended { .. }
+        | RemoteError::Stalled { .. }
+        | RemoteError::Scp(ScpError::Cut { .. })
+        | RemoteError::SourceEnded => true,
+        RemoteError::Nonsense { .. }
+        | RemoteError::Root { .. }
+        | RemoteError::NoShell { .. }
+        | RemoteError::NoTool { .. }
+        | RemoteError::Refused { .. }
+        | RemoteError::Scp(_) => false,
+    };
+    is_lost && error.fault() == Fault::Retryable
 }

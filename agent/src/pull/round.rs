@@ -48,6 +48,7 @@ impl Pull<'_> {
         let target = Arc::clone(self.target.as_ref().expect("a dry run fetches nothing"));
         let fetches = Arc::new(fetches);
         let kept = self.kept(giver, &target, &fetches).await?;
+        report.kept_bytes = report.kept_bytes.max(kept.values().map(|kept| kept.skip).sum());
         let pace = Pace::new(self.wish.limit);
         let jobs = jobs(&fetches, &kept, giver.facts().parts, pace.job_bytes());
         Progress::add(&self.progress.found_files, fetches.len() as u64);
@@ -531,6 +532,7 @@ impl<'a> Publisher<'a> {
             (_, None) => {
                 let what = format!("cannot fetch {}: the server cannot read it, or it has gone", fetch.to);
                 report.give_up(&fetch.to, what);
+                self.pull.drop_part(fetch);
             }
             (Some(Landing::Whole(digests)), Some(theirs)) if digests.agree_with(&theirs) => {
                 self.ready.push((file, digests));

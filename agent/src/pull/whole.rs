@@ -7,12 +7,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_common::RelPath;
 use skiff_common::digest::Digests;
 use skiff_common::escape::escaped;
 use skiff_common::scp::{Event, Sink, Times};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::channel::Talk;
 use super::listing::is_own;
@@ -24,6 +26,8 @@ use crate::remote::RemoteError;
 use crate::remote::session::Session;
 
 const ATTEMPT: &str = "receiving by scp";
+/// How long `scp` may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Answers that are given before they are asked for, so that a long round trip isn't paid for each file: whoever sends
 /// takes one after each message, and what is left over when it ends is nobody's.
 const ANSWERS_AHEAD: usize = 128;
@@ -57,6 +61,7 @@ impl Pull<'_> {
                     fetch.to
                 );
                 report.give_up(&fetch.to, what);
+                self.drop_part(&fetch);
             }
         }
         self.finish(folders, report).await
@@ -129,7 +134,7 @@ impl Pull<'_> {
     ) -> Result<Pass, PullError> {
         let stall = self.wish.login.stall_timeout;
         let channel = session.open_exec(command, stall).await.map_err(RemoteError::from)?;
-        let talk = Talk::new(channel, stall);
+        let talk = Talk::new(channel, stall).until_eof();
         let target = Arc::clone(self.target.as_ref().expect("a dry run has ended before"));
         let (landed_sender, mut landed) = mpsc::channel::<Landed>(64);
         let receiver = Receiver::start(target, landed_sender);
@@ -197,8 +202,14 @@ impl Taker<'_> {
         let mut sink = Sink::with_folders();
         talk.tell([sink.poll_output().unwrap_or_default(), vec![0; ANSWERS_AHEAD]].concat()).await;
         loop {
-            if talk.waiting().is_empty() && !talk.more_or_end(ATTEMPT).await? {
-                break;
+            if talk.waiting().is_empty() {
+                let more = talk.more_or_end(ATTEMPT);
+                // All is here: nobody waits for a server that doesn't find its end.
+                let more =
+                    if self.came { timeout(FAREWELL, more).await.unwrap_or(Ok(false)) } else { more.await };
+                if !more? {
+                    break;
+                }
             }
             let bytes = talk.take(usize::MAX);
             let mut at = 0;

@@ -120,7 +120,8 @@ mod tests {
 
     fn attack_sink(chance: &mut Chance) {
         let input = chance.hostile();
-        let (mut sink, mut at) = (Sink::new(), 0);
+        let sink = if chance.below(2) == 0 { Sink::new() } else { Sink::with_folders() };
+        let (mut sink, mut at) = (sink, 0);
         while at < input.len() {
             let end = at + 1 + chance.below(input.len() - at);
             let Ok(taken) = sink.handle_input(&input[at..end]) else { return };
