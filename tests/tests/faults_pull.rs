@@ -202,6 +202,6 @@ fn endless_output_is_ended() {
         assert_ne!(liar.ask(&["-q"], "data").code, Some(0));
         liar.expect_here(&[]);
     }
-    let (liar, _) = sent(&[b"C0644 5 ".as_slice(), &[b'x'; 1 << 20]].concat());
+    let (liar, _) = sent(&[b"C0644 5 ".as_slice(), &b"x".repeat(1 << 20)].concat());
     liar.expect_here(&[]);
 }
