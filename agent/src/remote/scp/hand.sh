@@ -2,14 +2,21 @@
 # skiff's hand at the destination: a POSIX sh program, sent over the channel's standard input and evaluated there, so
 # that the command line stays one constant. It reads one verb a line. Paths come as printf %b escapes, so that no
 # byte of a name is ever parsed by a shell. Each answer ends with "NONCE ok …" or "NONCE no WHY …".
-# It never writes but below $D/.skiff until `publish`, `place` and `replace`.
+# It never writes but below $D/.skiff until `publish`, `place` and `replace`. Where the server confines the key to a folder
+# (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
+# Until `root` and `open` say so.
+D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
 no() { printf '%s no %s\n' "$N" "$*"; }
 # The last words of a failed tool, on one line.
 why() { tail -n 1 "$E" 2>/dev/null | tr -d '\r' | cut -c 1-300; }
 decode() { case $1 in *\\*) X=$(printf '%bx' "$1") && X=${X%x} ;; *) X=$1 ;; esac; }
+# As decode, for a path below the destination's folder.
+inner() { decode "$1"; stays "$X"; }
+# Nobody who has such a path to send is our own agent.
+stays() { case /$1/ in */../*) no outside; exit 1 ;; esac; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 sha_of_abc=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
@@ -61,8 +68,32 @@ standing() {
 
 staged_ok() { case $1 in *[!0-9a-f-]* | '') return 1 ;; esac; }
 
+# Whether no symlink is on the way $1 out of the folder that confines us.
+reaches() {
+  [ -n "$SKIFF_BELOW" ] || return 0
+  B=.
+  R=$1/
+  while [ -n "$R" ]; do
+    B=$B/${R%%/*}
+    R=${R#*/}
+    [ ! -L "$B" ] || return 1
+  done
+}
+
+# Enters the folder $X, which is $SKIFF_BELOW or in it, by no symlink; a relative one is below it.
+enter_below() {
+  stays "$X"
+  case $X/ in
+    "$SKIFF_BELOW"/*) X=${X#"$SKIFF_BELOW"} ;;
+    /*) no root "this key may only deliver below $SKIFF_BELOW"; exit 1 ;;
+  esac
+  cd -- "$SKIFF_BELOW" && make_folder "$X" || { no root "cannot make it below $SKIFF_BELOW: $W"; return 1; }
+  X=./$X
+}
+
 verb_root() {
   decode "$1"
+  if [ -n "$SKIFF_BELOW" ]; then enter_below || return; fi
   W=$(mkdir -p -- "$X" 2>&1) || { no root "$W"; return; }
   cd -- "$X" 2>/dev/null || { no root "cannot enter it: permission denied"; return; }
   D=$(pwd -P)
@@ -123,11 +154,7 @@ verb_enter() {
 
 # Puts what a file holds, packed or not, to what is there; its time is the source's.
 append() {
-  case $1 in
-    *.zst) zstd -qdc <"$1" >>"$P/part" 2>"$E" ;;
-    *.gz) gzip -dc <"$1" >>"$P/part" 2>"$E" ;;
-    *) cat "$1" >>"$P/part" 2>"$E" ;;
-  esac || return 1
+  unpacked "$1" >>"$P/part" || return
   touch -r "$1" "$P/part" 2>/dev/null
   rm -f "$1"
 }
@@ -193,21 +220,44 @@ verb_digest() {
 
 # Puts a received file where `unpack` would have put it, and tells its digest. member TOKEN PATH
 verb_member() {
-  decode "$2"
+  inner "$2"
   W=m/$X
   mkdir -p -- "$P/${W%/*}" 2>"$E" && mv -f -- "$P/$1" "$P/$W" 2>"$E" || { no member "$(why)"; return; }
   sync_all "$P/$W" || { no sync "$(why)"; return; }
   ok "$(digest "$P/$W")"
 }
 
+# What a received file held before it was packed.
+unpacked() {
+  case $1 in
+    *.zst) zstd -qdc <"$1" 2>"$E" ;;
+    *.gz) gzip -dc <"$1" 2>"$E" ;;
+    *) cat "$1" 2>"$E" ;;
+  esac
+}
+
+# Copies the batch $1 to where nobody else can name it, so that it stays as it is looked at: $H. It may hold files and
+# folders below here, and nothing else.
+copy_plain_batch() {
+  H=$(mktemp -d .skiff/_XXXXXXXXXX) && unpacked "$1" >"$H/part" || return
+  case $(tar -tvf "$H/part" 2>/dev/null | cut -c 1 | sort -u | tr -d '\n') in
+    - | d | -d | d-) ;;
+    *) return 1 ;;
+  esac
+  ! tar -tf "$H/part" 2>/dev/null | grep -qE '^/|(^|/)\.\.(/|$)'
+}
+
 # Unpacks a batch and tells the digest of each member. unpack TOKEN
 verb_unpack() {
   mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
-  case $1 in
-    *.zst) zstd -qdc <"$P/$1" 2>"$E" | tar -xof - -C "$P/m" 2>"$E" ;;
-    *.gz) gzip -dc <"$P/$1" 2>"$E" | tar -xof - -C "$P/m" 2>"$E" ;;
-    *) tar -xof "$P/$1" -C "$P/m" 2>"$E" ;;
-  esac || printf 'tar %s\n' "$(why)"
+  H=$P
+  if [ -n "$SKIFF_BELOW" ]; then
+    copy_plain_batch "$P/$1" || { rm -rf "$H"; no unpack "not a batch of plain files"; return; }
+    tar -xof "$H/part" -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
+    rm -rf "$H"
+  else
+    unpacked "$P/$1" | tar -xof - -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
+  fi
   rm -f "$P/$1"
   sync_all "$P/m" || { no sync "$(why)"; return; }
   # shellcheck disable=SC2086 # a tool and its words
@@ -219,7 +269,7 @@ verb_unpack() {
 verb_publish() {
   sync_all "$P/m" || { no sync "$(why)"; return; }
   while IFS= read -r L && [ "$L" != / ]; do
-    decode "$L"
+    inner "$L"
     F=$X
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
     # A pattern that matches nothing and a folder among the matches are refused one by one; the rest is linked.
@@ -232,8 +282,8 @@ verb_publish() {
 
 # Brings one staged file under one final name. place STAGED FINAL
 verb_place() {
-  decode "$1"; F=$P/$X
-  decode "$2"; O=./$X
+  inner "$1"; F=$P/$X
+  inner "$2"; O=./$X
   case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
   [ -f "$F" ] || { no gone; return; }
   sync_all "$F" || { no sync "$(why)"; return; }
@@ -252,9 +302,9 @@ verb_place() {
 
 # Renames a staged file over a final name that holds the digest $3. replace STAGED FINAL DIGEST
 verb_replace() {
-  decode "$1"; F=$P/$X
-  decode "$2"; O=./$X
-  [ -f "$O" ] && [ ! -L "$O" ] || { no changed; return; }
+  inner "$1"; F=$P/$X
+  inner "$2"; O=./$X
+  [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X" || { no changed; return; }
   [ "$3" = any ] || [ "$(digest "$O")" = "$3" ] || { no changed; return; }
   sync_all "$F" || { no sync "$(why)"; return; }
   mv -f -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
@@ -266,8 +316,8 @@ verb_survey() {
   Y=no
   set --
   while IFS= read -r L; do
-    decode "$L"
-    { [ -f "./$X" ] && [ ! -L "./$X" ]; } || continue
+    inner "$L"
+    { [ -f "./$X" ] && [ ! -L "./$X" ] && reaches "$X"; } || continue
     case $L in *\\*) printf 'stands %s %s\n' "$(digest "./$X")" "$L"; Y=yes; continue ;; esac
     set -- "$@" "./$X"
     [ $# -lt 200 ] || { $T "$@" 2>/dev/null; set --; Y=yes; }
@@ -290,14 +340,15 @@ verb_sweep() {
   find .skiff -maxdepth 1 -name "$1-*" -mtime +7 2>/dev/null | while IFS= read -r L; do
     [ -n "$(find "$L" -mtime -7 2>/dev/null)" ] || rm -rf "$L"
   done
+  find .skiff -maxdepth 1 -name '_*' -mtime +1 -exec rm -rf {} + 2>/dev/null
   find .skiff -maxdepth 1 -name '.errors-*' -mtime +1 -exec rm -f {} + 2>/dev/null
   ok
 }
 
 # Sends a staged or final file back, for destinations without a digest tool. cat PATH
 verb_cat() {
-  decode "$1"
-  [ -f "./$X" ] || { no gone; return; }
+  inner "$1"
+  [ -f "./$X" ] && reaches "$X" || { no gone; return; }
   sync_all "./$X" || { no sync "$(why)"; return; }
   ok "$(size "./$X")"
   cat "./$X"
@@ -305,7 +356,6 @@ verb_cat() {
 
 # Of a digest that is read while a file is received.
 F=''
-E=/dev/null
 OVER=no
 ok ready
 while [ "$OVER" = no ] && IFS= read -r L; do
@@ -313,7 +363,9 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   # shellcheck disable=SC2086 # verbs and their words hold no blanks or patterns
   set -- $L
   set +f
+  for V; do stays "$V"; done
   V=$1
+  [ -n "$D" ] || [ "$V" = root ] || { no root; continue; }
   shift
   case $V in
     root | open | use | enter | follow | sync | recv | join | digest | member | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;

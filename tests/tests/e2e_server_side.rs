@@ -1,0 +1,276 @@
+//! A key that `packaging/server/skiff-shell` confines: it delivers below its folder, as any other, and does nothing else.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use skiff_tests::process::said;
+use skiff_tests::skiff::{Push, contents_of};
+use skiff_tests::{Agent, Sshd, Tree, tree};
+use tempfile::TempDir;
+
+const HAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/remote/scp/hand.sh");
+const SHELL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/server/skiff-shell");
+const ASKED: &str = r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff abcdef"#;
+
+/// A server's `skiff-shell`, and the folder that it confines to.
+struct Confined {
+    home: TempDir,
+}
+
+impl Confined {
+    fn new() -> Self {
+        let home = TempDir::new().expect("a temporary folder");
+        fs::create_dir_all(home.path().join("lib/hands")).expect("a new folder is writable");
+        fs::copy(SHELL, home.path().join("lib/skiff-shell")).expect("a new folder is writable");
+        fs::copy(HAND, home.path().join("lib/hands/0.1.0.sh")).expect("a new folder is writable");
+        fs::create_dir(home.path().join("folder")).expect("a new folder is writable");
+        fs::write(home.path().join("secret"), "a secret\n").expect("a new folder is writable");
+        Self { home }
+    }
+
+    fn shell(&self) -> PathBuf {
+        self.home.path().join("lib/skiff-shell")
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("folder")
+    }
+
+    /// An sshd whose every session gets it, however it is asked for.
+    fn sshd(&self, options: &str) -> Sshd {
+        let (shell, folder) = (self.shell(), self.folder());
+        Sshd::start_with(&format!(
+            "ForceCommand {} {options} {}\nDisableForwarding yes\nPermitTTY no",
+            shell.display(),
+            folder.display()
+        ))
+    }
+
+    /// What a client that speaks the protocol itself is told, after the program.
+    fn say(&self, lines: &[&str]) -> String {
+        self.session(ASKED, &program(&fs::read_to_string(HAND).expect("it is in the repository")), lines)
+    }
+
+    fn session(&self, asked: &str, program: &str, lines: &[&str]) -> String {
+        let mut child = Command::new("sh")
+            .arg(self.shell())
+            .arg(self.folder())
+            .env("SSH_ORIGINAL_COMMAND", asked)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("there is a shell");
+        let text = format!("{program}\n{}\n", lines.join("\n"));
+        // It may have ended before it read all.
+        let _ = child.stdin.take().expect("it is piped").write_all(text.as_bytes());
+        said(&child.wait_with_output().expect("a child can be waited for"))
+    }
+}
+
+/// As the agent sends it.
+fn program(hand: &str) -> String {
+    let kept = hand.lines().filter(|line| !line.trim_start().starts_with('#'));
+    kept.flat_map(|line| [line, "\n"]).flat_map(str::bytes).fold(String::new(), |mut text, byte| {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            0x21..=0x7e => text.push(byte.into()),
+            byte => write!(text, "\\0{byte:03o}").expect("a text takes more text"),
+        }
+        text
+    })
+}
+
+#[test]
+fn a_confined_key_delivers() {
+    for options in ["", "--box"] {
+        let (confined, scratch) = (Confined::new(), TempDir::new().expect("a temporary folder"));
+        let sshd = confined.sshd(options);
+        let mut source = Tree::new(scratch.path().join("in"), 1);
+        source.small_files(300, 12);
+        source.file("large.bin", 3 << 20);
+        let push = Push::to(&sshd);
+
+        push.run(contents_of(source.root()), &confined.folder()).expect_code(0);
+        tree::assert_equal(source.root(), &confined.folder());
+        source.replace("large.bin", 3 << 20);
+        push.run(contents_of(source.root()), &confined.folder()).expect_code(0);
+        tree::assert_equal(source.root(), &confined.folder());
+        push.run(contents_of(source.root()), Path::new("below/it")).expect_code(0);
+        tree::assert_equal(source.root(), &confined.folder().join("below/it"));
+    }
+}
+
+#[test]
+fn the_agent_says_that_its_key_is_for_another_folder() {
+    let (confined, scratch) = (Confined::new(), TempDir::new().expect("a temporary folder"));
+    let sshd = confined.sshd("");
+    // The agent delivers to the server's usual folder, which isn't the one of this key.
+    let agent = Agent::to(&sshd).watch("in", scratch.path(), "");
+
+    agent.ask(&["check"]).expect_said("this key may only deliver below");
+    assert!(tree::is_empty(&sshd.root()));
+}
+
+#[test]
+fn a_skiff_that_the_server_does_not_know_is_told_so() {
+    let (confined, scratch) = (Confined::new(), TempDir::new().expect("a temporary folder"));
+    fs::write(confined.home.path().join("lib/hands/0.1.0.sh"), "# of another version\n:\n")
+        .expect("writable");
+    let sshd = confined.sshd("");
+    fs::write(scratch.path().join("a"), "a").expect("writable");
+
+    let ended = Push::to(&sshd).run(contents_of(scratch.path()), &confined.folder());
+    ended.expect_said("this version of skiff is not known here");
+    assert!(tree::is_empty(&confined.folder()));
+}
+
+#[test]
+fn a_confined_key_does_nothing_else() {
+    let confined = Confined::new();
+    let sshd = confined.sshd("");
+    let ssh = |words: &[&str]| {
+        let mut command = Command::new("ssh");
+        command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o"]);
+        command.arg(format!("UserKnownHostsFile={}", sshd.known_hosts().display()));
+        command.arg("-i").arg(sshd.key()).args(["-p", &sshd.port().to_string(), "-l", sshd.user()]);
+        let output = command.args(words).stdin(Stdio::null()).output().expect("ssh runs");
+        (output.status.success(), said(&output))
+    };
+    let secret = confined.home.path().join("secret");
+    let outside = confined.home.path().join("outside");
+    let cat = format!("cat {}", secret.display());
+    let copy_out = format!("scp -f {}", secret.display());
+    let copy_in = format!("scp -t {}", outside.display());
+    let behind = format!("{ASKED}; {cat}");
+    let before = format!("{cat}; {ASKED}");
+    let hidden = format!("{ASKED}$(touch {})", outside.display());
+    let attempts =
+        ["id", &cat, &copy_out, &copy_in, &behind, &before, &hidden, "sh", "sh -c id skiff abcdef", ""];
+    for attempt in attempts {
+        let (done, said) = ssh(&["127.0.0.1", "--", attempt]);
+        assert!(!done && said.contains("this key may only be used by skiff"), "{attempt}: {said}");
+        assert!(!said.contains("uid=") && !said.contains("a secret"), "{attempt}: {said}");
+    }
+    for (attempt, words) in [
+        ("a subsystem", vec!["-s", "127.0.0.1", "sftp"]),
+        ("a terminal", vec!["-tt", "127.0.0.1", "sh"]),
+        ("a forwarded port", vec!["-W", "127.0.0.1:22", "127.0.0.1"]),
+        ("a remote port", vec!["-o", "ExitOnForwardFailure=yes", "-N", "-R", "0:127.0.0.1:22", "127.0.0.1"]),
+    ] {
+        let (done, said) = ssh(&words);
+        assert!(!done, "{attempt}: {said}");
+    }
+    assert!(!outside.exists() && tree::is_empty(&confined.folder()));
+}
+
+#[test]
+fn another_program_is_not_run() {
+    let confined = Confined::new();
+    let outside = confined.home.path().join("outside");
+    let touch = format!("touch {}", outside.display());
+    let hand = fs::read_to_string(HAND).expect("it is in the repository");
+    for other in [touch.clone(), format!("{hand}\n{touch}"), format!("{touch}\n{hand}"), String::new()] {
+        let said = confined.session(ASKED, &program(&other), &["root ."]);
+        assert!(said.contains("this version of skiff is not known here"), "{said}");
+    }
+    assert!(!outside.exists());
+}
+
+/// S9: whoever has the key speaks the protocol as they like.
+#[test]
+fn no_verb_leaves_the_folder() {
+    let confined = Confined::new();
+    let (folder, outside) = (confined.folder(), confined.home.path().join("outside"));
+    let (home, path) = (confined.home.path().display().to_string(), outside.display().to_string());
+    // The administrator's own; the key can't make one.
+    symlink(confined.home.path(), folder.join("way-out")).expect("writable");
+    fs::write(folder.join("mine"), "mine").expect("writable");
+    let absolute = format!("root {home}");
+    let beside = format!("root {}-beside", folder.display());
+    let up = format!("root {}/..", folder.display());
+    let before_root = format!("recv {}", path.trim_start_matches('/'));
+    let attacks: &[&[&str]] = &[
+        &[&absolute],
+        &[&beside],
+        &[&up],
+        &["root .."],
+        &[r"root \056\056"],
+        &[r"root a/\056\056/\056\056/outside"],
+        &["root way-out"],
+        &["root way-out/outside"],
+        &[&before_root],
+        &["open ab fresh", &before_root],
+        &["root .", "cat ../secret"],
+        &["root .", r"cat \056\056/secret"],
+        &["root .", r"cat .\056/secret"],
+        &["root .", "cat way-out/secret"],
+        &["root .", "open ../../outside fresh"],
+        &["root .", "open ab fresh", "recv ../../../outside"],
+        &["root .", "open ab fresh", "member part ../../../../outside"],
+        &["root .", "open ab fresh", "member ../../mine outside"],
+        &["root .", "open ab fresh", r"place \056\056/\056\056/mine ../outside"],
+        &["root .", "open ab fresh", "place ../../mine way-out/outside"],
+        &["root .", "open ab fresh", "place part way-out/outside"],
+        &["root .", "open ab fresh", "replace ../../mine way-out/secret any"],
+        &["root .", "open ab fresh", "replace part ../secret any"],
+        &["root .", "open ab fresh", "publish", "..", "/"],
+        &["root .", "open ab fresh", "publish", "way-out", "/"],
+        &["root .", "eval touch outside"],
+        &["root .", "verb_root"],
+    ];
+    for attack in attacks {
+        let said = confined.say(attack);
+        assert!(!said.contains("a secret"), "{attack:?}: {said}");
+        assert!(!outside.exists(), "{attack:?}: {said}");
+        assert!(!PathBuf::from(format!("{}-beside", folder.display())).exists(), "{attack:?}: {said}");
+        assert_eq!(
+            fs::read(confined.home.path().join("secret")).expect("it stands"),
+            b"a secret\n",
+            "{attack:?}"
+        );
+        assert_eq!(fs::read(folder.join("mine")).expect("it stands"), b"mine", "{attack:?}");
+        let refused = said.contains("abcdef no ");
+        assert!(refused, "{attack:?} was not refused: {said}");
+    }
+    assert!(!confined.home.path().join(".skiff").exists());
+}
+
+/// A batch may hold files only: a symlink in it would be a way out for the next verb.
+#[test]
+fn a_batch_with_a_way_out_is_not_unpacked() {
+    let (confined, scratch) = (Confined::new(), TempDir::new().expect("a temporary folder"));
+    let make = |name: &str, members: &[&str], options: &[&str]| {
+        let archive = confined.folder().join(".skiff/ab.abcdef/part");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(scratch.path()).args(options).arg("-cf").arg(&archive).args(members);
+        assert!(tar.status().expect("tar runs").success(), "{name}");
+    };
+    fs::write(scratch.path().join("file"), "text").expect("writable");
+    symlink("/", scratch.path().join("link")).expect("writable");
+    fs::hard_link(scratch.path().join("file"), scratch.path().join("hard")).expect("one file system");
+    Command::new("mkfifo").arg(scratch.path().join("pipe")).status().expect("mkfifo runs");
+    let staging = confined.folder().join(".skiff/ab.abcdef");
+    for (name, members, options, taken) in [
+        ("a file", vec!["./file"], vec![], true),
+        ("a symlink", vec!["./link"], vec![], false),
+        ("a symlink behind a file", vec!["./file", "./link"], vec![], false),
+        ("a hard link", vec!["./file", "./hard"], vec![], false),
+        ("a pipe", vec!["./pipe"], vec![], false),
+        ("an absolute name", vec!["./file"], vec!["-P", "--transform=s,^./file,/tmp/x,"], false),
+        ("a name above", vec!["./file"], vec!["-P", "--transform=s,^./file,a/../../x,"], false),
+    ] {
+        let _ = fs::remove_dir_all(&staging);
+        fs::create_dir_all(&staging).expect("writable");
+        make(name, &members, &options);
+        let said = confined.say(&["root .", "use ab", "unpack"]);
+        assert_eq!(staging.join("m/file").is_file(), taken, "{name}: {said}");
+        assert_eq!(said.contains("not a batch of plain files"), !taken, "{name}: {said}");
+        let left = tree::files(&confined.folder()).expect("readable");
+        assert!(left.values().all(|facts| facts.permissions().mode() & 0o170_000 == 0o100_000), "{name}");
+    }
+}
