@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod asyncssh;
+pub mod bench;
 pub mod campaign;
 pub mod dropbear;
 pub mod fault_proxy;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::process;
@@ -62,6 +62,11 @@ impl Sshd {
         assert!(started, "{SERVER} does not start:\n{}", sshd.log());
         sshd.write_known_hosts();
         sshd
+    }
+
+    /// The process that waits for connections; each session is a child of it.
+    pub fn pid(&self) -> Pid {
+        process::pid(self.server.as_ref().expect("the server runs"))
     }
 
     /// The port on 127.0.0.1. It stays the same when the server is stopped and started again.

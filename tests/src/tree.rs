@@ -92,9 +92,14 @@ pub fn is_empty(root: &Path) -> bool {
     files(root).is_ok_and(|files| files.is_empty())
 }
 
+/// All bytes of the files below `root`.
+pub fn total_bytes(root: &Path) -> u64 {
+    files(root).map_or(0, |files| files.values().map(Metadata::len).sum())
+}
+
 /// How many bytes wait in skiff's own folder at the destination `root`.
 pub fn staged_bytes(root: &Path) -> u64 {
-    files(&root.join(STAGING)).map_or(0, |files| files.values().map(Metadata::len).sum())
+    total_bytes(&root.join(STAGING))
 }
 
 /// What tells one writing of a file from the next: inode and time of change, by relative path.

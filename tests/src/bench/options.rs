@@ -1,0 +1,83 @@
+//! What is measured, as the command line says it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::contender::Contender;
+use super::link::Line;
+use super::workload::{Sizes, Workload};
+
+/// What to measure, how often, and where to.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Only these workloads
+    #[arg(long, value_name = "WORKLOAD,…", value_delimiter = ',', value_enum)]
+    only: Vec<Workload>,
+    /// skiff against only these
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
+    against: Vec<Contender>,
+    /// Links: round trips in ms, or "slow" for 1.5 Mbit/s
+    #[arg(long, value_name = "MS,…", value_delimiter = ',')]
+    rtt: Vec<Line>,
+    /// How often each is run; the median counts
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Give up on a run after so many seconds; it is not repeated then
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    limit: u64,
+    /// Where workloads, destination and state stand: /dev/shm leaves the disk out of it
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Small workloads, one round: whether the benchmark works
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures there, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Draw the figures there, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+impl Options {
+    /// The workloads, in the order in which they are shown.
+    pub fn workloads(&self) -> Vec<Workload> {
+        Workload::ALL.into_iter().filter(|one| self.only.is_empty() || self.only.contains(one)).collect()
+    }
+
+    /// Who is timed, skiff first.
+    pub fn contenders(&self) -> Vec<Contender> {
+        let wanted = |one: &Contender| self.against.is_empty() || self.against.contains(one);
+        Contender::ALL.into_iter().filter(|one| *one == Contender::Skiff || wanted(one)).collect()
+    }
+
+    /// The links.
+    pub fn lines(&self) -> Vec<Line> {
+        match (self.rtt.is_empty(), self.quick) {
+            (false, _) => self.rtt.clone(),
+            (true, true) => vec![Line::rtt_ms(0), Line::rtt_ms(20)],
+            (true, false) => vec![Line::rtt_ms(0), Line::rtt_ms(20), Line::rtt_ms(100), Line::slow()],
+        }
+    }
+
+    /// How much there is of each workload on a link.
+    pub fn sizes(&self, line: &Line) -> Sizes {
+        match (self.quick, line.is_slow()) {
+            (true, _) => Sizes::quick(),
+            (false, true) => Sizes::slow(),
+            (false, false) => Sizes::full(),
+        }
+    }
+
+    /// How often each is run.
+    pub fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+    }
+
+    /// How long one run may take.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit)
+    }
+}
