@@ -66,6 +66,11 @@ impl Planner {
         self.cut_at
     }
 
+    /// What waits for company.
+    pub fn waiting(&self) -> &[Item] {
+        &self.items
+    }
+
     /// Lets go what waits.
     pub fn cut(&mut self) -> Option<Planned> {
         self.bytes = 0;

@@ -13,6 +13,7 @@ use crate::delivery::{Command, Delivery, Event, HeldItem, Left, Receipt, Record,
 use crate::fault::Fault;
 use crate::item::{Item, ItemId};
 use crate::lane::Lane;
+pub use crate::lane::LaneStanding;
 use crate::moment::Moment;
 use crate::path::RelPath;
 use crate::retry::Retry;
@@ -46,6 +47,10 @@ pub struct Desk {
     retries: HashMap<String, Retry>,
     /// The items of all shipments under way, and whether each was found again meanwhile.
     under_way: HashMap<ItemId, bool>,
+    /// Watches of which nothing new starts.
+    paused: HashSet<String>,
+    /// Shipments of watches that were withdrawn: they end with their next failure.
+    withdrawn: HashSet<ShipmentId>,
 }
 
 impl Desk {
@@ -127,13 +132,17 @@ impl Desk {
 
     /// Starts what may start at `now`.
     pub fn tick(&mut self, now: Moment) -> Vec<Effect> {
-        let ready = self.lanes.values_mut().flat_map(|lane| lane.take_ready(now));
+        let (deliveries, paused) = (&self.deliveries, &self.paused);
+        let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
+        let ready = self.lanes.values_mut().flat_map(|lane| lane.take_ready(now, rests));
         ready.map(|(id, command)| Effect::Start(id, command)).collect()
     }
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn next_due(&self) -> Option<Moment> {
-        self.lanes.values().filter_map(Lane::next_due).min()
+        let (deliveries, paused) = (&self.deliveries, &self.paused);
+        let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
+        self.lanes.values().filter_map(|lane| lane.next_due(rests)).min()
     }
 
     /// Tries everything now: somebody says that the trouble is over.
@@ -162,6 +171,12 @@ impl Desk {
         let delivery = self.deliveries.get_mut(id).expect("checked by the caller");
         let name = delivery.shipment().destination.clone();
         let failures = delivery.failures();
+        if self.withdrawn.contains(id) {
+            let mut effects = vec![Effect::Failed(id.clone(), reason, None)];
+            effects.extend(self.drop_shipment(id));
+            effects.extend(self.tick(now));
+            return effects;
+        }
         let lane = self.lanes.get_mut(&name).expect("shipments go to known destinations");
         let wait = if destination {
             lane.trouble(id, fault, now, chance)
@@ -215,6 +230,7 @@ impl Desk {
     /// The shipment's items may travel again.
     fn over(&mut self, id: &ShipmentId) -> Vec<Effect> {
         let done = self.deliveries.remove(id).expect("checked by the caller");
+        self.withdrawn.remove(id);
         let Shipment { watch, items, .. } = done.shipment();
         let wanted = items.iter().filter_map(|item| {
             let id = ItemId::of(watch, &item.path);
@@ -277,6 +293,8 @@ impl Desk {
         self.lanes.get_mut(name).expect("shipments go to known destinations")
     }
 }
+
+mod orders;
 
 #[cfg(test)]
 mod tests;

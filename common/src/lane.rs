@@ -9,6 +9,19 @@ use crate::moment::Moment;
 use crate::retry::Retry;
 use crate::shipment::ShipmentId;
 
+/// How a destination stands, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneStanding {
+    /// Shipments that run.
+    pub running: usize,
+    /// Shipments that wait for their turn.
+    pub queued: usize,
+    /// Failures of the destination itself, in a row.
+    pub failures: u32,
+    /// Nothing starts before then.
+    pub closed_until: Option<Moment>,
+}
+
 /// One destination's queue, limit and circuit breaker.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -72,8 +85,12 @@ impl Lane {
         Some(self.retry.wait(failures, chance))
     }
 
-    /// Takes what may start at `now`.
-    pub(crate) fn take_ready(&mut self, now: Moment) -> Vec<(ShipmentId, Command)> {
+    /// Takes what may start at `now`; what `rests` stays in the queue.
+    pub(crate) fn take_ready(
+        &mut self,
+        now: Moment,
+        rests: impl Fn(&ShipmentId) -> bool,
+    ) -> Vec<(ShipmentId, Command)> {
         if self.closed_until.is_some_and(|until| until > now) {
             return Vec::new();
         }
@@ -82,7 +99,7 @@ impl Lane {
         let mut ready = Vec::new();
         let mut at = 0;
         while at < self.queue.len() && self.running.len() < limit {
-            if self.queue[at].0 > now {
+            if self.queue[at].0 > now || rests(&self.queue[at].1) {
                 at += 1;
                 continue;
             }
@@ -94,13 +111,46 @@ impl Lane {
     }
 
     /// When [`take_ready`](Self::take_ready) may have something, if nothing else happens.
-    pub(crate) fn next_due(&self) -> Option<Moment> {
+    pub(crate) fn next_due(&self, rests: impl Fn(&ShipmentId) -> bool) -> Option<Moment> {
         let limit = if self.failures > 0 { 1 } else { self.limit };
         if self.running.len() >= limit {
             return None;
         }
-        let first = self.queue.iter().map(|(due, ..)| *due).min()?;
+        let awake = self.queue.iter().filter(|(_, id, _)| !rests(id));
+        let first = awake.map(|(due, ..)| *due).min()?;
         Some(self.closed_until.map_or(first, |until| first.max(until)))
+    }
+
+    /// From now on it has this limit and is retried like this; earlier trouble was of other settings.
+    pub(crate) fn retune(&mut self, limit: usize, retry: Retry, now: Moment) {
+        (self.limit, self.retry) = (limit, retry);
+        self.open(now);
+    }
+
+    /// A shipment is dropped without an end.
+    pub(crate) fn forget(&mut self, id: &ShipmentId) {
+        self.running.remove(id);
+        self.queue.retain(|(_, queued, _)| queued != id);
+    }
+
+    /// Whether the shipment runs, rather than waits for its turn.
+    pub(crate) fn is_running(&self, id: &ShipmentId) -> bool {
+        self.running.contains(id)
+    }
+
+    /// Whether nothing runs and nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.queue.is_empty()
+    }
+
+    /// How it stands.
+    pub(crate) fn standing(&self) -> LaneStanding {
+        LaneStanding {
+            running: self.running.len(),
+            queued: self.queue.len(),
+            failures: self.failures,
+            closed_until: self.closed_until,
+        }
     }
 
     /// Forgets the trouble.

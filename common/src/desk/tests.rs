@@ -203,3 +203,85 @@ fn what_cannot_be_disposed_of_is_tried_less_and_less_and_sent_once() {
         assert_eq!(held.map(|held| (held.attempts, held.quarantined)), Some((attempt, attempt == 2)));
     }
 }
+
+#[test]
+fn nothing_of_a_paused_watch_starts_and_what_runs_goes_on() {
+    let mut desk = desk(1, RETRY);
+    let (first, second) = (shipment(&["a"]), shipment(&["b"]));
+    desk.plan(first.clone(), false, at(0));
+    desk.pause("w");
+    assert!(starts(&desk.plan(second, false, at(0))).is_empty());
+    let effects = desk.on(&first.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+    assert!(matches!(starts(&effects)[..], [Command::Publish(_)]));
+    let placed = Placed::At(first.items[0].path.clone());
+    desk.on(&first.id, Event::Published(vec![placed]), at(2), 0.5);
+    let effects = desk.on(&first.id, Event::Finished(vec![Disposal::Kept]), at(3), 0.5);
+    assert!(starts(&effects).is_empty());
+    assert_eq!(desk.next_due(), None, "a paused watch is no reason to wake");
+    assert_eq!(starts(&desk.unpause("w", at(4))).len(), 1);
+}
+
+#[test]
+fn a_withdrawn_watch_drops_what_waits_and_ends_what_runs() {
+    let mut desk = desk(1, RETRY);
+    let (runs, waits) = (shipment(&["a"]), shipment(&["b"]));
+    desk.plan(runs.clone(), false, at(0));
+    desk.plan(waits.clone(), false, at(0));
+    let effects = desk.withdraw("w");
+    assert!(matches!(&effects[..],
+        [Effect::Record(Record::Finished { shipment, delivered }), Effect::Release(_, path, _)]
+        if *shipment == waits.id && delivered.is_empty() && path.as_bytes() == b"b"));
+    assert_eq!((desk.items(), desk.shipments()), (1, 1));
+    // It isn't tried again: its watch is another now, and finds the file itself.
+    let effects = desk.on(&runs.id, failed(Fault::Retryable, true), at(1), 0.5);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Release(_, path, _) if path.as_bytes() == b"a")));
+    assert_eq!((desk.items(), desk.shipments(), desk.next_due()), (0, 0, None));
+}
+
+#[test]
+fn a_withdrawn_shipment_that_works_is_finished_as_any_other() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    assert!(desk.withdraw("w").is_empty());
+    desk.on(&plan.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+    desk.on(&plan.id, Event::Published(vec![Placed::At(plan.items[0].path.clone())]), at(2), 0.5);
+    let effects = desk.on(&plan.id, Event::Finished(vec![Disposal::Kept]), at(3), 0.5);
+    assert!(
+        matches!(&effects[0], Effect::Record(Record::Finished { delivered, .. }) if delivered.len() == 1)
+    );
+}
+
+#[test]
+fn a_forgiven_item_has_all_its_attempts_again_and_asks_the_destination_first() {
+    let mut desk = desk(1, RETRY);
+    let mut held = None;
+    for _ in 1..=2 {
+        let plan = shipment(&["a"]);
+        desk.plan(plan.clone(), false, at(0));
+        let effects = desk.on(&plan.id, Event::Staged(vec![landed(1, 2)]), at(1), 0.5);
+        held =
+            effects.into_iter().find_map(|e| if let Effect::Hold(held, _) = e { Some(held) } else { None });
+        desk.on(&plan.id, Event::Finished(Vec::new()), at(2), 0.5);
+    }
+    let held = held.expect("two attempts quarantine it");
+    assert!(held.quarantined);
+    let effects = desk.forgive(held);
+    assert!(matches!(&effects[..],
+        [Effect::Record(Record::Held(held)), Effect::Release(..)] if held.attempts == 0 && !held.quarantined));
+    let plan = shipment(&["a"]);
+    assert_eq!(starts(&desk.plan(plan.clone(), false, at(3))), [&Command::Stage { survey: true }]);
+    let effects = desk.on(&plan.id, Event::Staged(vec![landed(1, 2)]), at(4), 0.5);
+    let again = effects.iter().find_map(|e| if let Effect::Hold(held, _) = e { Some(held) } else { None });
+    assert_eq!(again.map(|held| (held.attempts, held.quarantined)), Some((1, false)));
+}
+
+#[test]
+fn a_retuned_destination_is_tried_at_once() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    desk.on(&plan.id, failed(Fault::Retryable, true), at(0), 1.0);
+    assert!(desk.tick(at(0)).is_empty());
+    assert_eq!(starts(&desk.retune("d", 2, RETRY, at(0))).len(), 1);
+}
