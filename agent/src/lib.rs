@@ -1,17 +1,20 @@
 //! What skiff does: everything that touches the world.
 //!
-//! `cli` → `supervise` → {`watch`, `scan`, `dispatch`}; `dispatch` → {`journal`, `ship`, `finish`} → `remote`. The
-//! decisions are in `skiff-common`; here they meet files, sockets, clocks and signals.
+//! `cli` → `supervise` → {`watch`, `scan`, `dispatch`, `control`}; `dispatch` → {`journal`, `ship`, `finish`} → `remote`.
+//! `status` and `metrics` are sinks. The decisions are in `skiff-common`; here they meet files, sockets, clocks and signals.
 
 pub mod admission;
 pub mod cli;
 pub mod clock;
+pub mod control;
+mod crew;
 pub mod demo;
 pub mod dispatch;
 pub mod finish;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod journal;
+pub mod metrics;
 pub mod pull;
 pub mod receipts;
 pub mod remote;

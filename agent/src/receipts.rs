@@ -86,6 +86,54 @@ impl Receipts {
     }
 }
 
+/// The latest receipts for which `wanted` holds, the latest first. Blocks.
+pub fn latest(state_dir: &Path, most: usize, wanted: impl Fn(&Value) -> bool) -> io::Result<Vec<Value>> {
+    let path = state_dir.join("receipts.jsonl");
+    let mut found = Vec::new();
+    for path in [path.clone(), aside(&path, 1), aside(&path, 2)] {
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        backwards(&file, |line| {
+            // A torn line is no receipt.
+            found.extend(serde_json::from_slice(line).ok().filter(&wanted));
+            found.len() < most
+        })?;
+        if found.len() >= most {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Shows the lines of `file` from the last to the first, until `more` is false. Reads no more than it has to.
+fn backwards(file: &File, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    const PIECE: u64 = 64 << 10;
+    let mut end = file.metadata()?.len();
+    let mut rest = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(PIECE);
+        let mut bytes = vec![0; usize::try_from(end - start).expect("a piece is small")];
+        file.read_exact_at(&mut bytes, start)?;
+        bytes.append(&mut rest);
+        end = start;
+        // What stands before the first line end may go on in the piece before.
+        while let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            if at + 1 < bytes.len() && !more(&bytes[at + 1..]) {
+                return Ok(());
+            }
+            bytes.truncate(at);
+        }
+        rest = bytes;
+    }
+    if !rest.is_empty() {
+        more(&rest);
+    }
+    Ok(())
+}
+
 fn append(path: &Path, values: impl Iterator<Item = Value>) -> io::Result<()> {
     let mut lines = Vec::new();
     for value in values {
@@ -164,6 +212,24 @@ mod tests {
     use super::*;
     use skiff_common::digest::Digests;
     use skiff_common::{Algorithm, Item, Stamp};
+
+    #[test]
+    fn the_latest_are_read_from_the_end_across_pieces_and_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("receipts.jsonl");
+        let line = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(n % 300));
+        let lines = |range: std::ops::Range<usize>| range.map(line).collect::<String>();
+        fs::write(aside(&path, 1), lines(0..3)).expect("written");
+        fs::write(&path, lines(3..2000) + "{\"torn").expect("written");
+        let numbers = |most, wanted: fn(&Value) -> bool| -> Vec<u64> {
+            let found = latest(folder.path(), most, wanted).expect("read");
+            found.iter().filter_map(|receipt| receipt["n"].as_u64()).collect()
+        };
+        assert_eq!(numbers(2, |_| true), [1999, 1998]);
+        assert_eq!(numbers(3, |receipt| receipt["n"].as_u64() < Some(5)), [4, 3, 2]);
+        let all: Vec<u64> = (0..2000).rev().collect();
+        assert_eq!(numbers(usize::MAX, |_| true), all);
+    }
 
     #[test]
     fn what_was_claimed_counts_as_ours_and_is_no_receipt() {

@@ -34,8 +34,10 @@ const POLL_SHARE: u32 = 10;
 
 /// A settled file.
 pub struct Found {
-    /// The watch's place in the configuration.
+    /// The watch's number.
     pub watch: usize,
+    /// The watch's name.
+    pub of: Arc<str>,
     /// The file.
     pub item: Item,
     /// Whether it was found before the first whole scan was over.
@@ -53,6 +55,7 @@ pub enum ScanError {
 /// Scans one watch.
 pub struct Scanner {
     context: Arc<WatchContext>,
+    name: Arc<str>,
     admission: Arc<Admission>,
     journal: Option<Journal>,
     out: mpsc::Sender<Found>,
@@ -78,6 +81,7 @@ impl Scanner {
         let waker = Arc::clone(&context.waker);
         let next_scan = Moment::START;
         Self {
+            name: context.settings.name.as_str().into(),
             context,
             admission,
             journal,
@@ -96,8 +100,11 @@ impl Scanner {
     /// Scans until it is told to stop.
     pub fn run(mut self) -> Result<(), ScanError> {
         while !self.waker.is_stopped() {
-            let patience = self.patience();
+            let patience = if self.waker.is_paused() { ROOT_CHECK } else { self.patience() };
             let (wake, ticket) = self.waker.wait(patience);
+            if self.waker.is_paused() {
+                continue;
+            }
             if let Some(root) = self.root() {
                 self.look_round(&root, wake)?;
             }
@@ -222,7 +229,7 @@ impl Scanner {
                 (true, true) => TROUBLE.max(rest).min(rescan),
                 (true, false) => rescan,
             };
-        self.first_scan = false;
+        self.first_scan &= self.waker.is_paused();
         Ok(())
     }
 
@@ -241,7 +248,8 @@ impl Scanner {
         let mut complete = true;
         let mut folders = Vec::new();
         for entry in listing {
-            if self.waker.is_stopped() {
+            // What is left out is looked at when it goes on.
+            if self.waker.is_stopped() || self.waker.is_paused() {
                 return Ok(());
             }
             let entry = match entry {
@@ -380,7 +388,8 @@ impl Scanner {
             Ok(_) | Err(_) => {
                 self.settler.forget(&item.path);
                 self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
-                let found = Found { watch: self.context.number, item, first_scan: self.first_scan };
+                let (watch, of) = (self.context.number, Arc::clone(&self.name));
+                let found = Found { watch, of, item, first_scan: self.first_scan };
                 // Nobody listens any longer: the agent is ending.
                 let _ = self.out.blocking_send(found);
             }

@@ -1,6 +1,8 @@
 //! Sets up an agent from its settings, and owns its threads and tasks until they end.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -8,27 +10,34 @@ use skiff_common::delivery::OnConflict;
 use skiff_common::retry::Retry;
 use skiff_common::{RelPath, RemotePath};
 use skiff_config::{AfterDelivery, Destination, Environment, Settings, Watch, WatchGlobs};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admission::Admission;
+use crate::control::{self, Control, ControlError, Paused, Roster};
+use crate::crew::Crew;
 use crate::dispatch::{self, DispatchError, Dispatcher, Stop};
 use crate::finish::After;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
 use crate::remote::session::Login;
-use crate::scan::{ScanError, Scanner};
+use crate::scan::ScanError;
 use crate::source::{FolderId, Root};
-use crate::status::Status;
+use crate::status::snapshot::{Snapshot, Source};
+use crate::status::{History, Status};
 use crate::wake::Waker;
 
+/// Orders come from people, one at a time each.
+const ORDERS_AHEAD: usize = 16;
 /// Settled files on their way to the dispatcher: enough for one whole batch, so that the scanner is ahead.
 const FOUND_AHEAD: usize = 1024;
 
 /// All that concerns one watch.
 pub struct WatchContext {
-    /// Its place in the configuration.
+    /// Its number: each has its own, also where a watch of the same name was there before.
     pub number: usize,
+    /// Its place in the configuration.
+    pub order: AtomicUsize,
     /// Its settings.
     pub settings: Watch,
     /// Which files are meant.
@@ -57,6 +66,13 @@ impl WatchContext {
         let watched = (*self.folder.lock().expect("nothing panics while it holds the lock"))?;
         let root = Root::open(&self.settings.path).ok()?;
         (root.id().ok()? == watched).then_some(root)
+    }
+
+    /// What is wrong with the folder, while it can't be watched.
+    pub fn trouble(&self) -> Option<String> {
+        let is_there = self.folder.lock().expect("nothing panics while it holds the lock").is_some();
+        let complaint = self.complaint.lock().expect("nothing panics while it holds the lock");
+        (!is_there && !complaint.is_empty()).then(|| complaint.clone())
     }
 
     /// From now on this folder is the one that is watched. Returns the one before.
@@ -114,6 +130,9 @@ pub enum AgentError {
     /// A thread panicked.
     #[error("the scanner of {0} panicked")]
     Panicked(String),
+    /// Nobody could ask it anything.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// Settings that were checked before don't hold.
     #[error("{0}")]
     Settings(String),
@@ -132,6 +151,8 @@ pub struct Plan {
     pub retry: Option<Retry>,
     /// At most so many bits a second.
     pub limit: Option<u64>,
+    /// The configuration of a service: it can be asked how it is, and told to read this file again.
+    pub service: Option<PathBuf>,
 }
 
 /// A set-up agent.
@@ -139,8 +160,8 @@ pub struct Agent {
     /// What it is doing.
     pub status: Arc<Status>,
     dispatcher: Dispatcher,
-    scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
-    remotes: Vec<Arc<ScpRemote>>,
+    crew: Crew,
+    control: Option<control::Serving>,
 }
 
 impl Agent {
@@ -157,10 +178,13 @@ impl Agent {
         let receipts = Receipts::open(&path)
             .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
         let status = Arc::new(Status::default());
+        let paused = Paused::of(&settings.state_dir, plan.service.is_some());
         let remotes = remotes(settings, &status, plan.limit);
-        let contexts = contexts(settings, &remotes, plan)?;
+        let contexts = contexts(settings, &remotes, plan, 0)?;
         let admission = Arc::new(Admission::default());
         let (found, settled) = mpsc::channel(FOUND_AHEAD);
+        let (order, orders) = mpsc::channel(ORDERS_AHEAD);
+        let (board, shown) = watch::channel(Arc::new(Snapshot::empty(Source::Agent)));
         let scanner_ended = Arc::new(Notify::new());
         let setup = dispatch::Setup {
             settings,
@@ -169,65 +193,76 @@ impl Agent {
             journal: journal.clone(),
             receipts: Arc::new(receipts),
             status: Arc::clone(&status),
+            remotes: remotes.values().cloned().collect(),
+            orders,
+            board,
+            paused: paused.names(),
+            service: plan.service.is_some(),
             scanner_ended: Arc::clone(&scanner_ended),
             once: plan.once,
             retry: plan.retry,
         };
         let dispatcher = Dispatcher::new(setup, opening, settled);
-        let scanners = contexts
-            .iter()
-            .map(|context| {
-                let scanner =
-                    Scanner::new(Arc::clone(context), Arc::clone(&admission), journal.clone(), found.clone());
-                start_scanner(&context.settings.name, scanner, TellsEnd(Arc::clone(&scanner_ended)))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { status, dispatcher, scanners, remotes: remotes.into_values().collect() })
+        let roster = Roster::default();
+        let (reload, reloads) = mpsc::channel(1);
+        let control = match &plan.service {
+            None => None,
+            Some(_) => Some(control::serve(Control {
+                status: Arc::clone(&status),
+                board: shown,
+                orders: order.clone(),
+                reloads: reload,
+                journal: journal.clone(),
+                roster: Arc::clone(&roster),
+                paused: Arc::new(paused),
+                state_dir: settings.state_dir.clone(),
+                history: Arc::new(History::default()),
+                settings: settings.control.clone(),
+            })?),
+        };
+        let mut crew = Crew {
+            settings: settings.clone(),
+            config: plan.service.clone(),
+            status: Arc::clone(&status),
+            remotes,
+            contexts: Vec::new(),
+            scanners: Vec::new(),
+            roster,
+            admission,
+            journal,
+            found,
+            scanner_ended,
+            orders: order,
+            reloads,
+            numbers: contexts.len(),
+        };
+        let pausing = control.as_ref().map(|serving| serving.control.paused.names()).unwrap_or_default();
+        contexts.iter().for_each(|context| context.waker.pause(pausing.contains(&context.settings.name)));
+        crew.start(contexts)?;
+        Ok(Self { status, dispatcher, crew, control })
+    }
+
+    /// Tells it, from elsewhere, to read its configuration again; `None` where it has none.
+    pub fn reloader(&self) -> Option<mpsc::Sender<control::Reload>> {
+        self.control.as_ref().map(|serving| serving.control.reloads.clone())
     }
 
     /// Runs until it is told to stop, or, where it runs once, until all is done. Returns how many items were given up
     /// or wait.
     pub async fn run(mut self, stop: Stop) -> Result<Outcome, AgentError> {
-        let outcome = self.dispatcher.run(stop).await;
+        let outcome = tokio::select! {
+            outcome = self.dispatcher.run(stop) => outcome.map_err(AgentError::from),
+            Err(error) = self.crew.serve() => Err(error),
+        };
+        drop(self.control);
         self.dispatcher.stop_scanners();
-        for remote in &self.remotes {
-            remote.close().await;
-        }
         drop(self.dispatcher);
-        for (watch, scanner) in self.scanners {
-            let ended = tokio::task::spawn_blocking(move || scanner.join()).await;
-            match ended {
-                Ok(Ok(ended)) => ended?,
-                Ok(Err(_)) | Err(_) => return Err(AgentError::Panicked(watch)),
-            }
-        }
-        Ok(outcome?)
+        self.crew.end().await?;
+        outcome
     }
 }
 
 pub use dispatch::Outcome;
-
-/// Tells when it is dropped: also when the scanner that holds it panics.
-struct TellsEnd(Arc<Notify>);
-
-impl Drop for TellsEnd {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
-}
-
-fn start_scanner(
-    name: &str,
-    scanner: Scanner,
-    tells_end: TellsEnd,
-) -> Result<(String, JoinHandle<Result<(), ScanError>>), AgentError> {
-    let run = || {
-        let _tells_end = tells_end;
-        scanner.run()
-    };
-    let thread = std::thread::Builder::new().name(format!("scan {name}")).spawn(run);
-    Ok((name.to_owned(), thread.map_err(AgentError::Thread)?))
-}
 
 fn tell_trust(trust: &Trust) {
     if let Trust::Rebuilt { reason, quarantine } = trust {
@@ -237,18 +272,16 @@ fn tell_trust(trust: &Trust) {
 }
 
 fn remotes(settings: &Settings, status: &Arc<Status>, limit: Option<u64>) -> HashMap<String, Arc<ScpRemote>> {
-    let sender = sender();
-    let remote = |destination: &Destination| {
-        let limit = limit.or(destination.bandwidth);
-        Arc::new(ScpRemote::new(
-            login(destination),
-            &sender,
-            Arc::clone(status),
-            limit,
-            destination.compression,
-        ))
-    };
-    settings.destinations.iter().map(|destination| (destination.name.clone(), remote(destination))).collect()
+    let destinations = settings.destinations.iter();
+    destinations.map(|destination| (destination.name.clone(), remote(destination, status, limit))).collect()
+}
+
+/// A destination to connect to.
+pub(crate) fn remote(destination: &Destination, status: &Arc<Status>, limit: Option<u64>) -> Arc<ScpRemote> {
+    let limit = limit.or(destination.bandwidth);
+    let (status, compression) = (Arc::clone(status), destination.compression);
+    let remote = ScpRemote::new(login(destination), &sender(), status, limit, compression);
+    Arc::new(remote.named(&destination.name))
 }
 
 /// How to log in to a destination.
@@ -288,33 +321,47 @@ fn contexts(
     settings: &Settings,
     remotes: &HashMap<String, Arc<ScpRemote>>,
     plan: &Plan,
+    first_number: usize,
 ) -> Result<Vec<Arc<WatchContext>>, AgentError> {
-    let context = |(number, watch): (usize, &Watch)| {
-        let destination = settings.destination(&watch.to).expect("the configuration was checked");
-        Ok(Arc::new(WatchContext {
-            number,
-            settings: watch.clone(),
-            globs: watch.globs().map_err(|error| AgentError::Settings(error.to_string()))?,
-            only: plan.only.get(number).cloned().flatten(),
-            once: plan.once,
-            waker: Arc::default(),
-            remote: Arc::clone(&remotes[&watch.to]),
-            remote_root: remote_root(destination, watch)?,
-            after: match &watch.after_delivery {
-                AfterDelivery::Keep => After::Keep,
-                AfterDelivery::Delete => After::Delete,
-                AfterDelivery::Move(folder) => After::Move(folder.clone()),
-            },
-            on_conflict: match watch.on_conflict {
-                skiff_config::OnConflict::KeepBoth => OnConflict::KeepBoth,
-                skiff_config::OnConflict::Replace => OnConflict::Replace,
-                skiff_config::OnConflict::Park => OnConflict::Park,
-            },
-            folder: Mutex::default(),
-            complaint: Mutex::default(),
-        }))
+    let context = |(order, watch): (usize, &Watch)| {
+        let only = plan.only.get(order).cloned().flatten();
+        context(settings, watch, remotes, (first_number + order, order), (only, plan.once))
     };
     settings.watches.iter().enumerate().map(context).collect()
+}
+
+/// All that concerns one watch of `settings`, by its number and its place there.
+pub(crate) fn context(
+    settings: &Settings,
+    watch: &Watch,
+    remotes: &HashMap<String, Arc<ScpRemote>>,
+    (number, order): (usize, usize),
+    (only, once): (Option<Vec<RelPath>>, bool),
+) -> Result<Arc<WatchContext>, AgentError> {
+    let destination = settings.destination(&watch.to).expect("the configuration was checked");
+    Ok(Arc::new(WatchContext {
+        number,
+        order: AtomicUsize::new(order),
+        settings: watch.clone(),
+        globs: watch.globs().map_err(|error| AgentError::Settings(error.to_string()))?,
+        only,
+        once,
+        waker: Arc::default(),
+        remote: Arc::clone(&remotes[&watch.to]),
+        remote_root: remote_root(destination, watch)?,
+        after: match &watch.after_delivery {
+            AfterDelivery::Keep => After::Keep,
+            AfterDelivery::Delete => After::Delete,
+            AfterDelivery::Move(folder) => After::Move(folder.clone()),
+        },
+        on_conflict: match watch.on_conflict {
+            skiff_config::OnConflict::KeepBoth => OnConflict::KeepBoth,
+            skiff_config::OnConflict::Replace => OnConflict::Replace,
+            skiff_config::OnConflict::Park => OnConflict::Park,
+        },
+        folder: Mutex::default(),
+        complaint: Mutex::default(),
+    }))
 }
 
 #[cfg(test)]
@@ -342,7 +389,7 @@ mod tests {
             tokio::task::block_in_place(|| Agent::start(&settings, &Plan::default())).expect("it starts");
         let (_never, stop) = watch::channel(Urgency::Run);
 
-        drop(TellsEnd(Arc::clone(&agent.dispatcher.scanner_ended)));
+        drop(crate::crew::TellsEnd::new(&agent.dispatcher.scanner_ended, &Arc::default()));
 
         let ended = tokio::time::timeout(Duration::from_secs(30), agent.run(stop)).await;
         let error = ended.expect("it doesn't go on").expect_err("that is an error");

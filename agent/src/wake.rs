@@ -36,6 +36,7 @@ struct State {
     paths: HashSet<RelPath>,
     all: bool,
     stop: bool,
+    paused: bool,
     asked: u64,
     answered: Option<u64>,
 }
@@ -55,6 +56,19 @@ impl Waker {
     /// Look at everything: events were lost, or can't be trusted.
     pub fn all(&self) {
         self.ask(|state| state.all = true);
+    }
+
+    /// Rest, or go on: then everything is looked at.
+    pub fn pause(&self, paused: bool) {
+        self.ask(|state| {
+            state.all |= state.paused && !paused;
+            state.paused = paused;
+        });
+    }
+
+    /// Whether the scanner is to rest.
+    pub fn is_paused(&self) -> bool {
+        self.state().paused
     }
 
     /// End.
@@ -82,11 +96,17 @@ impl Waker {
     /// Waits for something to do, at most so long. The ticket is for [`answer`](Self::answer).
     pub fn wait(&self, at_most: Duration) -> (Wake, u64) {
         let state = self.state();
-        let quiet = |state: &mut State| state.paths.is_empty() && !state.all && !state.stop;
+        let quiet = |state: &mut State| {
+            let nothing_asked = state.paths.is_empty() && !state.all;
+            (nothing_asked || state.paused) && !state.stop
+        };
         let (mut state, _) = self
             .changed
             .wait_timeout_while(state, at_most, quiet)
             .expect("nothing panics while it holds the lock");
+        if state.paused {
+            return (Wake { stop: state.stop, ..Wake::default() }, state.asked);
+        }
         let wake = Wake {
             paths: state.paths.drain().collect(),
             all: std::mem::take(&mut state.all),
@@ -131,6 +151,17 @@ mod tests {
         waker.answer(ticket);
         assert!(waker.is_idle());
         assert_eq!(waker.wait(Duration::ZERO).0, Wake::default());
+    }
+
+    #[test]
+    fn what_is_asked_of_one_who_rests_is_done_afterwards() {
+        let waker = Waker::default();
+        waker.pause(true);
+        waker.path(path("a"));
+        assert_eq!(waker.wait(Duration::ZERO).0, Wake::default());
+        waker.pause(false);
+        let (wake, _) = waker.wait(Duration::ZERO);
+        assert_eq!(wake, Wake { paths: vec![path("a")], all: true, stop: false });
     }
 
     #[test]

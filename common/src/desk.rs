@@ -172,7 +172,8 @@ impl Desk {
         let name = delivery.shipment().destination.clone();
         let failures = delivery.failures();
         if self.withdrawn.contains(id) {
-            let mut effects = vec![Effect::Failed(id.clone(), reason, None)];
+            // Whoever watches the folder now finds its files at once.
+            let mut effects = vec![Effect::Failed(id.clone(), reason, Some(Duration::ZERO))];
             effects.extend(self.drop_shipment(id));
             effects.extend(self.tick(now));
             return effects;

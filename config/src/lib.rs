@@ -26,7 +26,7 @@ pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
-    AfterDelivery, Compression, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch,
+    AfterDelivery, Compression, Control, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch,
 };
 
 /// Every setting with its default and an explanation; ends with an example that only needs its `#` removed.

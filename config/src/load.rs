@@ -194,6 +194,7 @@ pub(crate) mod tests {
         let odd = r#"
             state_dir = "/a $${b} {c}"
             log = { format = "human", level = "trace" }
+            control = { listen = "[::]:9723", token_file = "/t/{x}" }
             destination."a.b" = { address = "me@there@h", path = "~/~/{{x}}$${{y}}", in_flight = 7, bandwidth = "8001 bit/s" }
             destination.v6 = { address = "[fe80::1%eth0]:2200", path = "", identity = "~/k", known_hosts = [] }
             [[watch]]

@@ -169,6 +169,10 @@ pub mod code {
         BAD_RATE = "bad-rate";
         /// Not an `[user@]host[:port]`.
         BAD_ADDRESS = "bad-address";
+        /// Not an address and a port.
+        BAD_LISTEN = "bad-listen";
+        /// A service for the network without a token.
+        TOKEN_MISSING = "token-missing";
         /// None of the words that are possible.
         BAD_CHOICE = "bad-choice";
         /// A name with characters that names may not have.

@@ -6,7 +6,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Val
 
 use crate::raw::escape;
 use crate::settings::{AfterDelivery, Destination, Settings, Watch};
-use crate::value::{Choice, escape_template, show_address, show_duration, show_rate, show_size};
+use crate::value::{Choice, escape_template, show_address, show_duration, show_listen, show_rate, show_size};
 
 /// The whole configuration.
 pub(crate) fn settings(settings: &Settings) -> String {
@@ -14,6 +14,9 @@ pub(crate) fn settings(settings: &Settings) -> String {
     document["state_dir"] = path(&settings.state_dir);
     let log = [("format", text(settings.log.format.name())), ("level", text(settings.log.level.name()))];
     document["log"] = Item::Table(Table::from_iter(log));
+    let token_file = settings.control.token_file.as_deref().unwrap_or(Path::new(""));
+    let control = [("listen", text(&show_listen(settings.control.listen))), ("token_file", path(token_file))];
+    document["control"] = Item::Table(Table::from_iter(control));
     let mut destinations: Table =
         settings.destinations.iter().map(|one| (one.name.as_str(), Item::Table(destination(one)))).collect();
     destinations.set_implicit(true);

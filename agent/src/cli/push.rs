@@ -55,9 +55,15 @@ pub(super) async fn push(args: &Push) -> ExitCode {
 async fn deliver(args: &Push, destination: Destination, sources: Sources, state_dir: PathBuf) -> ExitCode {
     let Sources { watches, only, .. } = sources;
     let log = skiff_config::Log { format: LogFormat::Human, level: level(args.quiet, args.verbose) };
-    let settings = Settings { state_dir, log, destinations: vec![destination], watches };
+    let settings = Settings {
+        state_dir,
+        log,
+        control: skiff_config::Control::default(),
+        destinations: vec![destination],
+        watches,
+    };
     let limit = args.limit.map(|kbits| kbits.saturating_mul(1024));
-    let plan = Plan { once: true, only, no_journal: true, retry: Some(RETRY), limit };
+    let plan = Plan { once: true, only, no_journal: true, retry: Some(RETRY), limit, service: None };
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),

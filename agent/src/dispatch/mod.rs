@@ -3,15 +3,18 @@
 //! Records are stored before the effects that rely on them. Owns the planners, the timers and the workers. Lacks
 //! decisions (`skiff_common::desk`) and the work itself (`worker`).
 
+mod board;
+mod orders;
+mod pulse;
 mod worker;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_common::batch::{BatchLimits, Planned, Planner};
-use skiff_common::delivery::{Event, Receipt, Record};
+use skiff_common::delivery::{Command, Event, Receipt, Record};
 use skiff_common::desk::{Desk, Effect};
 use skiff_common::retry::Retry;
 use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
@@ -23,9 +26,14 @@ use crate::admission::{Admission, Standing};
 use crate::clock;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
+use crate::remote::scp::ScpRemote;
 use crate::scan::Found;
-use crate::status::Status;
+use crate::status::snapshot::Snapshot;
+use crate::status::{Progress, Status, counting};
 use crate::supervise::WatchContext;
+use board::Board;
+pub use orders::{Change, Order};
+use pulse::Pulse;
 
 /// Items under way at most: a few batches for each of many destinations; 8 MiB. The rest is still in the folders.
 const MOST_ITEMS: usize = 32 << 10;
@@ -90,6 +98,16 @@ pub struct Setup<'a> {
     pub receipts: Arc<Receipts>,
     /// The counts.
     pub status: Arc<Status>,
+    /// The destinations.
+    pub remotes: Vec<Arc<ScpRemote>>,
+    /// What people ask.
+    pub orders: mpsc::Receiver<Order>,
+    /// Where it is told how things stand.
+    pub board: watch::Sender<Arc<Snapshot>>,
+    /// Watches that somebody paused.
+    pub paused: Vec<String>,
+    /// Whether it is a service that tells systemd how it is.
+    pub service: bool,
     /// Told when a scanner ends.
     pub scanner_ended: Arc<Notify>,
     /// Whether to end when all is done.
@@ -100,8 +118,15 @@ pub struct Setup<'a> {
 
 /// The dispatcher.
 pub struct Dispatcher {
-    contexts: Vec<Arc<WatchContext>>,
-    planners: Vec<Planner>,
+    /// By number.
+    watches: BTreeMap<usize, Live>,
+    remotes: Vec<Arc<ScpRemote>>,
+    /// No destination any more, but something is on its way there.
+    retired: Vec<Arc<ScpRemote>>,
+    under_way: HashMap<ShipmentId, UnderWay>,
+    orders: mpsc::Receiver<Order>,
+    board: Board,
+    pulse: Pulse,
     admission: Arc<Admission>,
     journal: Option<Journal>,
     receipts: Arc<Receipts>,
@@ -119,8 +144,42 @@ pub struct Dispatcher {
     outcome: Outcome,
 }
 
+/// A watch that files are taken from.
+struct Live {
+    context: Arc<WatchContext>,
+    planner: Planner,
+}
+
+impl Live {
+    fn new(context: Arc<WatchContext>) -> Self {
+        let planner = Planner::new(limits(&context.settings));
+        Self { context, planner }
+    }
+}
+
+/// A shipment that has begun, by the settings that held then.
+struct UnderWay {
+    context: Arc<WatchContext>,
+    step: &'static str,
+    runs: bool,
+    since: Moment,
+    progress: Progress,
+    wire_bytes: u64,
+}
+
+impl UnderWay {
+    fn sent(&self) -> u64 {
+        Status::get(&self.progress)
+    }
+
+    fn sent_again(&self) -> u64 {
+        self.sent().saturating_sub(self.wire_bytes)
+    }
+}
+
 enum Input {
     Found(Option<Found>),
+    Order(Order),
     Report(Box<(ShipmentId, worker::Report)>),
     Timer,
     ScannerIdle,
@@ -139,10 +198,20 @@ impl Dispatcher {
         for watch in &setup.settings.watches {
             desk.add_watch(&watch.name, watch_retry(watch));
         }
-        let planners = setup.contexts.iter().map(|context| Planner::new(limits(&context.settings))).collect();
+        let mut board = Board::new(setup.board);
+        setup.contexts.iter().for_each(|context| board.expect(&context.settings.name));
+        for watch in &setup.paused {
+            desk.pause(watch);
+        }
+        let watches = setup.contexts.into_iter().map(|context| (context.number, Live::new(context)));
         let mut dispatcher = Self {
-            contexts: setup.contexts,
-            planners,
+            watches: watches.collect(),
+            remotes: setup.remotes,
+            retired: Vec::new(),
+            under_way: HashMap::new(),
+            orders: setup.orders,
+            board,
+            pulse: Pulse::new(setup.service),
             admission: setup.admission,
             journal: setup.journal,
             receipts: setup.receipts,
@@ -172,10 +241,16 @@ impl Dispatcher {
         let mut urgency = Urgency::Run;
         let mut deadline = None;
         while !self.is_over(urgency) {
+            self.pulse.beat();
+            self.publish();
             match self.next_input(&mut stop, urgency, deadline).await {
                 Input::Found(Some(found)) => self.take(found).await?,
                 Input::Found(None) | Input::ScannerEnded => return Err(DispatchError::NoScanner),
                 Input::Report(report) => self.report(*report).await?,
+                Input::Order(order) => {
+                    self.board.touch();
+                    self.obey(order).await?;
+                }
                 Input::ScannerIdle => {}
                 Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
                     urgency = Urgency::Abort;
@@ -194,7 +269,7 @@ impl Dispatcher {
 
     /// Tells the scanners to end.
     pub fn stop_scanners(&mut self) {
-        self.contexts.iter().for_each(|context| context.waker.stop());
+        self.watches.values().for_each(|live| live.context.waker.stop());
         // A scanner that waits for room would wait for ever.
         self.settled.close();
     }
@@ -209,11 +284,11 @@ impl Dispatcher {
 
     fn is_done(&self) -> bool {
         // In this order: a scanner that is idle has handed on all that it found.
-        self.contexts.iter().all(|context| context.waker.is_idle())
+        self.watches.values().all(|live| live.context.waker.is_idle())
             && self.settled.is_empty()
             && self.desk.shipments() == 0
             && self.held.is_empty()
-            && self.planners.iter().all(|planner| planner.cut_at().is_none())
+            && self.watches.values().all(|live| live.planner.cut_at().is_none())
     }
 
     async fn next_input(&mut self, stop: &mut Stop, urgency: Urgency, deadline: Option<Moment>) -> Input {
@@ -225,7 +300,13 @@ impl Dispatcher {
             }
         };
         let room = self.desk.items() < MOST_ITEMS && urgency == Urgency::Run;
-        let waker = &self.contexts[0].waker;
+        let first = self.watches.values().next().map(|live| Arc::clone(&live.context.waker));
+        let idle = async {
+            match first {
+                Some(waker) => waker.idle().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             Ok(()) = stop.changed() => Input::Stop(*stop.borrow()),
             Some(report) = self.workers.join_next() => Input::Report(Box::new(report.unwrap_or_else(|error| {
@@ -233,7 +314,8 @@ impl Dispatcher {
                 std::panic::resume_unwind(error.into_panic())
             }))),
             found = self.settled.recv(), if room => Input::Found(found),
-            () = waker.idle(), if self.once => Input::ScannerIdle,
+            Some(order) = self.orders.recv(), if urgency == Urgency::Run => Input::Order(order),
+            () = idle, if self.once => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
@@ -241,22 +323,31 @@ impl Dispatcher {
 
     fn next_due(&self) -> Option<Moment> {
         let held = self.held.peek().map(|Reverse((due, ..))| *due);
-        let cut = self.planners.iter().filter_map(Planner::cut_at).min();
-        [held, cut, self.desk.next_due()].into_iter().flatten().min()
+        let cut = self.watches.values().filter_map(|live| live.planner.cut_at()).min();
+        let others = [self.desk.next_due(), self.board.due(), self.pulse.due()];
+        [held, cut].into_iter().chain(others).flatten().min()
     }
 
     async fn take(&mut self, found: Found) -> Result<(), DispatchError> {
+        let Some(live) = self.watches.get_mut(&found.watch) else {
+            // Of a watch that is no longer as it was when it found this.
+            let id = ItemId::of(&found.of, &found.item.path);
+            self.look_again(&found.of, id, found.item.path);
+            return Ok(());
+        };
         Status::add(&self.status.found_files, 1);
         Status::add(&self.status.found_bytes, found.item.stamp.size);
+        self.board.touch();
+        self.board.found(&live.context.settings.name);
         let survey = self.fresh && found.first_scan;
-        for planned in self.planners[found.watch].add(found.item, clock::now()) {
+        for planned in live.planner.add(found.item, clock::now()) {
             self.plan(found.watch, planned, survey).await?;
         }
         Ok(())
     }
 
     async fn plan(&mut self, watch: usize, planned: Planned, survey: bool) -> Result<(), DispatchError> {
-        let settings = &self.contexts[watch].settings;
+        let settings = &self.watches[&watch].context.settings;
         let shipment = Shipment::new(&settings.name, &settings.to, planned.kind, planned.items);
         let effects = self.desk.plan(shipment, survey, clock::now());
         self.apply(effects).await
@@ -267,33 +358,55 @@ impl Dispatcher {
             return Ok(());
         }
         let now = clock::now();
-        for watch in 0..self.planners.len() {
-            if self.planners[watch].cut_at().is_some_and(|cut| cut <= now)
-                && let Some(planned) = self.planners[watch].cut()
-            {
-                self.plan(watch, planned, self.fresh).await?;
-            }
+        let due = |(number, live): (&usize, &mut Live)| {
+            let is_due = live.planner.cut_at().is_some_and(|cut| cut <= now);
+            is_due.then(|| live.planner.cut()).flatten().map(|planned| (*number, planned))
+        };
+        let cut: Vec<_> = self.watches.iter_mut().filter_map(due).collect();
+        for (watch, planned) in cut {
+            self.plan(watch, planned, self.fresh).await?;
         }
         while let Some(Reverse((due, ..))) = self.held.peek()
             && *due <= now
         {
             let Reverse((_, watch, path, item)) = self.held.pop().expect("peeked above");
             self.admission.clear(item);
-            self.contexts[watch].waker.path(path);
+            if let Some(live) = self.watches.get(&watch) {
+                live.context.waker.path(path);
+            }
         }
         let effects = self.desk.tick(now);
         self.apply(effects).await
     }
 
     async fn report(&mut self, (id, report): (ShipmentId, worker::Report)) -> Result<(), DispatchError> {
+        self.board.touch();
+        self.note_failure(&id, &report);
         if let Some(failure) = report.failure {
             self.outcome.destination_failure = Some(failure);
         }
-        if let Event::Failed { .. } = report.event {
-            Status::add(&self.status.failures, 1);
+        if let Some(under_way) = self.under_way.get_mut(&id) {
+            under_way.runs = false;
         }
         let effects = self.desk.on(&id, report.event, clock::now(), clock::chance());
-        self.apply(effects).await
+        self.apply(effects).await?;
+        if self.desk.shipment(&id).is_none()
+            && let Some(over) = self.under_way.remove(&id)
+        {
+            Status::add(&self.status.resent_bytes, over.sent_again());
+            self.close_retired();
+        }
+        Ok(())
+    }
+
+    fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
+        let Event::Failed { reason, destination, .. } = &report.event else { return };
+        Status::add(&self.status.failures, 1);
+        let code = report.failure.as_ref().map_or("source", |(code, _)| code);
+        self.status.failed(code);
+        if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {
+            self.board.failed(&shipment.destination, code, reason);
+        }
     }
 
     async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), DispatchError> {
@@ -307,12 +420,14 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn store(&self, records: Vec<Record>) -> Result<(), DispatchError> {
-        let Some(journal) = self.journal.as_ref().filter(|_| !records.is_empty()) else { return Ok(()) };
+    async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
+        let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
         loop {
             match journal.record(records.clone()).await {
                 Err(error @ JournalError::NoSpace { .. }) => {
                     tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
+                    // Waiting for space is what it is to do, so systemd need not mind.
+                    self.pulse.beat();
                     tokio::time::sleep(NO_SPACE_PAUSE).await;
                 }
                 outcome => return Ok(outcome?),
@@ -326,22 +441,18 @@ impl Dispatcher {
             Effect::Start(id, command) => self.start(id, command),
             Effect::Delivered(shipment, receipts) => self.delivered(&shipment, &receipts),
             Effect::Release(item, path, watch) => {
-                self.admission.clear(item);
+                self.board.released(&watch, item);
                 if self.once && self.changes_too_often(item) {
+                    self.admission.clear(item);
                     return self.give_up(&path, "it keeps changing while it is read");
                 }
                 tracing::debug!(%watch, %path, "changed or gone: looked at again");
-                if let Some(context) = self.context(&watch) {
-                    context.waker.path(path);
-                }
+                self.look_again(&watch, item, path);
             }
-            Effect::Again(item, path, watch) => {
-                self.admission.clear(item);
-                if let Some(context) = self.context(&watch) {
-                    context.waker.path(path);
-                }
-            }
+            Effect::Again(item, path, watch) => self.look_again(&watch, item, path),
             Effect::Hold(held, until) => {
+                self.board.held(&held);
+                self.status.failed(if held.quarantined { "quarantined" } else { "item" });
                 tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
                     quarantined = held.quarantined, "not delivered: {}", held.reason);
                 Status::add(&self.status.held_files, 1);
@@ -367,6 +478,13 @@ impl Dispatcher {
         }
     }
 
+    fn look_again(&self, watch: &str, item: ItemId, path: RelPath) {
+        self.admission.clear(item);
+        if let Some(context) = self.context(watch) {
+            context.waker.path(path);
+        }
+    }
+
     fn changes_too_often(&mut self, item: ItemId) -> bool {
         // A person waits, so a file that never holds still is told instead of tried for ever.
         const MOST_CHANGES: u32 = 5;
@@ -384,11 +502,32 @@ impl Dispatcher {
         }
     }
 
-    fn start(&mut self, id: ShipmentId, command: skiff_common::delivery::Command) {
+    fn start(&mut self, id: ShipmentId, command: Command) {
         let shipment = self.desk.shipment(&id).expect("only shipments under way are started").clone();
-        let Some(context) = self.context(&shipment.watch) else { return };
+        // Begun once, it ends by the settings that held then.
+        let begun = self.under_way.remove(&id).or_else(|| self.begin(&shipment));
+        let Some(mut under_way) = begun else { return };
+        under_way.step = match command {
+            Command::Stage { .. } => "sending",
+            Command::Publish(_) => "publishing",
+            Command::Finish(_) => "finishing",
+        };
+        under_way.runs = true;
+        let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
+        self.under_way.insert(id.clone(), under_way);
         let work = worker::Work { context, receipts: Arc::clone(&self.receipts), shipment };
-        self.workers.spawn(async move { (id, work.run(command).await) });
+        self.workers.spawn(async move { (id, counting(progress, work.run(command)).await) });
+    }
+
+    fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
+        Some(UnderWay {
+            context: self.context(&shipment.watch)?,
+            step: "",
+            runs: false,
+            since: clock::now(),
+            progress: Progress::default(),
+            wire_bytes: board::wire_bytes(shipment),
+        })
     }
 
     fn delivered(&mut self, shipment: &Shipment, receipts: &[Receipt]) {
@@ -397,6 +536,8 @@ impl Dispatcher {
         Status::add(&self.status.delivered_files, receipts.len() as u64);
         Status::add(&self.status.delivered_bytes, bytes);
         Status::add(&self.status.standing_files, standing as u64);
+        let items: Vec<_> = receipts.iter().map(Receipt::item).collect();
+        self.board.delivered(shipment, &items);
         tracing::info!(shipment = %shipment.id, watch = %shipment.watch, files = receipts.len(), bytes, standing,
             "delivered and verified");
         for receipt in receipts {
@@ -410,7 +551,8 @@ impl Dispatcher {
     }
 
     fn context(&self, watch: &str) -> Option<Arc<WatchContext>> {
-        self.contexts.iter().find(|context| context.settings.name == watch).cloned()
+        let mut contexts = self.watches.values().map(|live| &live.context);
+        contexts.find(|context| context.settings.name == watch).cloned()
     }
 
     fn recall(&mut self, opening: Opening) {
@@ -419,6 +561,7 @@ impl Dispatcher {
                 continue;
             }
             self.desk.recall(&held);
+            self.board.recalled(&held);
             if held.quarantined {
                 self.admission.set(held.item, Standing::Held(held.stamp));
             }
@@ -437,7 +580,7 @@ impl Dispatcher {
     }
 }
 
-fn limits(watch: &Watch) -> BatchLimits {
+pub(crate) fn limits(watch: &Watch) -> BatchLimits {
     BatchLimits {
         small_file: watch.small_file,
         bytes: watch.batch_bytes,
@@ -451,7 +594,7 @@ fn watch_retry(watch: &Watch) -> Retry {
 }
 
 /// A destination is retried for ever, at the pace of the most patient watch that uses it.
-fn destination_retry(settings: &Settings, destination: &str) -> Retry {
+pub(crate) fn destination_retry(settings: &Settings, destination: &str) -> Retry {
     let watches = settings.watches.iter().filter(|watch| watch.to == destination);
     let slowest = watches.max_by_key(|watch| watch.retry_max).map(watch_retry);
     let default = Retry { first: Duration::from_secs(1), max: Duration::from_secs(300), attempts: None };

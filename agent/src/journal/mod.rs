@@ -36,8 +36,8 @@ use std::sync::mpsc as blocking;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use skiff_common::ItemId;
-use skiff_common::delivery::record::Record;
+use skiff_common::delivery::record::{HeldItem, Record};
+use skiff_common::{ItemId, Shipment};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,14 +47,27 @@ pub use trust::{Opening, Trust};
 #[cfg(any(test, fuzzing))]
 pub(crate) use value::any_value;
 
+use keys::Kind;
 use ledger::Change;
 use lock::Lock;
 use place::Place;
 use slot::Slot;
+use store::Store;
+use value::unseal_held;
+use verify::Verified;
 use writer::{QUEUE, Request, Work, Writer};
 
 /// How many folders are forgotten in one request.
 const FORGET_AT_ONCE: usize = 256;
+
+/// What a journal remembers that isn't delivered.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Peek {
+    /// Shipments that were on their way.
+    pub pending: Vec<Shipment>,
+    /// Items that wait or are quarantined.
+    pub held: Vec<HeldItem>,
+}
 
 /// The open journal. Clones are the same journal.
 #[derive(Clone)]
@@ -94,6 +107,43 @@ impl Journal {
     /// What is delivered of `folder`. Blocking.
     pub fn delivered_in(&self, folder: ItemId) -> Result<DeliveredFolder, JournalError> {
         DeliveredFolder::read(&self.slot, folder)
+    }
+
+    /// All items that wait or are quarantined. Blocking.
+    pub fn held(&self) -> Result<Vec<HeldItem>, JournalError> {
+        let store = self.slot.store()?;
+        let held = store.scan(Kind::Held, &[]);
+        held.map(|record| unseal_held(&record?.1).map_err(|bad| store.bad_value(bad))).collect()
+    }
+
+    /// What the journal in `state_dir` says, while no skiff works with it: nothing is made, repaired or set aside.
+    /// `None`: there is no journal. Blocking; takes the lock of the state folder meanwhile.
+    pub fn peek(state_dir: &Path) -> Result<Option<Peek>, JournalError> {
+        let place = Place::at(state_dir);
+        if !place.has_journal() {
+            return Ok(None);
+        }
+        let _lock = Lock::take(&place.lock())?;
+        let dir = place.journal();
+        deadline::in_time("read", &dir.clone(), deadline::OPEN, move || {
+            let store = Store::open(&dir)?;
+            let Verified { pending, held, .. } = verify::look(&store)?;
+            Ok(Some(Peek { pending, held }))
+        })?
+    }
+
+    /// What it takes on disk, in bytes.
+    pub fn bytes_on_disk(state_dir: &Path) -> u64 {
+        fn size(folder: &Path) -> u64 {
+            let Ok(listing) = std::fs::read_dir(folder) else { return 0 };
+            let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+                Ok(of) if of.is_dir() => size(&entry.path()),
+                Ok(of) => of.len(),
+                Err(_) => 0,
+            };
+            listing.flatten().map(bytes).sum()
+        }
+        size(&Place::at(state_dir).journal())
     }
 
     /// Drops what is known of items that `keep` doesn't name: the scanner's, after it has listed the folder. What was

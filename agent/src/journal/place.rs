@@ -33,6 +33,11 @@ impl Place {
         Ok(place)
     }
 
+    /// The folder as it is, or isn't.
+    pub(super) fn at(state_dir: &Path) -> Self {
+        Self(state_dir.to_owned())
+    }
+
     /// sled's folder.
     pub(super) fn journal(&self) -> PathBuf {
         self.0.join("journal")

@@ -19,8 +19,20 @@ pub(super) struct Verified {
     pub(super) held: Vec<HeldItem>,
 }
 
-/// Reads all of `store` once, one value at a time.
+/// Reads all of `store` once, one value at a time, and removes what a crash left half-written.
 pub(super) fn verify(store: &Store) -> Result<Verified, JournalError> {
+    let (mut verified, unfinished) = read(store)?;
+    remove(store, &unfinished)?;
+    verified.head = store.head()?;
+    Ok(verified)
+}
+
+/// The same, and removes nothing.
+pub(super) fn look(store: &Store) -> Result<Verified, JournalError> {
+    read(store).map(|(verified, _)| verified)
+}
+
+fn read(store: &Store) -> Result<(Verified, Vec<Bytes>), JournalError> {
     let mut verified = Verified::default();
     let mut found = Head { seq: store.head()?.seq, sum: 0 };
     let mut parts = Parts::default();
@@ -36,9 +48,7 @@ pub(super) fn verify(store: &Store) -> Result<Verified, JournalError> {
         return Err(store.bad_value(BadValue::Damaged("records are missing, or of different times")));
     }
     parts.end(&mut verified.pending).map_err(|bad| store.bad_value(bad))?;
-    remove(store, &parts.unfinished)?;
-    verified.head = store.head()?;
-    Ok(verified)
+    Ok((verified, parts.unfinished))
 }
 
 impl Verified {

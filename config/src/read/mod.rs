@@ -2,6 +2,7 @@
 //!
 //! `default.toml` is read by the same code as every other file; what it says is the base that all else is laid over.
 
+mod control;
 mod destination;
 mod rules;
 mod watch;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::raw::{self, Context, Place, Places, Section, Table};
-use crate::settings::{Destination, Log, LogFormat, LogLevel, Settings, Watch};
+use crate::settings::{Control, Destination, Log, LogFormat, LogLevel, Settings, Watch};
 use crate::value::{choice, local_path};
 use crate::{DEFAULT_TOML, Environment};
 
@@ -18,6 +19,7 @@ use crate::{DEFAULT_TOML, Environment};
 pub(crate) struct Base {
     pub(crate) state_dir: PathBuf,
     pub(crate) log: Log,
+    pub(crate) control: Control,
     pub(crate) destination: Destination,
     pub(crate) watch: Watch,
 }
@@ -40,6 +42,9 @@ impl Base {
         let format = log.get("format", &self.log.format, choice);
         let level = log.get("level", &self.log.level, choice);
         log.finish();
+        let mut section = root.table("control");
+        let control = control::overlaid(&self.control, &mut section);
+        section.finish();
         let mut defaults = root.table("defaults");
         let mut section = defaults.table("destination");
         let destination = destination::overlaid(&self.destination, &mut section);
@@ -48,13 +53,14 @@ impl Base {
         let watch = watch::overlaid(&self.watch, &mut section);
         rules::one_watch(&watch, &section.finish(), root.context());
         defaults.finish();
-        Self { state_dir, log: Log { format, level }, destination, watch }
+        Self { state_dir, log: Log { format, level }, control, destination, watch }
     }
 
     fn blank() -> Self {
         Self {
             state_dir: PathBuf::new(),
             log: Log { format: LogFormat::Json, level: LogLevel::Trace },
+            control: Control::default(),
             destination: Destination::blank(),
             watch: Watch::blank(),
         }
@@ -86,7 +92,7 @@ pub(crate) fn settings(table: Table, file: &Arc<Path>, is_complete: bool, contex
     rules::folders_stay_apart(&watches, context);
     rules::state_is_apart(&base.state_dir, &watches, context);
     let watches = watches.into_iter().map(|placed| placed.watch).collect();
-    Settings { state_dir: base.state_dir, log: base.log, destinations, watches }
+    Settings { state_dir: base.state_dir, log: base.log, control: base.control, destinations, watches }
 }
 
 #[cfg(test)]
@@ -111,8 +117,10 @@ mod tests {
         let mut log = root.table("log");
         log.get("format", &LogFormat::Auto, choice);
         log.get("level", &LogLevel::Info, choice);
+        let mut control = root.table("control");
+        control::overlaid(&Control::default(), &mut control);
         root.get("state_dir", &PathBuf::new(), local_path);
-        for section in [root, defaults, destination, watch, log] {
+        for section in [root, defaults, destination, watch, log, control] {
             assert_eq!(section.unset(), Vec::<&str>::new());
             section.finish();
         }

@@ -1,11 +1,13 @@
 //! What skiff is told to do, in types that only hold what makes sense.
 
+mod control;
 mod destination;
 mod log;
 mod watch;
 
 use std::path::PathBuf;
 
+pub use control::Control;
 pub use destination::{Compression, Destination};
 pub use log::{Log, LogFormat, LogLevel};
 pub use watch::{AfterDelivery, OnConflict, Watch};
@@ -19,6 +21,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// What is logged, and how.
     pub log: Log,
+    /// Who may ask a running agent what it does.
+    pub control: Control,
     /// The destinations, sorted by name.
     pub destinations: Vec<Destination>,
     /// The watches, in the order they were written.

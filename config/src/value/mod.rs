@@ -3,6 +3,7 @@
 mod address;
 mod choice;
 mod duration;
+mod listen;
 mod name;
 mod path;
 mod quantity;
@@ -13,8 +14,9 @@ mod size;
 pub(crate) use address::{address, show_address};
 pub(crate) use choice::{Choice, choice};
 pub(crate) use duration::{duration, show_duration};
+pub(crate) use listen::{listen, show_listen};
 pub(crate) use name::{check_name, name};
-pub(crate) use path::local_path;
+pub(crate) use path::{local_path, optional_path};
 pub(crate) use quantity::{count, count_up_to};
 pub(crate) use rate::{rate, show_rate};
 pub(crate) use remote::{escape_template, remote_path, remote_sub_folder};

@@ -26,6 +26,11 @@ pub(crate) fn local_path(given: Given<'_>) -> Result<PathBuf, Complaint> {
     Ok(path.components().collect())
 }
 
+/// The same; none if empty.
+pub(crate) fn optional_path(given: Given<'_>) -> Result<Option<PathBuf>, Complaint> {
+    if given.text()?.is_empty() { Ok(None) } else { local_path(given).map(Some) }
+}
+
 fn expand_home(text: &str, environment: &Environment) -> Result<PathBuf, Complaint> {
     let Some(rest) = text.strip_prefix('~') else { return Ok(text.into()) };
     if !rest.is_empty() && !rest.starts_with('/') {

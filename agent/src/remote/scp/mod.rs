@@ -36,8 +36,20 @@ const SLOWEST_DIGEST: u64 = 1 << 20;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
+/// How a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// There is none.
+    Down,
+    /// It is being made.
+    Connecting,
+    /// It is there.
+    Up,
+}
+
 /// A destination that is reached by SCP.
 pub struct ScpRemote {
+    name: String,
     login: Login,
     sender: String,
     connection: Mutex<Option<Arc<Session>>>,
@@ -61,6 +73,7 @@ impl ScpRemote {
         let idle = std::sync::Mutex::new(Vec::new());
         let traffic = Arc::new(Traffic::new(status, limit, compression));
         Self {
+            name: login.host.clone(),
             login,
             sender: sender.to_owned(),
             connection: Mutex::new(None),
@@ -68,6 +81,34 @@ impl ScpRemote {
             traffic,
             channels: Channels::new(),
             swept: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The destination's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is: `user@host:port`.
+    pub fn address(&self) -> String {
+        let Login { user, host, port, .. } = &self.login;
+        format!("{user}@{host}:{port}")
+    }
+
+    /// From now on it has this name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Whether there is a connection, for those who watch: it may be gone a moment later.
+    pub fn link(&self) -> Link {
+        match self.connection.try_lock() {
+            // Who makes a connection holds the lock until there is one.
+            Err(_) => Link::Connecting,
+            Ok(connection) if connection.as_ref().is_some_and(|session| !session.is_closed()) => Link::Up,
+            Ok(_) => Link::Down,
         }
     }
 

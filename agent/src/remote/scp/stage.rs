@@ -1,6 +1,7 @@
 //! Ship and verify: members go into staging and are read back there.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::digest::Digests;
@@ -107,7 +108,9 @@ impl ScpRemote {
         hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         let outcomes = self.send_batch(hand, source, items).await?;
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+        let asked = Instant::now();
         let answer = hand.answer(patience, "unpacking").await?.expected("unpacking")?;
+        self.traffic.read_back(asked.elapsed());
         let said: Vec<&Vec<u8>> = answer.lines.iter().filter(|line| line.starts_with(b"tar ")).collect();
         let why =
             said.first().map_or_else(String::new, |line| skiff_common::escape::escaped_up_to(line, 200));
@@ -239,7 +242,10 @@ impl ScpRemote {
             if ours.agree_with(&theirs) {
                 return length;
             }
-            tracing::warn!(bytes = length, "what lies in staging does not begin as the source does: it is sent again");
+            tracing::warn!(
+                bytes = length,
+                "what lies in staging does not begin as the source does: it is sent again"
+            );
             0
         }))
     }
@@ -256,7 +262,9 @@ impl ScpRemote {
             let name = [self.staging_path(hand, shipment).as_bytes(), b"/part"].concat();
             return self.read_back(hand, &name).await;
         };
+        let asked = Instant::now();
         let answer = hand.answer(patience, ATTEMPT).await?.expected(ATTEMPT)?;
+        self.traffic.read_back(asked.elapsed());
         Ok(Digest::from_hex(algorithm, &answer.words))
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Facts;
 use crate::ship::Codec;
-use crate::status::Status;
+use crate::status::{self, Status};
 
 /// Without a limit, pieces go as they come.
 const UNLIMITED_PIECE: usize = 128 << 10;
@@ -132,9 +132,15 @@ impl Traffic {
         self.bits_per_second.map_or(UNLIMITED_PIECE, tenth).clamp(512, UNLIMITED_PIECE)
     }
 
+    /// The destination took so long to read back what was sent.
+    pub(crate) fn read_back(&self, took: Duration) {
+        self.status.digest_times.observe(took);
+    }
+
     /// So many bytes were sent; returns when the next may go.
     pub(crate) async fn sent(&self, bytes: usize) {
         Status::add(&self.status.sent_bytes, bytes as u64);
+        status::note_sent(bytes as u64);
         let Some(bits) = self.bits_per_second else { return };
         let mut next = self.next.lock().await;
         let earliest = Instant::now().checked_sub(BURST).unwrap_or_else(Instant::now);

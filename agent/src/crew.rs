@@ -1,0 +1,227 @@
+//! The scanners of an agent: started, joined, and changed with the configuration.
+//!
+//! A new configuration restarts just the watches that it changes, and those whose destination it changes; what is on
+//! its way goes on. One that can't be read or doesn't hold together changes nothing.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use skiff_config::{Environment, Settings, Watch};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::admission::Admission;
+use crate::control::{Reload, Reloaded, Roster};
+use crate::dispatch::{Change, Order, destination_retry};
+use crate::journal::Journal;
+use crate::remote::scp::ScpRemote;
+use crate::scan::{Found, ScanError, Scanner};
+use crate::status::Status;
+use crate::supervise::{AgentError, WatchContext, context, remote};
+use crate::wake::Waker;
+
+/// All that is needed to start a scanner.
+pub(crate) struct Crew {
+    /// The settings in force.
+    pub(crate) settings: Settings,
+    /// Where they were read from, if they can be read again.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) remotes: HashMap<String, Arc<ScpRemote>>,
+    pub(crate) contexts: Vec<Arc<WatchContext>>,
+    pub(crate) scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
+    /// The contexts, for those who watch.
+    pub(crate) roster: Roster,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) found: mpsc::Sender<Found>,
+    pub(crate) scanner_ended: Arc<Notify>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) reloads: mpsc::Receiver<Reload>,
+    /// Numbers that were given to watches so far.
+    pub(crate) numbers: usize,
+}
+
+impl Crew {
+    /// Starts a scanner for each.
+    pub(crate) fn start(&mut self, contexts: Vec<Arc<WatchContext>>) -> Result<(), AgentError> {
+        for context in contexts {
+            let (name, tells_end) =
+                (context.settings.name.clone(), TellsEnd::new(&self.scanner_ended, &context.waker));
+            let (admission, journal) = (Arc::clone(&self.admission), self.journal.clone());
+            let scanner = Scanner::new(Arc::clone(&context), admission, journal, self.found.clone());
+            let run = || {
+                let _tells_end = tells_end;
+                scanner.run()
+            };
+            let thread = std::thread::Builder::new().name(format!("scan {name}")).spawn(run);
+            self.scanners.push((name, thread.map_err(AgentError::Thread)?));
+            self.contexts.push(context);
+        }
+        self.contexts.sort_by_key(|context| context.order.load(Ordering::Relaxed));
+        *self.roster.write().expect("nothing panics while it holds the lock") = self.contexts.clone();
+        Ok(())
+    }
+
+    /// Reads the configuration again whenever it is asked to. Ends only with an error.
+    pub(crate) async fn serve(&mut self) -> Result<(), AgentError> {
+        while let Some(Reload { answer }) = self.reloads.recv().await {
+            let told = self.reload().await?;
+            match &told {
+                Ok(reloaded) => tracing::info!(changed = %reloaded, "configuration read again"),
+                Err(problems) => {
+                    tracing::error!(
+                        "the new configuration is refused, the old one stays: {}",
+                        problems.join("; ")
+                    );
+                }
+            }
+            // Who asked may have gone.
+            let _ = answer.send(told);
+        }
+        std::future::pending().await
+    }
+
+    /// Waits for the scanners, which were told to end, and closes what is open.
+    pub(crate) async fn end(self) -> Result<(), AgentError> {
+        for remote in self.remotes.values() {
+            remote.close().await;
+        }
+        for (watch, scanner) in self.scanners {
+            let ended = tokio::task::spawn_blocking(move || scanner.join()).await;
+            match ended {
+                Ok(Ok(ended)) => ended?,
+                Ok(Err(_)) | Err(_) => return Err(AgentError::Panicked(watch)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<Result<Reloaded, Vec<String>>, AgentError> {
+        let Some(config) = self.config.clone() else {
+            return Ok(Err(vec!["it was started without a configuration file".to_owned()]));
+        };
+        let read = move || skiff_config::load(&config, &Environment::from_process());
+        let read = tokio::task::spawn_blocking(read).await.expect("reading doesn't panic and isn't aborted");
+        let settings = match read {
+            Ok(settings) => settings,
+            Err(problems) => return Ok(Err(problems.iter().map(ToString::to_string).collect())),
+        };
+        let stays = self.what_cannot_change(&settings);
+        if !stays.is_empty() {
+            return Ok(Err(stays));
+        }
+        Ok(Ok(self.change(settings).await?))
+    }
+
+    /// What takes a new start.
+    fn what_cannot_change(&self, new: &Settings) -> Vec<String> {
+        let old = &self.settings;
+        let changed = [
+            ("state_dir", old.state_dir != new.state_dir),
+            ("[log]", old.log != new.log),
+            ("[control]", old.control != new.control),
+        ];
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(key, _)| format!("{key} has changed, which takes a restart: restart skiff")).collect()
+    }
+
+    async fn change(&mut self, new: Settings) -> Result<Reloaded, AgentError> {
+        let mut reloaded = Reloaded::default();
+        let old = &self.settings;
+        let moved: Vec<String> = new
+            .destinations
+            .iter()
+            .filter(|now| old.destination(&now.name) != Some(now))
+            .map(|destination| destination.name.clone())
+            .collect();
+        for name in &moved {
+            let destination = new.destination(name).expect("its name was just read there");
+            self.remotes.insert(name.clone(), remote(destination, &self.status, None));
+        }
+        self.remotes.retain(|name, _| new.destination(name).is_some());
+        let paces = |settings: &Settings, name: &str| {
+            let limit = settings.destination(name).map(|destination| destination.in_flight.get());
+            (limit, destination_retry(settings, name))
+        };
+        let retune = new.destinations.iter().filter(|destination| {
+            moved.contains(&destination.name)
+                || paces(old, &destination.name) != paces(&new, &destination.name)
+        });
+        let retune = retune.map(|destination| {
+            (
+                destination.name.clone(),
+                destination.in_flight.get(),
+                destination_retry(&new, &destination.name),
+            )
+        });
+        let mut change = Change {
+            retune: retune.collect(),
+            destinations: self.remotes.values().cloned().collect(),
+            ..Change::default()
+        };
+        let stays = |watch: &Watch| old.watch(&watch.name) == Some(watch) && !moved.contains(&watch.to);
+        let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.contexts)
+            .into_iter()
+            .partition(|context| new.watch(&context.settings.name).is_some_and(stays));
+        for (order, watch) in new.watches.iter().enumerate() {
+            if let Some(context) = kept.iter().find(|context| context.settings.name == watch.name) {
+                context.order.store(order, Ordering::Relaxed);
+                continue;
+            }
+            let fresh = context(&new, watch, &self.remotes, (self.numbers, order), (None, false))?;
+            self.numbers += 1;
+            let before = left.iter().find(|before| before.settings.name == watch.name);
+            fresh.waker.pause(before.is_some_and(|before| before.waker.is_paused()));
+            let list = if before.is_some() { &mut reloaded.changed } else { &mut reloaded.added };
+            list.push(watch.name.clone());
+            change.join.push(fresh);
+        }
+        let gone = left.iter().filter(|context| new.watch(&context.settings.name).is_none());
+        reloaded.removed = gone.map(|context| context.settings.name.clone()).collect();
+        reloaded.destinations = moved;
+        change.leave = left.iter().map(|context| context.number).collect();
+        let join = change.join.clone();
+        self.contexts = kept;
+        let (answer, answered) = oneshot::channel();
+        // A dispatcher that has ended needs no change; its end is reported elsewhere.
+        if self.orders.send(Order::Change(Box::new(change), answer)).await.is_ok() && answered.await.is_ok() {
+            self.settings = new;
+            self.start(join)?;
+        }
+        self.join_ended();
+        Ok(reloaded)
+    }
+
+    /// Those that were told to end and have.
+    fn join_ended(&mut self) {
+        let (ended, running) =
+            std::mem::take(&mut self.scanners).into_iter().partition(|(_, t)| t.is_finished());
+        self.scanners = running;
+        let ended: Vec<(String, JoinHandle<Result<(), ScanError>>)> = ended;
+        for (watch, scanner) in ended {
+            if let Ok(Err(error)) = scanner.join() {
+                tracing::warn!(%watch, %error, "the watch's scanner ended with an error when its settings changed");
+            }
+        }
+    }
+}
+
+/// Tells when it is dropped, also when the scanner that holds it panics; unless the scanner was told to end.
+pub(crate) struct TellsEnd(Arc<Notify>, Arc<Waker>);
+
+impl TellsEnd {
+    pub(crate) fn new(ended: &Arc<Notify>, waker: &Arc<Waker>) -> Self {
+        Self(Arc::clone(ended), Arc::clone(waker))
+    }
+}
+
+impl Drop for TellsEnd {
+    fn drop(&mut self) {
+        if !self.1.is_stopped() {
+            self.0.notify_one();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What people ask of a running agent, and the change of its configuration.
+
+use std::sync::Arc;
+
+use skiff_common::delivery::record::HeldItem;
+use skiff_common::retry::Retry;
+use tokio::sync::oneshot;
+
+use super::{DispatchError, Dispatcher, Live};
+use crate::clock;
+use crate::remote::scp::ScpRemote;
+use crate::status::snapshot::{Item, ItemState};
+use crate::supervise::WatchContext;
+
+/// An order to the dispatcher.
+pub enum Order {
+    /// Whether it still takes orders.
+    Ping(oneshot::Sender<()>),
+    /// These items are to be tried now.
+    Retry(Vec<HeldItem>, oneshot::Sender<()>),
+    /// The destinations are to be tried now.
+    RetryDestinations(oneshot::Sender<()>),
+    /// The files of these items that waited are gone.
+    Gone(Vec<HeldItem>),
+    /// These watches are to be paused, or to go on.
+    Pause(Vec<String>, bool, oneshot::Sender<()>),
+    /// What is under way? At most so many.
+    Items(usize, oneshot::Sender<Vec<Item>>),
+    /// The configuration has changed.
+    Change(Box<Change>, oneshot::Sender<()>),
+}
+
+/// What a new configuration changes. What isn't named stays as it is.
+#[derive(Default)]
+pub struct Change {
+    /// Watches that end, by number: those that are gone, and those that come back otherwise.
+    pub leave: Vec<usize>,
+    /// Watches that begin.
+    pub join: Vec<Arc<WatchContext>>,
+    /// Destinations with another limit or pace, and new ones.
+    pub retune: Vec<(String, usize, Retry)>,
+    /// All destinations there are now.
+    pub destinations: Vec<Arc<ScpRemote>>,
+}
+
+impl Dispatcher {
+    pub(super) async fn obey(&mut self, order: Order) -> Result<(), DispatchError> {
+        // Who asked may have gone meanwhile.
+        match order {
+            Order::Ping(answer) => drop(answer.send(())),
+            Order::Items(most, answer) => drop(answer.send(self.items(most))),
+            Order::Retry(held, answer) => {
+                let effects = held.into_iter().flat_map(|held| self.desk.forgive(held)).collect();
+                self.apply(effects).await?;
+                let _ = answer.send(());
+            }
+            Order::RetryDestinations(answer) => {
+                let effects = self.desk.retry_now(clock::now());
+                self.apply(effects).await?;
+                let _ = answer.send(());
+            }
+            Order::Gone(items) => {
+                for held in &items {
+                    self.admission.clear(held.item);
+                    self.board.released(&held.watch, held.item);
+                }
+                let effects = items.iter().flat_map(|held| self.desk.forget(held.item)).collect();
+                self.apply(effects).await?;
+            }
+            Order::Pause(watches, paused, answer) => {
+                for watch in &watches {
+                    self.pause(watch, paused).await?;
+                }
+                let _ = answer.send(());
+            }
+            Order::Change(change, answer) => {
+                self.change(*change).await?;
+                let _ = answer.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self, watch: &str, paused: bool) -> Result<(), DispatchError> {
+        if let Some(context) = self.context(watch) {
+            context.waker.pause(paused);
+        }
+        if paused {
+            self.desk.pause(watch);
+            return Ok(());
+        }
+        let effects = self.desk.unpause(watch, clock::now());
+        self.apply(effects).await
+    }
+
+    /// Watches that leave end first, so that no file has two.
+    async fn change(&mut self, change: Change) -> Result<(), DispatchError> {
+        let Change { leave, join, retune, destinations } = change;
+        let leaving: Vec<Live> = leave.iter().filter_map(|number| self.watches.remove(number)).collect();
+        for live in &leaving {
+            live.context.waker.stop();
+        }
+        for context in join {
+            self.board.expect(&context.settings.name);
+            self.desk.add_watch(&context.settings.name, super::watch_retry(&context.settings));
+            self.watches.insert(context.number, Live::new(context));
+        }
+        for live in leaving {
+            self.let_go(live).await?;
+        }
+        self.under_way.retain(|id, _| self.desk.shipment(id).is_some());
+        for (name, limit, retry) in retune {
+            let effects = self.desk.retune(&name, limit, retry, clock::now());
+            self.apply(effects).await?;
+        }
+        self.desk.keep_destinations(|name| destinations.iter().any(|remote| remote.name() == name));
+        let old = std::mem::replace(&mut self.remotes, destinations);
+        let still = |remote: &Arc<ScpRemote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
+        let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
+        self.retired.extend(retired);
+        self.close_retired();
+        Ok(())
+    }
+
+    /// What waited of a watch is found again by its successor, if it has one.
+    async fn let_go(&mut self, Live { context, mut planner }: Live) -> Result<(), DispatchError> {
+        let watch = &context.settings.name;
+        for item in planner.cut().into_iter().flat_map(|planned| planned.items) {
+            self.look_again(watch, skiff_common::ItemId::of(watch, &item.path), item.path);
+        }
+        let held = std::mem::take(&mut self.held);
+        let (of_it, others): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|std::cmp::Reverse((_, number, ..))| *number == context.number);
+        self.held = others.into();
+        for std::cmp::Reverse((_, _, path, item)) in of_it {
+            self.look_again(watch, item, path);
+        }
+        let effects = self.desk.withdraw(watch);
+        self.apply(effects).await?;
+        if self.context(watch).is_none() {
+            self.board.forget(watch);
+        }
+        Ok(())
+    }
+
+    /// Ends the connections to what is no longer a destination, once nothing is on its way there.
+    pub(super) fn close_retired(&mut self) {
+        let used = |remote: &Arc<ScpRemote>| {
+            self.under_way.values().any(|under_way| Arc::ptr_eq(&under_way.context.remote, remote))
+        };
+        let (busy, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retired).into_iter().partition(used);
+        self.retired = busy;
+        for remote in free {
+            // A server that doesn't answer its goodbye holds up nobody.
+            tokio::spawn(async move { remote.close().await });
+        }
+    }
+
+    fn items(&self, most: usize) -> Vec<Item> {
+        let planned = self.desk.all_shipments().flat_map(|(shipment, runs)| {
+            let state = if runs { ItemState::OnItsWay } else { ItemState::Pending };
+            shipment.items.iter().map(move |item| pending(&shipment.watch, item, state))
+        });
+        let gathered = self.watches.values().flat_map(|live| {
+            let watch = &live.context.settings.name;
+            live.planner.waiting().iter().map(move |item| pending(watch, item, ItemState::Pending))
+        });
+        planned.chain(gathered).take(most).collect()
+    }
+}
+
+fn pending(watch: &str, item: &skiff_common::Item, state: ItemState) -> Item {
+    Item {
+        item: skiff_common::ItemId::of(watch, &item.path).to_string(),
+        watch: watch.to_owned(),
+        path: item.path.to_string(),
+        state,
+        bytes: Some(item.stamp.size),
+        attempts: 0,
+        reason: None,
+        delivered: None,
+        digest: None,
+    }
+}
