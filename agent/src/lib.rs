@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod finish;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod hooks;
 pub mod journal;
 pub mod metrics;
 pub mod pull;

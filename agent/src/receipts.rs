@@ -86,6 +86,13 @@ impl Receipts {
     }
 }
 
+/// The receipts as they are written, for others than the file.
+pub fn lines(watch: &str, destination: &str, receipts: &[Receipt]) -> Vec<u8> {
+    let time = humantime::format_rfc3339_millis(now()).to_string();
+    let lines = receipts.iter().map(|receipt| line(receipt, watch, destination, &time).to_string() + "\n");
+    lines.collect::<String>().into_bytes()
+}
+
 /// The latest receipts for which `wanted` holds, the latest first. Blocks.
 pub fn latest(state_dir: &Path, most: usize, wanted: impl Fn(&Value) -> bool) -> io::Result<Vec<Value>> {
     let path = state_dir.join("receipts.jsonl");

@@ -108,6 +108,7 @@ fn cases() -> Vec<Case> {
         (code::BAD_PATTERN, watch("exclude = [\n'*.ok',\n'a{b']"), r#"skiff.toml:9: watch.w.exclude: "a{b" is not a pattern: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?), write one such as "*.csv" or "2024/**/*.log""#),
         (code::BAD_PATTERN, watch("include = '!keep'"), r#"skiff.toml:7: watch.w.include: "!keep" is not a pattern: negation is not known here, write one such as "*.csv" or "2024/**/*.log""#),
         (code::RELATIVE_PATH, watch_of("v", "spool", ""), r#"skiff.toml:5: watch.v.path: "spool" is not an absolute path, begin it with a "/""#),
+        (code::RELATIVE_PATH, watch("on_delivery = ['tell', 'me']"), r#"skiff.toml:7: watch.w.on_delivery: "tell" is not an absolute path, write one such as ["/usr/local/bin/told", "argument"]"#),
         (code::OUT_OF_RANGE, watch("settle = '2d'"), "skiff.toml:7: watch.w.settle: 2d is out of range, choose from 0s to 1d"),
         (code::OUT_OF_RANGE, watch("rescan = '0s'"), "skiff.toml:7: watch.w.rescan: 0s is out of range, choose from 1s to 1d"),
         (code::OUT_OF_RANGE, watch("batch_items = 0"), "skiff.toml:7: watch.w.batch_items: 0 is out of range, choose from 1 to 100000"),

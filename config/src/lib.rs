@@ -14,6 +14,7 @@ mod load;
 mod problem;
 mod raw;
 mod read;
+mod schema;
 mod settings;
 mod show;
 mod value;
@@ -28,6 +29,11 @@ pub use problem::{Problem, Problems, code};
 pub use settings::{
     AfterDelivery, Compression, Control, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch,
 };
+
+/// A JSON Schema of the configuration.
+pub fn schema() -> String {
+    schema::schema()
+}
 
 /// Every setting with its default and an explanation; ends with an example that only needs its `#` removed.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

@@ -210,6 +210,9 @@ pub(crate) mod tests {
             batch_wait = "0s"
             on_conflict = "park"
             retry_attempts = 9
+            on_delivery = ["/bin/t", "$${x} 'y'"]
+            on_quarantine = "/bin/q"
+            hook_timeout = "90s"
             destination_path = "s/{{t}}/"
         "#;
         for text in [SENSORS, LOGS, odd] {

@@ -61,6 +61,9 @@ fn watch(watch: &Watch) -> Table {
         ("retry_first", text(&show_duration(watch.retry_first))),
         ("retry_max", text(&show_duration(watch.retry_max))),
         ("retry_attempts", value(i64::from(watch.retry_attempts.unwrap_or(0)))),
+        ("on_delivery", list(&watch.on_delivery)),
+        ("on_quarantine", list(&watch.on_quarantine)),
+        ("hook_timeout", text(&show_duration(watch.hook_timeout))),
         ("destination_path", text(&sub_folder)),
     ])
 }

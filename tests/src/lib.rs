@@ -9,6 +9,7 @@ pub mod bench;
 pub mod campaign;
 pub mod dropbear;
 pub mod fault_proxy;
+pub mod http;
 pub mod liar;
 pub mod machine;
 pub mod process;

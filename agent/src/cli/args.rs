@@ -23,8 +23,34 @@ pub(super) enum Command {
     Pull(Pull),
     /// Test every thing that could stop a delivery, and say what to do about it
     Check(ConfigFile),
+    /// What the agent is doing
+    Status(Status),
+    /// What is pending, held or delivered, file by file
+    Items(Items),
+    /// Try again now what waits or is quarantined
+    Retry(Retry),
+    /// Let a watch rest, or all; what is on its way is finished
+    Pause(Pause),
+    /// Let a watch go on, or all
+    Resume(Pause),
+    /// Have the agent read its configuration again
+    Reload(AgentOf),
     /// Show a server's host key, and record it after a yes
     Trust(Trust),
+    /// Write a commented configuration; asks what the flags don't say
+    Init(Init),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// Where to write them
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// See it work on this machine, against an embedded SSH server
     Demo(Demo),
     /// Look at the configuration
@@ -34,12 +60,123 @@ pub(super) enum Command {
     },
 }
 
+#[derive(Debug, ClapArgs)]
+pub(super) struct Init {
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "/etc/skiff/skiff.toml")]
+    pub(super) config: PathBuf,
+    /// The folder to watch
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) watch: Option<String>,
+    /// Where its files go
+    #[arg(long, value_name = "[USER@]HOST:FOLDER")]
+    pub(super) to: Option<String>,
+    /// The server's port
+    #[arg(short = 'P', long, value_name = "PORT")]
+    pub(super) port: Option<u16>,
+    /// What to call the destination
+    #[arg(long, value_name = "NAME", default_value = "server")]
+    pub(super) name: String,
+    /// A private key to log in with
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
+    /// What becomes of delivered files: keep or delete
+    #[arg(long, value_name = "WHAT")]
+    pub(super) after_delivery: Option<String>,
+    /// Where skiff remembers
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/skiff")]
+    pub(super) state_dir: PathBuf,
+    /// Print it instead of writing it
+    #[arg(long)]
+    pub(super) print: bool,
+}
+
+/// Which agent is meant.
+#[derive(Debug, ClapArgs)]
+pub(super) struct AgentOf {
+    /// The agent's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/skiff/skiff.toml")]
+    pub(super) config: PathBuf,
+    /// Where the agent remembers, if not where its configuration says
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub(super) agent: AgentOf,
+    /// As one JSON object
+    #[arg(long, conflicts_with = "watch")]
+    pub(super) json: bool,
+    /// On a live screen
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Items {
+    #[command(flatten)]
+    pub(super) agent: AgentOf,
+    /// Only these
+    #[arg(long, value_enum, default_value_t = State::Open)]
+    pub(super) state: State,
+    /// Only those with this in their path
+    #[arg(long = "match", value_name = "TEXT", default_value = "")]
+    pub(super) wanted: String,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) limit: usize,
+    /// As a JSON list
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What `skiff items` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum State {
+    /// All that is not delivered
+    Open,
+    /// What is on its way or waits for its turn
+    Pending,
+    /// What failed: waiting and quarantined
+    Held,
+    /// What failed and is tried again by itself
+    Waiting,
+    /// What failed and waits for "skiff retry"
+    Quarantined,
+    /// What was delivered, the latest first
+    Delivered,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Retry {
+    #[command(flatten)]
+    pub(super) agent: AgentOf,
+    /// Paths as "skiff items" shows them, WATCH:PATH, or the items' ids
+    #[arg(value_name = "ITEM", required_unless_present = "all")]
+    pub(super) items: Vec<String>,
+    /// All of them, and all destinations too
+    #[arg(long, conflicts_with = "items")]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    pub(super) agent: AgentOf,
+    /// The watch; all if there is none
+    pub(super) watch: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Report all problems of the configuration
     Check(ConfigFile),
     /// Print the configuration that is in force, defaults included
     Show(ConfigFile),
+    /// Print a JSON Schema of the configuration, for editors
+    Schema,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,5 +1,6 @@
 //! `skiff config check` and `show`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use skiff_config::{Environment, Settings};
@@ -9,7 +10,12 @@ use super::exit;
 
 /// The settings, or the problems told and the exit code.
 pub(super) fn load(args: &ConfigFile) -> Result<Settings, ExitCode> {
-    skiff_config::load(&args.config, &Environment::from_process()).map_err(|problems| {
+    load_file(&args.config)
+}
+
+/// The same of this file.
+pub(super) fn load_file(file: &Path) -> Result<Settings, ExitCode> {
+    skiff_config::load(file, &Environment::from_process()).map_err(|problems| {
         eprintln!("{problems}");
         ExitCode::from(exit::USAGE)
     })
@@ -30,6 +36,12 @@ pub(super) fn check(args: &ConfigFile) -> ExitCode {
         }
         Err(code) => code,
     }
+}
+
+/// Prints the schema.
+pub(super) fn schema() -> ExitCode {
+    println!("{}", skiff_config::schema());
+    ExitCode::SUCCESS
 }
 
 /// Prints what is in force.

@@ -1,15 +1,22 @@
 //! The command line: words in, words and exit codes out. Adds the hints; decides nothing about deliveries.
 
 mod args;
+mod ask;
 mod check;
 mod config;
 pub mod exit;
+mod init;
+mod items;
+mod manual;
+mod orders;
+mod paint;
 mod pull;
 mod push;
 mod run;
 pub(crate) mod signals;
 pub mod size;
 mod source;
+mod status;
 mod trust;
 
 use std::process::ExitCode;
@@ -39,11 +46,21 @@ pub fn main() -> ExitCode {
             Command::Push(args) => push::push(&args).await,
             Command::Pull(args) => pull::pull(&args).await,
             Command::Check(args) => check::check(&args).await,
+            Command::Status(args) => status::status(&args),
+            Command::Items(args) => items::items(&args),
+            Command::Retry(args) => orders::retry(&args),
+            Command::Pause(args) => orders::pause(&args, true),
+            Command::Resume(args) => orders::pause(&args, false),
+            Command::Reload(args) => orders::reload(&args),
+            Command::Init(args) => init::init(&args),
+            Command::Completions { shell } => manual::completions(shell),
+            Command::Man { dir } => manual::man(dir.as_deref()),
             Command::Trust(args) => trust::trust(&args).await,
             Command::Demo(args) => crate::demo::demo(args.files, args.large_mib).await,
             Command::Config { command } => match command {
                 ConfigCommand::Check(args) => config::check(&args),
                 ConfigCommand::Show(args) => config::show(&args),
+                ConfigCommand::Schema => config::schema(),
             },
         }
     });

@@ -65,7 +65,8 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     let limit = args.limit.map(|kbits| kbits.saturating_mul(1024));
     let plan = Plan { once: true, only, no_journal: true, retry: Some(RETRY), limit, service: None };
     let stop = match signals::listen() {
-        Ok(stop) => stop,
+        // There is no configuration to read again.
+        Ok((stop, _hung_up)) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
     let agent = match tokio::task::block_in_place(|| {
@@ -205,7 +206,7 @@ pub(super) fn server_of(
 }
 
 /// Splits at the first colon that isn't inside brackets, as scp does.
-fn split_target(target: &str) -> Option<(&str, &str)> {
+pub(super) fn split_target(target: &str) -> Option<(&str, &str)> {
     let bracket = target.find(']').unwrap_or(0);
     let colon = bracket + target[bracket..].find(':')?;
     Some((&target[..colon], &target[colon + 1..]))

@@ -3,8 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sd_notify::NotifyState;
+use tokio::sync::{Notify, mpsc, oneshot};
+
 use super::args::ConfigFile;
 use super::{config, exit, signals};
+use crate::control::Reload;
 use crate::status::Status;
 use crate::supervise::{Agent, AgentError, Plan};
 use crate::{journal::JournalError, telemetry};
@@ -16,17 +20,21 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
         Err(code) => return code,
     };
     telemetry::start(settings.log.format, settings.log.level);
-    let stop = match signals::listen() {
-        Ok(stop) => stop,
+    let (stop, hung_up) = match signals::listen() {
+        Ok(heard) => heard,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
-    let agent = match tokio::task::block_in_place(|| Agent::start(&settings, &Plan::default())) {
+    let plan = Plan { service: Some(args.config.clone()), ..Plan::default() };
+    let agent = match tokio::task::block_in_place(|| Agent::start(&settings, &plan)) {
         Ok(agent) => agent,
         Err(error) => return ended(&error),
     };
     // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(watches = settings.watches.len(), version = env!("CARGO_PKG_VERSION"), "ready");
+    if let Some(reloads) = agent.reloader() {
+        tokio::spawn(reload_on(hung_up, reloads));
+    }
     let status = Arc::clone(&agent.status);
     let outcome = agent.run(stop).await;
     tracing::info!(
@@ -36,10 +44,25 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
         sent_bytes = Status::get(&status.sent_bytes),
         "stopped"
     );
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => ended(&error),
+    }
+}
+
+/// What has changed, or why nothing has, is logged by who reads it.
+async fn reload_on(hung_up: Arc<Notify>, reloads: mpsc::Sender<Reload>) {
+    loop {
+        hung_up.notified().await;
+        let begins = NotifyState::monotonic_usec_now().map(|now| [NotifyState::Reloading, now]);
+        let _ = begins.map(|begins| sd_notify::notify(&begins));
+        let (answer, answered) = oneshot::channel();
+        if reloads.send(Reload { answer }).await.is_err() {
+            return;
+        }
+        let _ = answered.await;
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
     }
 }
 

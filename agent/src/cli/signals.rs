@@ -1,22 +1,26 @@
 //! Signals: the first drains, the second ends the workers, the third ends the process.
 
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+
+use tokio::sync::{Notify, watch};
 
 use crate::dispatch::{Stop, Urgency};
 
-/// Listens for SIGINT and SIGTERM from now on. SIGHUP is taken too, so that it doesn't end the agent.
-pub(crate) fn listen() -> std::io::Result<Stop> {
+/// Listens for SIGINT and SIGTERM from now on, and for SIGHUP, which asks for the configuration to be read again.
+pub(crate) fn listen() -> std::io::Result<(Stop, Arc<Notify>)> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let (sender, stop) = watch::channel(Urgency::Run);
+    let hung_up = Arc::new(Notify::new());
+    let tell = Arc::clone(&hung_up);
     tokio::spawn(async move {
         for urgency in [Urgency::Drain, Urgency::Abort] {
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => break,
                     _ = terminate.recv() => break,
-                    _ = hangup.recv() => tracing::warn!("restart to read the configuration again"),
+                    _ = hangup.recv() => tell.notify_one(),
                 }
             }
             tracing::info!("told to stop");
@@ -30,5 +34,5 @@ pub(crate) fn listen() -> std::io::Result<Stop> {
         }
         std::process::exit(i32::from(super::exit::INTERRUPTED));
     });
-    Ok(stop)
+    Ok((stop, hung_up))
 }

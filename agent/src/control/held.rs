@@ -58,7 +58,7 @@ pub(crate) fn item_of(held: HeldItem) -> Item {
 }
 
 /// Whether `wanted` names the item: its id, its path, or `watch:path`.
-pub(super) fn is_named(held: &HeldItem, wanted: &str) -> bool {
+pub(crate) fn is_named(held: &HeldItem, wanted: &str) -> bool {
     let path = held.path.to_string();
     wanted == path
         || wanted == held.item.to_string()

@@ -25,7 +25,7 @@ use crate::status::{History, Snapshot, Status};
 use crate::supervise::WatchContext;
 
 pub use door::{ControlError, connect, socket_path};
-pub(crate) use held::item_of;
+pub(crate) use held::{is_named, item_of};
 pub use paused::Paused;
 pub(crate) use route::delivered_items;
 

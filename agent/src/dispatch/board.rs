@@ -29,7 +29,7 @@ const MOST_ON_ITS_WAY: usize = 64;
 pub(super) struct Board {
     out: watch::Sender<Arc<Snapshot>>,
     started_ms: u64,
-    last: Moment,
+    last: Option<Moment>,
     is_stale: bool,
     last_delivery_ms: Option<u64>,
     watches: BTreeMap<String, Tally>,
@@ -53,7 +53,7 @@ impl Board {
         Self {
             out,
             started_ms: wall_ms(),
-            last: Moment::START,
+            last: None,
             is_stale: true,
             last_delivery_ms: None,
             watches: BTreeMap::new(),
@@ -70,7 +70,7 @@ impl Board {
     /// When the picture is to be told next, if somebody watches.
     pub(super) fn due(&self) -> Option<Moment> {
         let every = if self.is_stale { EVERY } else { REFRESH };
-        (self.out.receiver_count() > 0).then(|| self.last + every)
+        (self.out.receiver_count() > 0).then(|| self.last.map_or(Moment::START, |last| last + every))
     }
 
     pub(super) fn expect(&mut self, watch: &str) {
@@ -150,7 +150,7 @@ impl Dispatcher {
         if self.board.due().is_none_or(|due| due > now) {
             return;
         }
-        self.board.last = now;
+        self.board.last = Some(now);
         // While something is on its way, it comes further without a word to us.
         self.board.is_stale = self.under_way.values().any(|under_way| under_way.runs);
         let snapshot = self.snapshot(now);

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Standing};
 use crate::clock;
+use crate::hooks::Quarantines;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
@@ -32,6 +33,7 @@ use crate::status::snapshot::Snapshot;
 use crate::status::{Progress, Status, counting};
 use crate::supervise::WatchContext;
 use board::Board;
+pub(crate) use orders::pending_item;
 pub use orders::{Change, Order};
 use pulse::Pulse;
 
@@ -127,6 +129,7 @@ pub struct Dispatcher {
     orders: mpsc::Receiver<Order>,
     board: Board,
     pulse: Pulse,
+    quarantines: Quarantines,
     admission: Arc<Admission>,
     journal: Option<Journal>,
     receipts: Arc<Receipts>,
@@ -212,6 +215,7 @@ impl Dispatcher {
             orders: setup.orders,
             board,
             pulse: Pulse::new(setup.service),
+            quarantines: Quarantines::start(),
             admission: setup.admission,
             journal: setup.journal,
             receipts: setup.receipts,
@@ -452,6 +456,11 @@ impl Dispatcher {
             Effect::Again(item, path, watch) => self.look_again(&watch, item, path),
             Effect::Hold(held, until) => {
                 self.board.held(&held);
+                if held.quarantined
+                    && let Some(context) = self.context(&held.watch)
+                {
+                    self.quarantines.tell(&context.settings, &held);
+                }
                 self.status.failed(if held.quarantined { "quarantined" } else { "item" });
                 tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
                     quarantined = held.quarantined, "not delivered: {}", held.reason);

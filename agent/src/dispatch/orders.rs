@@ -159,17 +159,18 @@ impl Dispatcher {
     fn items(&self, most: usize) -> Vec<Item> {
         let planned = self.desk.all_shipments().flat_map(|(shipment, runs)| {
             let state = if runs { ItemState::OnItsWay } else { ItemState::Pending };
-            shipment.items.iter().map(move |item| pending(&shipment.watch, item, state))
+            shipment.items.iter().map(move |item| pending_item(&shipment.watch, item, state))
         });
         let gathered = self.watches.values().flat_map(|live| {
             let watch = &live.context.settings.name;
-            live.planner.waiting().iter().map(move |item| pending(watch, item, ItemState::Pending))
+            live.planner.waiting().iter().map(move |item| pending_item(watch, item, ItemState::Pending))
         });
         planned.chain(gathered).take(most).collect()
     }
 }
 
-fn pending(watch: &str, item: &skiff_common::Item, state: ItemState) -> Item {
+/// An item that isn't delivered, as it is listed.
+pub(crate) fn pending_item(watch: &str, item: &skiff_common::Item, state: ItemState) -> Item {
     Item {
         item: skiff_common::ItemId::of(watch, &item.path).to_string(),
         watch: watch.to_owned(),

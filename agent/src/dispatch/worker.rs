@@ -8,6 +8,7 @@ use skiff_common::{Digest, Fault, RelPath, Shipment};
 use tokio::task::spawn_blocking;
 
 use crate::finish;
+use crate::hooks;
 use crate::receipts::Receipts;
 use crate::remote::RemoteError;
 use crate::remote::scp::Conflicts;
@@ -79,30 +80,56 @@ impl Work {
     }
 
     async fn finish(self, root: Root, receipts: Vec<Receipt>) -> Report {
-        let context = Arc::clone(&self.context);
-        let shipment = self.shipment.clone();
-        let here = spawn_blocking(move || self.finish_here(&root, &receipts));
+        let work = Arc::new(self);
+        let here = Arc::clone(&work).finish_here(root, receipts);
         // What is published needs no staging, whatever becomes of the receipts.
-        let there = context.remote.discard(&context.remote_root, &shipment);
+        let there = work.context.remote.discard(&work.context.remote_root, &work.shipment);
         let (disposals, discarded) = tokio::join!(here, there);
         if let Err(error) = discarded {
-            tracing::debug!(shipment = %shipment.id, %error, "staging is left behind; it is cleared later");
+            tracing::debug!(shipment = %work.shipment.id, %error, "staging is left behind; it is cleared later");
         }
-        match disposals.expect("finishing doesn't panic and isn't aborted") {
+        match disposals {
             Ok(disposals) => report(Event::Finished(disposals)),
             Err(error) => local_failure(format!("cannot write the receipts: {error}")),
         }
     }
 
-    /// The receipt is durable before its source goes.
-    fn finish_here(&self, root: &Root, receipts: &[Receipt]) -> std::io::Result<Vec<Disposal>> {
+    /// The receipt is durable, and told, before its source goes.
+    async fn finish_here(
+        self: Arc<Self>,
+        root: Root,
+        receipts: Vec<Receipt>,
+    ) -> std::io::Result<Vec<Disposal>> {
+        let (own, written) = (Arc::clone(&self), receipts.clone());
+        let written = spawn_blocking(move || own.write_receipts(&written)).await;
+        written.expect("writing doesn't panic and isn't aborted")?;
+        self.run_hook(&receipts).await;
+        let disposals = spawn_blocking(move || self.dispose(&root, &receipts)).await;
+        Ok(disposals.expect("disposing doesn't panic and isn't aborted"))
+    }
+
+    fn write_receipts(&self, receipts: &[Receipt]) -> std::io::Result<()> {
         let Shipment { destination, watch, .. } = &self.shipment;
-        self.receipts.append(watch, destination, receipts)?;
+        self.receipts.append(watch, destination, receipts)
+    }
+
+    async fn run_hook(&self, receipts: &[Receipt]) {
+        let settings = &self.context.settings;
+        if settings.on_delivery.is_empty() || receipts.is_empty() {
+            return;
+        }
+        let Shipment { destination, watch, .. } = &self.shipment;
+        let input = crate::receipts::lines(watch, destination, receipts);
+        if let Err(error) = hooks::run(&settings.on_delivery, input, settings.hook_timeout).await {
+            tracing::warn!(%watch, shipment = %self.shipment.id, "delivered, but its command failed: {error}");
+        }
+    }
+
+    /// Only after the receipt is durable.
+    fn dispose(&self, root: &Root, receipts: &[Receipt]) -> Vec<Disposal> {
         let marker = self.context.settings.settle_marker.as_deref();
-        Ok(receipts
-            .iter()
-            .map(|receipt| finish::dispose(root, receipt, &self.context.after, marker))
-            .collect())
+        let dispose = |receipt| finish::dispose(root, receipt, &self.context.after, marker);
+        receipts.iter().map(dispose).collect()
     }
 }
 

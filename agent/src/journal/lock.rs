@@ -4,11 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::JournalError;
+
+/// How long a look at a large journal may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A lock on a state folder, until it is dropped or the process ends.
 pub(super) struct Lock {
@@ -16,6 +21,19 @@ pub(super) struct Lock {
 }
 
 impl Lock {
+    /// The same, and waits a moment for one that only looks: `skiff status` must not keep an agent from starting.
+    pub(super) fn take_patiently(path: &Path) -> Result<Self, JournalError> {
+        let started = Instant::now();
+        loop {
+            match Self::take(path) {
+                Err(JournalError::Locked { .. }) if started.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
     /// Takes the lock file at `path` and writes this process's number into it.
     pub(super) fn take(path: &Path) -> Result<Self, JournalError> {
         let opened =

@@ -82,7 +82,7 @@ impl Journal {
     /// seconds where it is large. A journal that can't be trusted is moved to `journal.quarantine-<unix seconds>`.
     pub fn open(state_dir: &Path) -> Result<(Self, Opening), JournalError> {
         let place = Place::make(state_dir)?;
-        let lock = Lock::take(&place.lock())?;
+        let lock = Lock::take_patiently(&place.lock())?;
         let opened = opening::open_or_rebuild(&place)?;
         let slot = Arc::new(Slot::with(opened.store));
         let (queue, requests) = mpsc::channel(QUEUE);

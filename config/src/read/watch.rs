@@ -18,6 +18,8 @@ const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const BATCH_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const RETRY: RangeInclusive<Duration> = BREATH..=DAY;
+/// A delivery waits for its command, so that isn't for ever.
+const HOOK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// A batch is sent again as a whole when it fails, and stands in one tar.
 const BATCH_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 
@@ -38,9 +40,31 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         retry_first: section.get("retry_first", &base.retry_first, duration(RETRY)),
         retry_max: section.get("retry_max", &base.retry_max, duration(RETRY)),
         retry_attempts: section.get("retry_attempts", &base.retry_attempts, retry_attempts),
+        on_delivery: command("on_delivery", &base.on_delivery, section),
+        on_quarantine: command("on_quarantine", &base.on_quarantine, section),
+        hook_timeout: section.get("hook_timeout", &base.hook_timeout, duration(HOOK)),
         destination_path: section.get("destination_path", &base.destination_path, remote_sub_folder),
         ..base.clone()
     }
+}
+
+/// A command and its arguments. No shell reads it, so it is found by its path alone.
+fn command(key: &'static str, base: &[String], section: &mut Section<'_>) -> Vec<String> {
+    let words = section.list(key, base, word);
+    if words.first().is_some_and(|command| !command.starts_with('/')) {
+        let relative = format!("{:?} is not an absolute path", words[0]);
+        let complaint = Complaint::new(code::RELATIVE_PATH, relative);
+        section.report_at(key, complaint.suggest(r#"write one such as ["/usr/local/bin/told", "argument"]"#));
+    }
+    words
+}
+
+fn word(given: Given<'_>) -> Result<String, Complaint> {
+    let text = given.text()?;
+    if text.contains('\0') {
+        return Err(Complaint::new(code::BAD_PATH, format!("{text:?} holds a control character")));
+    }
+    Ok(text.into_owned())
 }
 
 /// One watch, and where its keys stand.

@@ -46,6 +46,12 @@ pub struct Watch {
     pub retry_max: Duration,
     /// After how many attempts a file is quarantined; `None` is never.
     pub retry_attempts: Option<u32>,
+    /// A command and its arguments, to be run after a delivery; the command is an absolute path. Empty: none.
+    pub on_delivery: Vec<String>,
+    /// The same for an item that is quarantined.
+    pub on_quarantine: Vec<String>,
+    /// How long such a command may take.
+    pub hook_timeout: Duration,
     /// A folder below the destination's path, relative, without `..`.
     pub destination_path: Option<String>,
 }
@@ -87,6 +93,9 @@ impl Watch {
             retry_first: Duration::ZERO,
             retry_max: Duration::ZERO,
             retry_attempts: Some(1),
+            on_delivery: Vec::new(),
+            on_quarantine: Vec::new(),
+            hook_timeout: Duration::ZERO,
             destination_path: None,
         }
     }
