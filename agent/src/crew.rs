@@ -61,7 +61,7 @@ impl Crew {
             self.contexts.push(context);
         }
         self.contexts.sort_by_key(|context| context.order.load(Ordering::Relaxed));
-        *self.roster.write().expect("nothing panics while it holds the lock") = self.contexts.clone();
+        self.roster.write().expect("nothing panics while it holds the lock").clone_from(&self.contexts);
         Ok(())
     }
 

@@ -236,7 +236,9 @@ impl Agent {
             numbers: contexts.len(),
         };
         let pausing = control.as_ref().map(|serving| serving.control.paused.names()).unwrap_or_default();
-        contexts.iter().for_each(|context| context.waker.pause(pausing.contains(&context.settings.name)));
+        for context in &contexts {
+            context.waker.pause(pausing.contains(&context.settings.name));
+        }
         crew.start(contexts)?;
         Ok(Self { status, dispatcher, crew, control })
     }

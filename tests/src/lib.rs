@@ -7,6 +7,7 @@ pub mod agent;
 pub mod asyncssh;
 pub mod bench;
 pub mod campaign;
+pub mod chromium;
 pub mod dropbear;
 pub mod fault_proxy;
 pub mod http;

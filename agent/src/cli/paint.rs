@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 pub(super) struct Paint(bool);
 
 impl Paint {
-    /// For standard output: colour only on a terminal, and not against NO_COLOR.
+    /// For standard output: colour only on a terminal, and not against `NO_COLOR`.
     pub(super) fn stdout() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self(std::io::stdout().is_terminal() && !unwanted)
@@ -50,10 +50,9 @@ pub(super) fn table(paint: Paint, rows: &[Vec<String>]) {
     let widths: Vec<_> = (0..columns).map(width).collect();
     for (nth, row) in rows.iter().enumerate() {
         let cells = row.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(at, (cell, width))| match at + 1 == columns {
-            true => cell.clone(),
-            false => format!("{cell:<width$}  "),
-        });
+        let cells = cells.map(
+            |(at, (cell, width))| if at + 1 == columns { cell.clone() } else { format!("{cell:<width$}  ") },
+        );
         let line: String = cells.collect();
         println!("{}", if nth == 0 { paint.dim(line.trim_end()) } else { line.trim_end().to_owned() });
     }

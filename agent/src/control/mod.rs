@@ -6,6 +6,7 @@
 
 mod door;
 mod held;
+mod page;
 mod paused;
 mod reply;
 mod route;

@@ -8,6 +8,7 @@
 //! | `POST /v1/retry` `{"items": ["path"], "all": false}` | how many are tried now |
 //! | `POST /v1/pause`, `/v1/resume` `{"watch": "name"}` | which watches; without a name all |
 //! | `POST /v1/reload` | what has changed, or all that is wrong |
+//! | `GET /` | the web page |
 //! | `GET /metrics`, `/healthz`, `/readyz` | for machines |
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::held;
+use super::page::page;
 use super::reply::{Reply, object, refusal, with};
 use super::{Control, Reload};
 use crate::dispatch::Order;
@@ -55,12 +57,12 @@ pub(super) enum Caller {
 struct Refusal(StatusCode, &'static str, String);
 
 impl Refusal {
-    fn bad(why: impl ToString) -> Self {
-        Self(StatusCode::BAD_REQUEST, "bad-request", why.to_string())
+    fn bad(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(StatusCode::BAD_REQUEST, "bad-request", why.into().to_string())
     }
 
-    fn internal(why: impl ToString) -> Self {
-        Self(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string())
+    fn internal(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.into().to_string())
     }
 
     fn ended() -> Self {
@@ -81,6 +83,7 @@ pub(super) async fn route(control: &Arc<Control>, caller: &Caller, request: Requ
         return refusal(status, code, &why);
     }
     let answer = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/") => Ok(page()),
         (&Method::GET, "/v1/status") => Ok(object(&snapshot(control).await)),
         (&Method::GET, "/v1/history") => Ok(object(&control.history.all())),
         (&Method::GET, "/v1/items") => items(control, request.uri().query().unwrap_or_default()).await,
@@ -101,7 +104,7 @@ pub(super) async fn route(control: &Arc<Control>, caller: &Caller, request: Requ
 
 fn admit(caller: &Caller, request: &Request<Incoming>) -> Result<(), Refusal> {
     let Caller::Network { token } = caller else { return Ok(()) };
-    if matches!(request.uri().path(), "/healthz" | "/readyz") {
+    if request.method() == Method::GET && matches!(request.uri().path(), "/" | "/healthz" | "/readyz") {
         return Ok(());
     }
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());

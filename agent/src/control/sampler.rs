@@ -38,7 +38,7 @@ pub(super) async fn sample(control: Arc<Control>) {
             pending_bytes: pending.bytes,
         });
         seconds = seconds.wrapping_add(1);
-        if seconds % TIDY_EVERY == 0 && held.waiting + held.quarantined > 0 {
+        if seconds.is_multiple_of(TIDY_EVERY) && held.waiting + held.quarantined > 0 {
             tidy(&control).await;
         }
     }

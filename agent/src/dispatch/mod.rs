@@ -525,7 +525,7 @@ impl Dispatcher {
         let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
         self.under_way.insert(id.clone(), under_way);
         let work = worker::Work { context, receipts: Arc::clone(&self.receipts), shipment };
-        self.workers.spawn(async move { (id, counting(progress, work.run(command)).await) });
+        self.workers.spawn(async move { (id, counting(progress, Box::pin(work.run(command))).await) });
     }
 
     fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {

@@ -26,7 +26,7 @@ pub(super) fn status(args: &Status) -> ExitCode {
                 return exit::fail(exit::FAILED, &what, "use the skiff that is running");
             }
         },
-        Ok(Asked::Nobody(peek)) => from_journal(peek.unwrap_or_default()),
+        Ok(Asked::Nobody(peek)) => from_journal(&peek.unwrap_or_default()),
         Err(code) => return code,
     };
     if args.json {
@@ -41,7 +41,7 @@ pub(super) fn status(args: &Status) -> ExitCode {
 }
 
 /// What the journal of an agent that isn't running says.
-fn from_journal(peek: Peek) -> Snapshot {
+fn from_journal(peek: &Peek) -> Snapshot {
     const MOST_PROBLEMS: usize = 20;
     let items = || peek.pending.iter().flat_map(|shipment| &shipment.items);
     let changed_ms = |ctime_ns: i64| u64::try_from(ctime_ns.max(0) / 1_000_000).unwrap_or(0);

@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Row, Sparkline, Table};
+use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Wrap};
 
 use super::words::{headline, label, ms, pending, percent, state};
 use crate::cli::size;
@@ -57,18 +57,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     draw_problems(frame, problems, pen, snapshot);
     let words = match &shown.silence {
         Some(why) => Line::styled(why.clone(), pen.bad()),
-        None => Line::styled("q quits", pen.dim()),
+        None => Line::styled("q quits", Pen::DIM),
     };
     frame.render_widget(words, foot);
 }
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
     let up = size::age(ms(snapshot.time_ms.saturating_sub(snapshot.started_ms)));
-    let name = Span::styled(format!("skiff {}", snapshot.skiff), pen.bold());
+    let name = Span::styled(format!("skiff {}", snapshot.skiff), Pen::BOLD);
     let words = Span::raw(format!("   process {}   running for {up}", snapshot.pid));
     frame.render_widget(Line::from(vec![name, words]), area);
     let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + ms(snapshot.time_ms)).to_string();
-    frame.render_widget(Line::styled(time, pen.dim()).right_aligned(), area);
+    frame.render_widget(Line::styled(time, Pen::DIM).right_aligned(), area);
 }
 
 fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
@@ -117,13 +117,13 @@ fn draw_destinations(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Sna
         "STATE".into(),
     ];
     let widths = [
-        Constraint::Length(15),
-        Constraint::Fill(2),
+        Constraint::Length(14),
+        Constraint::Fill(1),
         Constraint::Length(7),
         Constraint::Length(6),
-        Constraint::Fill(2),
+        Constraint::Length(34),
     ];
-    table(frame, area, pen, head, &widths, snapshot.destinations.iter().map(row));
+    table(frame, area, head, &widths, snapshot.destinations.iter().map(row));
 }
 
 fn draw_watches(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
@@ -169,7 +169,7 @@ fn draw_watches(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot
         Constraint::Length(12),
         Constraint::Fill(1),
     ];
-    table(frame, area, pen, head, &widths, watches.into_iter().map(row));
+    table(frame, area, head, &widths, watches.into_iter().map(row));
 }
 
 fn draw_on_its_way(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
@@ -189,7 +189,7 @@ fn draw_on_its_way(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snaps
     let head =
         [section("ON ITS WAY", snapshot.on_its_way.len()), "SIZE".into(), String::new(), "RATE".into()];
     let widths = [Constraint::Fill(1), Constraint::Length(9), Constraint::Length(26), Constraint::Length(11)];
-    table(frame, area, pen, head, &widths, snapshot.on_its_way.iter().map(row));
+    table(frame, area, head, &widths, snapshot.on_its_way.iter().map(row));
 }
 
 fn draw_throughput(frame: &mut Frame<'_>, area: Rect, pen: Pen, shown: &Shown, snapshot: &Snapshot) {
@@ -203,14 +203,14 @@ fn draw_throughput(frame: &mut Frame<'_>, area: Rect, pen: Pen, shown: &Shown, s
         size::per_second(snapshot.throughput.bytes_per_second),
         size::bytes(most)
     );
-    frame.render_widget(Line::styled(words, pen.dim()), head);
+    frame.render_widget(Line::styled(words, Pen::DIM), head);
     let right = Rect { x: body.right() - u16::try_from(seconds).unwrap_or(body.width), ..body };
     let right = Rect { width: body.right() - right.x, ..right };
     frame.render_widget(Sparkline::default().data(bars).max(most.max(1)).style(pen.good()), right);
 }
 
 fn draw_problems(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
-    let mut lines = vec![Line::styled(section("LAST PROBLEMS", snapshot.problems.len()), pen.dim())];
+    let mut lines = vec![Line::styled(section("LAST PROBLEMS", snapshot.problems.len()), Pen::DIM)];
     if snapshot.problems.is_empty() {
         lines.push(Line::raw("none"));
     }
@@ -218,18 +218,18 @@ fn draw_problems(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapsho
         lines.push(Line::styled(headline(snapshot, problem), pen.bad()));
         lines.push(Line::raw(format!("  {}", problem.reason)));
     }
-    frame.render_widget(Paragraph::new(lines), area);
+    // The latest has all the room that it needs.
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), area);
 }
 
 fn table<'r, const N: usize>(
     frame: &mut Frame<'_>,
     area: Rect,
-    pen: Pen,
     head: [String; N],
     widths: &[Constraint; N],
     rows: impl Iterator<Item = Row<'r>>,
 ) {
-    let head = Row::new(head).style(pen.dim());
+    let head = Row::new(head).style(Pen::DIM);
     frame.render_widget(Table::new(rows.take(MOST_ROWS), widths).header(head).column_spacing(1), area);
 }
 
@@ -257,13 +257,8 @@ struct Pen {
 }
 
 impl Pen {
-    fn bold(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-
-    fn dim(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
-    }
+    const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+    const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 
     fn good(self) -> Style {
         self.with(Color::Green)
@@ -305,7 +300,7 @@ mod tests {
             pending: Pending { items, bytes: items << 20, oldest_ms: Some(now - 3_700_000), more: false },
             held: Held { waiting: 0, quarantined },
         };
-        let on_its_way = |first: &str, files, sent| OnItsWay {
+        let on_its_way = |first: &str, files, sent: u64| OnItsWay {
             shipment: "0".to_owned(),
             watch: "camera".to_owned(),
             destination: "collector".to_owned(),

@@ -61,11 +61,13 @@ pub(super) fn pending(snapshot: &Snapshot) -> String {
         words += ", and more in the folders";
     }
     if let Some(oldest) = pending.oldest_ms {
-        words += &format!(", the oldest for {}", size::age(ms(snapshot.time_ms.saturating_sub(oldest))));
+        let age = size::age(ms(snapshot.time_ms.saturating_sub(oldest)));
+        words = format!("{words}, the oldest for {age}");
     }
     if let Some(seconds) = throughput.drain_seconds {
         let rate = size::per_second(throughput.bytes_per_second);
-        words += &format!("; {rate}, done in about {}", size::age(Duration::from_secs(seconds)));
+        let lasts = size::age(Duration::from_secs(seconds));
+        words = format!("{words}; {rate}, done in about {lasts}");
     }
     words
 }
@@ -201,7 +203,8 @@ pub(super) fn headline(snapshot: &Snapshot, problem: &Problem) -> String {
         words += ", quarantined";
     }
     if problem.at_ms > 0 {
-        words += &format!(", {} ago", size::age(ms(snapshot.time_ms.saturating_sub(problem.at_ms))));
+        let age = size::age(ms(snapshot.time_ms.saturating_sub(problem.at_ms)));
+        words = format!("{words}, {age} ago");
     }
     words
 }

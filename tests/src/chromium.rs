@@ -1,0 +1,106 @@
+//! A headless Chromium, driven over its debugging pipe.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::wait;
+
+/// A browser with one page. Ended when dropped.
+pub struct Chromium {
+    child: Child,
+    say: File,
+    hear: BufReader<File>,
+    session: String,
+    number: u64,
+    _home: TempDir,
+}
+
+impl Chromium {
+    /// Opens `url`; `None` where there is no Chromium on this machine.
+    pub fn open(url: &str) -> Option<Self> {
+        let found =
+            Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let home = TempDir::new().expect("there is room for a temporary folder");
+        let (to, from) = (home.path().join("to"), home.path().join("from"));
+        for pipe in [&to, &from] {
+            mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a new name");
+        }
+        // It reads what it is asked from descriptor 3 and answers on 4.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" 3<to 4>from", "chromium", "--headless", "--no-sandbox"]);
+        command.args([
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+        ]);
+        command.arg(format!("--user-data-dir={}", home.path().join("profile").display()));
+        command.current_dir(home.path()).env("HOME", home.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("a shell can be started");
+        // Opening waits for the other end.
+        let say = OpenOptions::new().write(true).open(&to).expect("it opens its end");
+        let hear = BufReader::new(File::open(&from).expect("it opens its end"));
+        let mut this = Self { child, say, hear, session: String::new(), number: 0, _home: home };
+        let target = this.ask("Target.createTarget", &json!({ "url": url, "width": 1200, "height": 900 }));
+        let target = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = this.ask("Target.attachToTarget", &target);
+        attached["sessionId"].as_str().expect("a session").clone_into(&mut this.session);
+        Some(this)
+    }
+
+    /// What an expression of the page's script comes to.
+    pub fn value_of(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        self.ask("Runtime.evaluate", &asked)["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true. Panics with the text of the page if it isn't in time.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, expression: &str) {
+        let so = wait::came_true(wait::LIMIT, || {
+            std::thread::sleep(Duration::from_millis(40));
+            self.value_of(expression) == Value::Bool(true)
+        });
+        if !so {
+            let text = self.value_of("document.body.innerText");
+            panic!("not so: {what}; the page says:\n{}", text.as_str().unwrap_or_default());
+        }
+    }
+
+    fn ask(&mut self, method: &str, parameters: &Value) -> Value {
+        self.number += 1;
+        let mut message = json!({ "id": self.number, "method": method, "params": parameters });
+        if !self.session.is_empty() {
+            message["sessionId"] = self.session.as_str().into();
+        }
+        self.say.write_all(format!("{message}\0").as_bytes()).expect("it listens");
+        loop {
+            let mut answer = Vec::new();
+            self.hear.read_until(0, &mut answer).expect("it answers");
+            assert!(!answer.is_empty(), "the browser ended");
+            answer.pop();
+            let answer: Value = serde_json::from_slice(&answer).expect("it answers in JSON");
+            if answer["id"] == self.number {
+                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+                return answer["result"].clone();
+            }
+        }
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
