@@ -51,7 +51,7 @@ impl Chromium {
         let say = OpenOptions::new().write(true).open(&to).expect("it opens its end");
         let hear = BufReader::new(File::open(&from).expect("it opens its end"));
         let mut this = Self { child, say, hear, session: String::new(), number: 0, _home: home };
-        let target = this.ask("Target.createTarget", &json!({ "url": url, "width": 1200, "height": 900 }));
+        let target = this.ask("Target.createTarget", &json!({ "url": url }));
         let target = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = this.ask("Target.attachToTarget", &target);
         attached["sessionId"].as_str().expect("a session").clone_into(&mut this.session);

@@ -37,6 +37,8 @@ pub(super) enum Command {
     Reload(AgentOf),
     /// Show a server's host key, and record it after a yes
     Trust(Trust),
+    /// Read digests at the destination again, and compare them with the receipts
+    Verify(Verify),
     /// Write a commented configuration; asks what the flags don't say
     Init(Init),
     /// Print completions for a shell
@@ -58,6 +60,20 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub(super) agent: AgentOf,
+    /// The watch; all if there is none
+    pub(super) watch: Option<String>,
+    /// Send again what is lost or different there and still here
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// As a JSON list
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -18,6 +18,7 @@ pub mod size;
 mod source;
 mod status;
 mod trust;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::init(&args),
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { dir } => manual::man(dir.as_deref()),
+            Command::Verify(args) => verify::verify(&args).await,
             Command::Trust(args) => trust::trust(&args).await,
             Command::Demo(args) => crate::demo::demo(args.files, args.large_mib).await,
             Command::Config { command } => match command {

@@ -165,13 +165,16 @@ fn throughput(control: &Control, pending_bytes: u64) -> Throughput {
         last.iter().map(of).sum::<u64>() as f64 / last.len().max(1) as f64
     };
     let bytes_per_second = mean(|sample| sample.delivered_bytes);
-    let drains = pending_bytes > 0 && bytes_per_second > 0.0;
+    let sent_bytes_per_second = mean(|sample| sample.sent_bytes);
+    // Large files are delivered all at once, and compressed ones need fewer bytes on the way.
+    let rate = bytes_per_second.max(sent_bytes_per_second);
+    let drains = pending_bytes > 0 && rate > 0.0;
     Throughput {
         bytes_per_second,
         files_per_second: mean(|sample| sample.delivered_files),
-        sent_bytes_per_second: mean(|sample| sample.sent_bytes),
-        seconds: seconds.iter().map(|sample| sample.delivered_bytes).collect(),
-        drain_seconds: drains.then(|| (pending_bytes as f64 / bytes_per_second).ceil() as u64),
+        sent_bytes_per_second,
+        seconds: seconds.iter().map(|sample| sample.sent_bytes).collect(),
+        drain_seconds: drains.then(|| (pending_bytes as f64 / rate).ceil() as u64),
     }
 }
 

@@ -112,9 +112,9 @@ pub struct Throughput {
     pub files_per_second: f64,
     /// Sent bytes a second, over the last ten.
     pub sent_bytes_per_second: f64,
-    /// Delivered bytes in each of the last seconds, the oldest first; at most 60.
+    /// Sent bytes in each of the last seconds, the oldest first; at most 60.
     pub seconds: Vec<u64>,
-    /// How long what is pending takes at this rate.
+    /// How long what is pending takes at the larger of these rates.
     pub drain_seconds: Option<u64>,
 }
 

@@ -66,7 +66,7 @@ fn look(state_dir: &Path, shown: &mut Shown) {
     let history: Option<Histories> =
         ask("/v1/history").ok().and_then(|answer| serde_json::from_value(answer).ok());
     if let Some(history) = history {
-        shown.seconds = history.seconds.iter().map(|sample| sample.delivered_bytes).collect();
+        shown.seconds = history.seconds.iter().map(|sample| sample.sent_bytes).collect();
     }
 }
 

@@ -20,7 +20,7 @@ const MOST_ROWS: usize = 5;
 #[derive(Default)]
 pub(super) struct Shown {
     pub(super) snapshot: Option<Snapshot>,
-    /// Delivered bytes, second by second, the oldest first.
+    /// Sent bytes, second by second, the oldest first.
     pub(super) seconds: Vec<u64>,
     /// Why nothing new is seen.
     pub(super) silence: Option<String>,
@@ -48,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     ]);
     let [head, totals, destinations, watches, on_its_way, throughput, problems, foot] =
         areas.areas(frame.area());
-    draw_head(frame, head, pen, snapshot);
+    draw_head(frame, head, snapshot);
     draw_totals(frame, totals, pen, snapshot);
     draw_destinations(frame, destinations, pen, snapshot);
     draw_watches(frame, watches, pen, snapshot);
@@ -62,7 +62,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     frame.render_widget(words, foot);
 }
 
-fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
+fn draw_head(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
     let up = size::age(ms(snapshot.time_ms.saturating_sub(snapshot.started_ms)));
     let name = Span::styled(format!("skiff {}", snapshot.skiff), Pen::BOLD);
     let words = Span::raw(format!("   process {}   running for {up}", snapshot.pid));
@@ -199,8 +199,8 @@ fn draw_throughput(frame: &mut Frame<'_>, area: Rect, pen: Pen, shown: &Shown, s
     let most = bars.iter().copied().max().unwrap_or(0);
     let span = size::age(Duration::from_secs(u64::from(body.width)));
     let words = format!(
-        "THROUGHPUT  {} now, {}/s at most in {span}",
-        size::per_second(snapshot.throughput.bytes_per_second),
+        "THROUGHPUT  {} sent now, {}/s at most in {span}",
+        size::per_second(snapshot.throughput.sent_bytes_per_second),
         size::bytes(most)
     );
     frame.render_widget(Line::styled(words, Pen::DIM), head);
@@ -347,7 +347,7 @@ mod tests {
             pending: Pending { items: 61_012, bytes: 60 << 30, oldest_ms: Some(now - 3_700_000), more: true },
             held: Held { waiting: 2, quarantined: 1 },
             throughput: Throughput {
-                bytes_per_second: 2e7,
+                sent_bytes_per_second: 2e7,
                 drain_seconds: Some(3_222),
                 ..Throughput::default()
             },

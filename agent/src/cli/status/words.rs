@@ -65,7 +65,7 @@ pub(super) fn pending(snapshot: &Snapshot) -> String {
         words = format!("{words}, the oldest for {age}");
     }
     if let Some(seconds) = throughput.drain_seconds {
-        let rate = size::per_second(throughput.bytes_per_second);
+        let rate = size::per_second(throughput.sent_bytes_per_second);
         let lasts = size::age(Duration::from_secs(seconds));
         words = format!("{words}; {rate}, done in about {lasts}");
     }

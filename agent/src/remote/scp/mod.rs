@@ -12,6 +12,7 @@ mod segments;
 mod stage;
 mod traffic;
 mod transfer;
+mod verify;
 
 use std::collections::HashMap;
 use std::sync::Arc;

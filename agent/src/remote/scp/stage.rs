@@ -62,19 +62,8 @@ impl ScpRemote {
         shipment: &Shipment,
     ) -> Result<HashMap<RelPath, Staged>, RemoteError> {
         let Some(algorithm) = hand.facts().digest else { return Ok(HashMap::new()) };
-        hand.first(&["open", &self.staging(shipment)], "preparing");
-        let names: Vec<u8> =
-            shipment.items.iter().flat_map(|item| [name_line(&item.path), b"\n".to_vec()].concat()).collect();
-        let size = names.len() as u64;
-        let (mut body, mut pieces) = ship::body();
-        let sender = spawn_blocking(move || body.send(&names).and_then(|()| body.finish()));
-        let list = Sent { name: "names", mode: 0o600, size, mtime_ns: 0, then: Some("survey") };
-        hand.send_file(&list, &mut pieces).await?;
-        joined(sender).await.map_err(|_| RemoteError::SourceEnded)?;
-        let asking = "asking what is there";
-        let answer = hand.answer(self.patience(shipment.bytes()), asking).await?.expected(asking)?;
-        let theirs: HashMap<_, _> =
-            answer.lines.iter().filter_map(|line| surveyed(line, algorithm, shipment)).collect();
+        let paths: Vec<_> = shipment.items.iter().map(|item| &item.path).collect();
+        let theirs = self.ask_digests(hand, &self.staging(shipment), &paths, shipment.bytes()).await?;
         let items: Vec<Item> =
             shipment.items.iter().filter(|item| theirs.contains_key(&item.path)).cloned().collect();
         let source = source.clone();
@@ -95,6 +84,29 @@ impl ScpRemote {
             }
         }
         Ok(standing)
+    }
+
+    /// What stands under these names there; none of those that don't. For destinations with a digest tool.
+    pub(super) async fn ask_digests(
+        &self,
+        hand: &mut Hand,
+        staging: &str,
+        paths: &[&RelPath],
+        bytes: u64,
+    ) -> Result<HashMap<RelPath, Digest>, RemoteError> {
+        let Some(algorithm) = hand.facts().digest else { return Ok(HashMap::new()) };
+        hand.first(&["open", staging], "preparing");
+        let names: Vec<u8> =
+            paths.iter().flat_map(|path| [name_line(path), b"\n".to_vec()].concat()).collect();
+        let size = names.len() as u64;
+        let (mut body, mut pieces) = ship::body();
+        let sender = spawn_blocking(move || body.send(&names).and_then(|()| body.finish()));
+        let list = Sent { name: "names", mode: 0o600, size, mtime_ns: 0, then: Some("survey") };
+        hand.send_file(&list, &mut pieces).await?;
+        joined(sender).await.map_err(|_| RemoteError::SourceEnded)?;
+        let asking = "asking what is there";
+        let answer = hand.answer(self.patience(bytes), asking).await?.expected(asking)?;
+        Ok(answer.lines.iter().filter_map(|line| surveyed(line, algorithm, paths)).collect())
     }
 
     async fn stage_batch(
@@ -339,12 +351,12 @@ fn name_line(path: &RelPath) -> Vec<u8> {
 }
 
 /// A line of a survey: a digest tool's own, or `stands HEX ESCAPED` for names that don't fit one.
-fn surveyed(line: &[u8], algorithm: Algorithm, shipment: &Shipment) -> Option<(RelPath, Digest)> {
+fn surveyed(line: &[u8], algorithm: Algorithm, paths: &[&RelPath]) -> Option<(RelPath, Digest)> {
     let Some(rest) = line.strip_prefix(b"stands ") else { return parse_digest_line(line, algorithm) };
     let (hex, name) = rest.split_at_checked(64)?;
     let name = name.strip_prefix(b" ")?;
-    let item = shipment.items.iter().find(|item| name_line(&item.path) == name)?;
-    Some((item.path.clone(), Digest::from_hex(algorithm, hex)?))
+    let path = paths.iter().find(|path| name_line(path) == name)?;
+    Some(((*path).clone(), Digest::from_hex(algorithm, hex)?))
 }
 
 /// A thread's result.

@@ -1,0 +1,235 @@
+//! `skiff verify`: reads digests at the destination again and compares them with the receipts.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use skiff_common::retry::Retry;
+use skiff_common::{Digest, RelPath};
+use skiff_config::{Destination, Settings, Watch};
+
+use super::args::Verify;
+use super::{config, exit, signals, size};
+use crate::receipts;
+use crate::remote::RemoteError;
+use crate::source::Root;
+use crate::supervise::{Agent, Plan, remote, remote_root};
+use crate::telemetry;
+
+/// Names that are asked for at once.
+const AT_ONCE: usize = 500;
+/// Somebody waits for a repair.
+const RETRY: Retry = Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(3) };
+/// More names than these are counted, not listed.
+const MOST_LISTED: usize = 50;
+
+/// What was delivered, by its latest receipt.
+struct Delivered {
+    path: String,
+    name: RelPath,
+    digests: [String; 2],
+    size: u64,
+}
+
+/// What has become of a watch's deliveries.
+#[derive(Default)]
+struct Found {
+    verified: u64,
+    missing: Vec<Delivered>,
+    differs: Vec<Delivered>,
+    /// Of names that can't be asked for again, or read by another algorithm than before.
+    unknown: u64,
+    repaired: u64,
+}
+
+/// Verifies all watches, or one.
+pub(super) async fn verify(args: &Verify) -> ExitCode {
+    let settings = match config::load_file(&args.agent.config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    telemetry::start(settings.log.format, skiff_config::LogLevel::Error);
+    let chosen = |watch: &&Watch| args.watch.as_ref().is_none_or(|name| *name == watch.name);
+    let watches: Vec<&Watch> = settings.watches.iter().filter(chosen).collect();
+    if watches.is_empty() {
+        let names: Vec<_> = settings.watches.iter().map(|watch| watch.name.as_str()).collect();
+        let why = format!("there is no such watch; there are {}", names.join(", "));
+        return exit::fail(exit::USAGE, &why, "");
+    }
+    let (mut all, mut whole) = (Vec::new(), true);
+    for watch in watches {
+        let mut found = match look(args, &settings, watch).await {
+            Ok(found) => found,
+            Err(code) => return code,
+        };
+        if args.repair {
+            found.repaired = repair(args, &settings, watch, &found).await;
+        }
+        let lost = (found.missing.len() + found.differs.len()) as u64;
+        whole &= lost <= found.repaired;
+        if args.json {
+            all.push(as_json(watch, &found));
+        } else {
+            tell(watch, &found, args.repair);
+        }
+    }
+    if args.json {
+        println!("{}", Value::Array(all));
+    }
+    ExitCode::from(if whole { exit::DONE } else { exit::FAILED })
+}
+
+async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Found, ExitCode> {
+    let state_dir = args.agent.state_dir.as_ref().unwrap_or(&settings.state_dir);
+    let (delivered, unknown) = delivered(state_dir, watch).map_err(|error| {
+        let what = format!("cannot read the receipts in {}: {error}", state_dir.display());
+        exit::fail(exit::FAILED, &what, "run this as the user that skiff runs as, or as root")
+    })?;
+    let destination = settings.destination(&watch.to).expect("the configuration was checked");
+    let mut found = Found { unknown, ..Found::default() };
+    compare(destination, watch, delivered, &mut found).await.map_err(|error| {
+        let what = format!("cannot verify {} at {}: {error}", watch.name, destination.name);
+        exit::fail(exit::of(error.code()), &what, &error.hint())
+    })?;
+    Ok(found)
+}
+
+async fn compare(
+    destination: &Destination,
+    watch: &Watch,
+    delivered: Vec<Delivered>,
+    found: &mut Found,
+) -> Result<(), RemoteError> {
+    let root = remote_root(destination, watch).expect("the configuration was checked");
+    let remote = remote(destination, &Arc::default(), None);
+    let mut rest = delivered;
+    let mut outcome = Ok(());
+    while !rest.is_empty() && outcome.is_ok() {
+        let some: Vec<Delivered> = rest.split_off(rest.len().saturating_sub(AT_ONCE));
+        let names: Vec<&RelPath> = some.iter().map(|delivered| &delivered.name).collect();
+        let bytes = some.iter().map(|delivered| delivered.size).sum();
+        match remote.digests(&root, &names, bytes).await {
+            Err(error) => outcome = Err(error),
+            Ok(there) => {
+                for delivered in some {
+                    let digest = there.get(&delivered.name).copied();
+                    found.judge(delivered, digest);
+                }
+            }
+        }
+    }
+    remote.close().await;
+    outcome
+}
+
+impl Found {
+    fn judge(&mut self, delivered: Delivered, there: Option<Digest>) {
+        let Some(there) = there.map(|digest| digest.to_string()) else { return self.missing.push(delivered) };
+        let algorithm = there.split(':').next().unwrap_or_default();
+        if delivered.digests.contains(&there) {
+            self.verified += 1;
+        } else if delivered.digests.iter().any(|digest| digest.split(':').next() == Some(algorithm)) {
+            self.differs.push(delivered);
+        } else {
+            self.unknown += 1;
+        }
+    }
+}
+
+/// The latest receipt of each name, and how many names can't be asked for again.
+fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<(Vec<Delivered>, u64)> {
+    let mut seen = HashSet::new();
+    let is_of_it = |receipt: &Value| receipt["watch"] == *watch.name && receipt["destination"] == *watch.to;
+    let mut unknown = 0;
+    let mut delivered = Vec::new();
+    for receipt in receipts::latest(state_dir, usize::MAX, is_of_it)? {
+        let text = |key: &str| receipt[key].as_str().unwrap_or_default().to_owned();
+        let (name, path) = (text("name"), text("path"));
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        // Receipts show odd bytes escaped.
+        match RelPath::parse(name.as_bytes()) {
+            Ok(parsed) if !name.contains('\\') => delivered.push(Delivered {
+                path,
+                name: parsed,
+                digests: [text("theirs"), text("digest")],
+                size: receipt["size"].as_u64().unwrap_or(0),
+            }),
+            Ok(_) | Err(_) => unknown += 1,
+        }
+    }
+    Ok((delivered, unknown))
+}
+
+/// Sends again what the source still has; returns how many files.
+async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found) -> u64 {
+    let Ok(root) = Root::open(&watch.path) else { return 0 };
+    let lost = found.missing.iter().chain(&found.differs);
+    let paths: Vec<RelPath> = lost
+        .filter_map(|delivered| RelPath::parse(delivered.path.as_bytes()).ok())
+        .filter(|path| root.look(path).is_ok())
+        .collect();
+    if paths.is_empty() {
+        return 0;
+    }
+    let mut only = settings.clone();
+    if let Some(folder) = &args.agent.state_dir {
+        only.state_dir.clone_from(folder);
+    }
+    only.watches = vec![Watch { settle: Duration::ZERO, retry_attempts: Some(3), ..watch.clone() }];
+    // What is there is asked for first, so nothing is sent twice; what differs there is a conflict as any other.
+    let plan =
+        Plan { once: true, only: vec![Some(paths)], no_journal: true, retry: Some(RETRY), ..Plan::default() };
+    let agent = match tokio::task::block_in_place(|| Agent::start(&only, &plan)) {
+        Ok(agent) => agent,
+        Err(error) => {
+            eprintln!("skiff: cannot send again: {error}");
+            return 0;
+        }
+    };
+    let status = Arc::clone(&agent.status);
+    let Ok((stop, _hung_up)) = signals::listen() else { return 0 };
+    match agent.run(stop).await {
+        Ok(outcome) => outcome.problems.iter().for_each(|problem| eprintln!("skiff: {problem}")),
+        Err(error) => eprintln!("skiff: cannot send again: {error}"),
+    }
+    crate::status::Status::get(&status.delivered_files)
+}
+
+fn tell(watch: &Watch, found: &Found, repair: bool) {
+    let mut words = format!("{}: {} verified", watch.name, size::number(found.verified));
+    for (count, what) in [
+        (found.missing.len() as u64, "missing"),
+        (found.differs.len() as u64, "different"),
+        (found.unknown, "not comparable"),
+    ] {
+        if count > 0 {
+            words = format!("{words}, {} {what}", size::number(count));
+        }
+    }
+    if repair && found.missing.len() + found.differs.len() > 0 {
+        words = format!("{words}; {} sent again", size::number(found.repaired));
+    }
+    println!("{words}");
+    let missing = found.missing.iter().map(|delivered| ("missing", delivered));
+    let lost = missing.chain(found.differs.iter().map(|delivered| ("differs", delivered)));
+    lost.take(MOST_LISTED).for_each(|(what, delivered)| println!("  {what}  {}", delivered.name));
+    if !repair && found.missing.len() + found.differs.len() > 0 {
+        println!("  try: skiff verify {} --repair sends again what the source still has", watch.name);
+    }
+}
+
+fn as_json(watch: &Watch, found: &Found) -> Value {
+    let names = |list: &[Delivered]| list.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+    json!({
+        "watch": watch.name,
+        "verified": found.verified,
+        "missing": names(&found.missing),
+        "differs": names(&found.differs),
+        "unknown": found.unknown,
+        "repaired": found.repaired,
+    })
+}

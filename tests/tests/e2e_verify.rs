@@ -1,0 +1,41 @@
+//! `skiff verify` finds what was lost or has rotted at the destination, and mends it.
+
+use std::fs;
+
+use skiff_tests::{Agent, Sshd, Tree, tree};
+use tempfile::TempDir;
+
+#[test]
+fn loss_and_rot_are_found_and_repaired_from_what_the_source_still_has() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    for name in ["a.csv", "sub/b.csv", "c.csv", "gone.csv", "with space.csv"] {
+        source.file(name, 3_000);
+    }
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("all arrives", || tree::equal(source.root(), &sshd.root()));
+    let state = agent.state_dir();
+    agent.wait_until("all receipts are there", || skiff_tests::receipts::read(&state).len() == 5);
+    agent.ask(&["verify"]).expect_code(0).expect_said("in: 5 verified");
+
+    fs::remove_file(sshd.root().join("sub/b.csv")).expect("it is there");
+    let mut rotten = fs::read(sshd.root().join("c.csv")).expect("it is there");
+    rotten[1_500] ^= 1;
+    fs::write(sshd.root().join("c.csv"), &rotten).expect("writable");
+    for root in [source.root().to_owned(), sshd.root()] {
+        fs::remove_file(root.join("gone.csv")).expect("it is there");
+    }
+    let found = agent.ask(&["verify", "in"]).expect_code(1).expect_said("2 verified, 2 missing, 1 different");
+    found.expect_said("missing  sub/b.csv").expect_said("differs  c.csv");
+
+    // What is different there is a conflict as any other: it is kept, and ours comes beside it.
+    agent.ask(&["verify", "--repair"]).expect_code(1).expect_said("2 sent again");
+    assert_eq!(fs::read(sshd.root().join("sub/b.csv")).ok(), fs::read(source.root().join("sub/b.csv")).ok());
+    assert_eq!(fs::read(sshd.root().join("c.csv")).expect("it is there"), rotten);
+    let ours = fs::read(source.root().join("c.csv")).expect("it is there");
+    let beside = tree::files(&sshd.root()).expect("they can be read").into_keys();
+    let beside: Vec<_> = beside.filter(|path| path.to_string_lossy().starts_with("c~")).collect();
+    assert_eq!(beside.len(), 1, "{beside:?}");
+    assert_eq!(fs::read(sshd.root().join(&beside[0])).expect("it is there"), ours);
+    agent.ask(&["verify", "nothing"]).expect_code(2).expect_said("there are in");
+}
