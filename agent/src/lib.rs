@@ -15,6 +15,7 @@ pub mod finish;
 pub mod fuzzing;
 pub mod hooks;
 pub mod journal;
+pub mod login;
 pub mod metrics;
 pub mod pull;
 pub mod receipts;

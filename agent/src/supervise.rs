@@ -17,9 +17,9 @@ use crate::crew::Crew;
 use crate::dispatch::{self, DispatchError, Dispatcher, Stop};
 use crate::finish::After;
 use crate::journal::{Journal, JournalError, Opening, Trust};
+use crate::login::login;
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
-use crate::remote::session::Login;
 use crate::scan::ScanError;
 use crate::source::{FolderId, Root};
 use crate::status::snapshot::{Snapshot, Source};
@@ -283,21 +283,6 @@ pub(crate) fn remote(destination: &Destination, status: &Arc<Status>, limit: Opt
     let (status, compression) = (Arc::clone(status), destination.compression);
     let remote = ScpRemote::new(login(destination), &sender(), status, limit, compression);
     Arc::new(remote.named(&destination.name))
-}
-
-/// How to log in to a destination.
-pub fn login(destination: &Destination) -> Login {
-    let user = destination.user.clone().or_else(|| std::env::var("USER").ok());
-    Login {
-        host: destination.host.clone(),
-        port: destination.port,
-        user: user.unwrap_or_else(|| "root".to_owned()),
-        identities: destination.identity.clone(),
-        known_hosts: destination.known_hosts.clone(),
-        connect_timeout: destination.connect_timeout,
-        keepalive: destination.keepalive,
-        stall_timeout: destination.stall_timeout,
-    }
 }
 
 /// This machine, in eight digits: names its staging and its conflicting files at the destination.

@@ -27,7 +27,8 @@ pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
-    AfterDelivery, Compression, Control, Destination, Log, LogFormat, LogLevel, OnConflict, Settings, Watch,
+    AfterDelivery, Agent, Compression, Control, Destination, Jump, Log, LogFormat, LogLevel, OnConflict,
+    Settings, Watch,
 };
 
 /// A JSON Schema of the configuration.

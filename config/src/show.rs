@@ -5,7 +5,7 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::raw::escape;
-use crate::settings::{AfterDelivery, Destination, Settings, Watch};
+use crate::settings::{AfterDelivery, Agent, Destination, Jump, Settings, Watch};
 use crate::value::{Choice, escape_template, show_address, show_duration, show_listen, show_rate, show_size};
 
 /// The whole configuration.
@@ -31,6 +31,12 @@ fn destination(destination: &Destination) -> Table {
         ("address", text(&address)),
         ("path", text(&escape_template(&destination.path))),
         ("identity", list(destination.identity.iter().map(|one| one.to_string_lossy()))),
+        ("agent", agent(&destination.agent)),
+        ("certificate", list(destination.certificate.iter().map(|one| one.to_string_lossy()))),
+        ("passphrase_file", path(destination.passphrase_file.as_deref().unwrap_or(Path::new("")))),
+        ("password_file", path(destination.password_file.as_deref().unwrap_or(Path::new("")))),
+        ("ssh_config", list(destination.ssh_config.iter().map(|one| one.to_string_lossy()))),
+        ("jump", list(destination.jump.iter().map(jump))),
         ("known_hosts", list(destination.known_hosts.iter().map(|one| one.to_string_lossy()))),
         ("bandwidth", text(&show_rate(destination.bandwidth))),
         ("compression", text(destination.compression.name())),
@@ -66,6 +72,19 @@ fn watch(watch: &Watch) -> Table {
         ("hook_timeout", text(&show_duration(watch.hook_timeout))),
         ("destination_path", text(&sub_folder)),
     ])
+}
+
+fn agent(agent: &Agent) -> Item {
+    match agent {
+        Agent::Auto => text("auto"),
+        Agent::Always => text("always"),
+        Agent::Never => text("never"),
+        Agent::At(socket) => path(socket),
+    }
+}
+
+fn jump(jump: &Jump) -> String {
+    show_address(jump.user.as_deref(), &jump.host, jump.port)
 }
 
 fn after_delivery(after: &AfterDelivery) -> Item {

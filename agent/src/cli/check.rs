@@ -7,9 +7,10 @@ use skiff_config::{Destination, Settings, Watch};
 
 use super::args::ConfigFile;
 use super::{config, exit, size};
+use crate::login::login;
 use crate::remote::scp::{Facts, ScpRemote};
 use crate::source::Root;
-use crate::supervise::{login, remote_root, sender};
+use crate::supervise::{remote_root, sender};
 
 /// Checks all watches and destinations.
 pub(super) async fn check(args: &ConfigFile) -> ExitCode {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::Trust;
 use super::exit;
 use crate::remote::host_key::{KnownHosts, Verdict, append, fingerprint, random_art};
-use crate::remote::session::offered_key;
+use crate::remote::session::{Login, offered_key};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -22,7 +22,7 @@ pub(super) async fn trust(args: &Trust) -> ExitCode {
             "--known-hosts FILE",
         );
     };
-    let key = match offered_key(&host, port, TIMEOUT).await {
+    let key = match offered_key(&Login { connect_timeout: TIMEOUT, ..Login::to("", &*host, port) }).await {
         Ok(key) => key,
         Err(error) => return exit::fail(exit::of(error.code()), &error.to_string(), &error.hint()),
     };

@@ -1,8 +1,16 @@
 //! Private keys from files, if nobody else could have read them.
 //!
 //! It owns opening such a file once, judging what was opened, and decoding it. It promises never to return a key from a
-//! file that a third party owns or may read, wherever a symlink led, and to wipe its copy of the text. Deliberately
-//! absent: agents, certificates, asking for passphrases, and looking at the folders on the way.
+//! file that a third party owns or may read, wherever a symlink led, and to wipe its copy of the text. The same goes for
+//! files of passphrases and passwords. The files of a service's credentials, which systemd lets its group read, are as
+//! private as the folder that they are in. Deliberately absent: agents, asking for passphrases, and looking at the
+//! folders on the way.
+
+mod found;
+mod secret;
+
+pub use found::{Found, certificate, look, usual_certificate};
+pub use secret::secret;
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -17,6 +25,8 @@ use zeroize::Zeroizing;
 const MAX_FILE_BYTES: usize = 64 << 10;
 const ROOT: u32 = 0;
 const ACCESS_BY_OTHERS: u32 = 0o077;
+const GROUP_READS: u32 = 0o040;
+const WRITE_BY_OTHERS: u32 = 0o022;
 const PERMISSIONS: u32 = 0o7777;
 
 /// Why a private key could not be had from a file. Where a command would help, the text ends with it.
@@ -59,7 +69,7 @@ pub enum KeyFileError {
         us: u32,
     },
     /// Its group, or everybody, may read or change it.
-    #[error("the key file {} (mode {mode:04o}) is open to other users; run: {command}", .path.display())]
+    #[error("the file {} (mode {mode:04o}) is open to other users; run: {command}", .path.display())]
     TooOpen {
         /// The file.
         path: PathBuf,
@@ -120,20 +130,66 @@ pub enum KeyFileError {
         /// What the decoder made of it.
         source: russh::keys::Error,
     },
+    /// Its first line holds no secret.
+    #[error(
+        "the first line of {} (mode {mode:04o}) is no passphrase or password; look at it: head -n 1 {}",
+        .path.display(), quoted(.path)
+    )]
+    NoSecret {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Not a certificate.
+    #[error("no usable certificate in {}: {why}; look at it: ssh-keygen -Lf {}", .path.display(), quoted(.path))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl KeyFileError {
+    /// It is encrypted, and nobody knows its passphrase.
+    pub(super) fn encrypted(path: &Path) -> Self {
+        let mode = std::fs::metadata(path).map_or(0, |facts| facts.mode() & PERMISSIONS);
+        Self::Encrypted { path: path.to_owned(), mode }
+    }
 }
 
 /// Reads a private key: ed25519, ECDSA or RSA, in OpenSSH's form, PKCS#8 or PKCS#1. The passphrase is used where the key
 /// is encrypted. Blocks.
 pub fn load(path: &Path, passphrase: Option<&str>) -> Result<PrivateKey, KeyFileError> {
+    let (text, mode) = read_checked(path)?;
+    decode(&text, passphrase).map_err(|problem| problem.of(path, mode))
+}
+
+/// The text of a file that nobody else could have read or written, and its permissions.
+fn read_checked(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), KeyFileError> {
     let io = |attempt| move |source| KeyFileError::Io { attempt, path: path.to_owned(), source };
     let file = open(path).map_err(io("open"))?;
     // Of the opened file: nobody can swap it between the look and the use.
     let facts = Facts::of(&file.metadata().map_err(io("look at"))?);
-    facts.judge(path, rustix::process::geteuid().as_raw())?;
+    let shut = if is_credential(path) { ACCESS_BY_OTHERS & !GROUP_READS } else { ACCESS_BY_OTHERS };
+    facts.judge(path, rustix::process::geteuid().as_raw(), shut)?;
     let text = read(file).map_err(io("read"))?;
     let mode = facts.permissions();
     let text = text.ok_or_else(|| KeyFileError::TooLarge { path: path.to_owned(), mode })?;
-    decode(&text, passphrase).map_err(|problem| problem.of(path, mode))
+    Ok((text, mode))
+}
+
+/// Whether the service manager put it there for us alone: below `$CREDENTIALS_DIRECTORY`, which others cannot enter or
+/// cannot write to. Where systemd grants access by a list, the group's bits of the file show the list's widest.
+fn is_credential(path: &Path) -> bool {
+    let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from) else { return false };
+    let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+    let ours = |facts: Metadata| {
+        let owner = facts.uid() == ROOT || facts.uid() == rustix::process::geteuid().as_raw();
+        owner && facts.is_dir() && facts.mode() & WRITE_BY_OTHERS == 0
+    };
+    folder.is_absolute() && plain && path.starts_with(&folder) && std::fs::metadata(&folder).is_ok_and(ours)
 }
 
 /// Without waiting for a writer, should it be a pipe.
@@ -159,7 +215,8 @@ impl Facts {
         self.mode & PERMISSIONS
     }
 
-    fn judge(self, path: &Path, us: u32) -> Result<(), KeyFileError> {
+    /// `shut` are the permissions that it must not grant.
+    fn judge(self, path: &Path, us: u32, shut: u32) -> Result<(), KeyFileError> {
         let mode = self.permissions();
         if !self.is_regular {
             return Err(KeyFileError::NotRegular { path: path.to_owned(), mode: self.mode });
@@ -167,7 +224,7 @@ impl Facts {
         if self.owner != us && self.owner != ROOT {
             return Err(KeyFileError::ForeignOwner { path: path.to_owned(), mode, owner: self.owner, us });
         }
-        if mode & ACCESS_BY_OTHERS != 0 {
+        if mode & shut != 0 {
             // Closing root's file alone would shut us out.
             let command = if self.owner == us { close(path) } else { mend(path, us) };
             return Err(KeyFileError::TooOpen { path: path.to_owned(), mode, command });

@@ -8,29 +8,33 @@ mod error;
 mod exec;
 mod handler;
 mod line;
+mod login;
+mod preferences;
 mod progress;
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::Disconnect;
 use russh::client::{self, Handle};
-use russh::keys::{Algorithm, PublicKey};
-use russh::{Disconnect, Preferred, cipher, compression};
+use russh::keys::PublicKey;
 use skiff_common::escape::escaped_up_to;
+use tokio::io::BufReader;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 pub use self::error::{ChannelError, ConnectError};
 pub use self::exec::{ExecChannel, ExecReader, ExecWriter, Said};
+pub use self::login::{Login, NewHosts};
+pub use self::preferences::{cipher, ciphers};
 pub use self::progress::Step;
 
 pub(super) use self::handler::{Handler, Told};
 pub(super) use self::progress::Progress;
 
 use self::handler::{Judge, Stop};
-use self::line::Hangup;
+use self::line::{Hangup, Line};
 use super::auth;
 use super::host_key::{KnownHosts, fingerprint};
 
@@ -44,34 +48,15 @@ const MIN_INACTIVITY: Duration = Duration::from_secs(300);
 const FAREWELL: Duration = Duration::from_secs(1);
 const MAX_SHOWN_CHARS: usize = 100;
 
-/// Where to log in, and how patiently.
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// The host's name or address, as its key is recorded.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The user there.
-    pub user: String,
-    /// Private keys to try, in this order. None: those of ssh-agent, then the usual files in `~/.ssh` that exist.
-    pub identities: Vec<PathBuf>,
-    /// The files of recorded host keys.
-    pub known_hosts: Vec<PathBuf>,
-    /// For everything until the login is done.
-    pub connect_timeout: Duration,
-    /// Between signs of life; zero for none. Three without an answer end the session.
-    pub keepalive: Duration,
-    /// How long sent bytes may stay unacknowledged; zero for the system's default.
-    pub stall_timeout: Duration,
-}
-
 /// An authenticated connection. Dropping it cuts the connection, also for its channels; [`Session::disconnect`] says
 /// goodbye first.
 pub struct Session {
     handle: Handle<Handler>,
     told: Arc<Told>,
     alive: watch::Receiver<()>,
-    _hangup: Hangup,
+    _hangup: Option<Hangup>,
+    /// What it goes through; cut after it.
+    via: Option<Box<Session>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -81,11 +66,12 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects, judges the host key, logs in; all of it within `connect_timeout`.
+    /// Connects, judges the host key, logs in, at every server on the way; all of it within `connect_timeout`, the time
+    /// apart that a person takes to answer.
     pub async fn connect(login: &Login) -> Result<Self, ConnectError> {
         let progress = Arc::new(Progress::new(&login.host, login.port));
         let deadline = Instant::now() + login.connect_timeout;
-        within(deadline, &progress, log_in(login, deadline, &progress)).await
+        within(deadline, &progress, connect(login, deadline, &progress)).await
     }
 
     /// Starts a command; does not wait for the server's consent, which [`ExecReader::next`] would report missing.
@@ -95,6 +81,8 @@ impl Session {
             // In the guard first, so that it is closed if the deadline comes now.
             let channel = ExecChannel::new(channel, Arc::clone(&self.told));
             channel.write.exec(true, command).await?;
+            tracing::debug!("a channel is open, its command is asked for");
+            tracing::trace!(command, "the command");
             Ok(channel)
         };
         match timeout(deadline, opening).await {
@@ -125,6 +113,31 @@ impl Session {
         if timeout(FAREWELL, farewell).await.is_err() {
             tracing::debug!("the connection did not end in time; it is cut");
         }
+        if let Some(via) = &self.via {
+            Box::pin(via.disconnect()).await;
+        }
+    }
+
+    /// A connection from there to another server.
+    async fn pass_on(
+        &self,
+        host: &str,
+        port: u16,
+        progress: &Arc<Progress>,
+    ) -> Result<BufReader<Line>, ConnectError> {
+        let gate = progress.address();
+        progress.pass_on_to(host, port);
+        let opening = self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await;
+        let channel = opening.map_err(|error| ConnectError::Jump {
+            gate,
+            address: progress.address(),
+            reason: match self.channel_error(&error) {
+                ChannelError::Denied { reason } => reason,
+                other => other.to_string(),
+            },
+        })?;
+        tracing::debug!(to = progress.address(), "a channel to the next server is open");
+        Ok(Line::through(channel, progress))
     }
 
     /// The fingerprint of the host's key, as `ssh` prints it.
@@ -147,14 +160,19 @@ impl Session {
     }
 }
 
-/// The key that a host presents, whatever is recorded for it. Only a person can say whether it is the right one.
-pub async fn offered_key(host: &str, port: u16, timeout: Duration) -> Result<PublicKey, ConnectError> {
-    let progress = Arc::new(Progress::new(host, port));
-    let deadline = Instant::now() + timeout;
+/// The key that a host presents, whatever is recorded for it. Only a person can say whether it is the right one. The servers
+/// on the way are logged in to as for [`Session::connect`].
+pub async fn offered_key(login: &Login) -> Result<PublicKey, ConnectError> {
+    let progress = Arc::new(Progress::new(&login.host, login.port));
+    let deadline = Instant::now() + login.connect_timeout;
     let learning = async {
-        let (line, _hangup) = line::dial(host, port, deadline, timeout, &progress).await?;
-        let config = client::Config { preferred: preferred(&[]), ..client::Config::default() };
-        let (handler, _, _) = handler(host, port, Judge::Learn);
+        let mut via = None;
+        for hop in &login.jumps {
+            via = Some(enter(hop, via.take(), deadline, &progress).await?);
+        }
+        let (line, _hangup) = reach(login, via.as_deref(), deadline, &progress).await?;
+        let config = preferences::config(login, &[], false);
+        let (handler, _, _) = handler(login, Judge::Learn);
         match client::connect_stream(Arc::new(config), line, handler).await {
             Err(Stop::Learned(key)) => Ok(*key),
             Err(stop) => Err(failure(stop, &progress)),
@@ -164,17 +182,55 @@ pub async fn offered_key(host: &str, port: u16, timeout: Duration) -> Result<Pub
     within(deadline, &progress, learning).await
 }
 
-async fn log_in(login: &Login, deadline: Instant, progress: &Arc<Progress>) -> Result<Session, ConnectError> {
-    let (host, port) = (login.host.as_str(), login.port);
+async fn connect(
+    login: &Login,
+    deadline: Instant,
+    progress: &Arc<Progress>,
+) -> Result<Session, ConnectError> {
+    let mut via = None;
+    for hop in &login.jumps {
+        via = Some(enter(hop, via.take(), deadline, progress).await?);
+    }
+    enter(login, via, deadline, progress).await.map(|session| *session)
+}
+
+/// Through what is open already, if anything is.
+async fn reach(
+    login: &Login,
+    via: Option<&Session>,
+    deadline: Instant,
+    progress: &Arc<Progress>,
+) -> Result<(BufReader<Line>, Option<Hangup>), ConnectError> {
+    match via {
+        Some(session) => Ok((session.pass_on(&login.host, login.port, progress).await?, None)),
+        None => {
+            progress.begin(&login.host, login.port);
+            let (line, hangup) =
+                line::dial(&login.host, login.port, deadline, login.stall_timeout, progress).await?;
+            Ok((line, Some(hangup)))
+        }
+    }
+}
+
+/// Logs in to one server.
+async fn enter(
+    login: &Login,
+    via: Option<Box<Session>>,
+    deadline: Instant,
+    progress: &Arc<Progress>,
+) -> Result<Box<Session>, ConnectError> {
     let known = known_hosts(login.known_hosts.clone()).await?;
-    let config = Arc::new(config(login, &known.algorithms_for(host, port)));
-    let (line, hangup) = line::dial(host, port, deadline, login.stall_timeout, progress).await?;
-    let (handler, told, alive) = handler(host, port, Judge::Recorded(known));
-    let connected = client::connect_stream(config, line, handler).await;
+    let (name, port) = login.recorded_as();
+    let config =
+        preferences::config(login, &known.algorithms_for(name, port), known.has_authorities_for(name, port));
+    tracing::debug!(version = client_version(&config), "our version");
+    let (line, hangup) = reach(login, via.as_deref(), deadline, progress).await?;
+    let (handler, told, alive) = handler(login, Judge::Recorded(known));
+    let connected = client::connect_stream(Arc::new(config), line, handler).await;
     let handle = connected.map_err(|stop| failure(stop, progress))?;
     progress.enter(Step::LoggingIn);
-    let mut session = Session { handle, told, alive, _hangup: hangup };
-    let attempt = auth::log_in(&mut session.handle, login).await;
+    let mut session = Box::new(Session { handle, told, alive, _hangup: hangup, via });
+    let attempt = auth::log_in(&mut session.handle, login, progress).await;
     if let Err(auth::Unfinished { closed: true, .. }) = &attempt {
         // The reason arrives with the end.
         let _ = timeout(FAREWELL, session.closed()).await;
@@ -183,14 +239,28 @@ async fn log_in(login: &Login, deadline: Instant, progress: &Arc<Progress>) -> R
     Ok(session)
 }
 
+fn client_version(config: &client::Config) -> &str {
+    match &config.client_id {
+        russh::SshId::Standard(text) | russh::SshId::Raw(text) => text,
+    }
+}
+
 async fn within<T>(
     deadline: Instant,
     progress: &Progress,
     work: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
-    match tokio::time::timeout_at(deadline, work).await {
-        Ok(result) => result,
-        Err(_) => Err(ConnectError::TimedOut { address: progress.address(), step: progress.step() }),
+    let mut work = std::pin::pin!(work);
+    loop {
+        // A person who is asked has all the time that the server gives.
+        let asked = progress.asked();
+        match tokio::time::timeout_at(deadline + asked, &mut work).await {
+            Ok(result) => return result,
+            Err(_) if progress.asked() > asked => {}
+            Err(_) => {
+                return Err(ConnectError::TimedOut { address: progress.address(), step: progress.step() });
+            }
+        }
     }
 }
 
@@ -199,76 +269,27 @@ async fn known_hosts(paths: Vec<PathBuf>) -> Result<KnownHosts, ConnectError> {
     Ok(loading.await.expect("reading known hosts does not panic")?)
 }
 
-fn handler(host: &str, port: u16, judge: Judge) -> (Handler, Arc<Told>, watch::Receiver<()>) {
+fn handler(login: &Login, judge: Judge) -> (Handler, Arc<Told>, watch::Receiver<()>) {
     let told = Arc::new(Told::default());
     let (sender, receiver) = watch::channel(());
-    let handler = Handler { host: host.to_owned(), port, judge, told: Arc::clone(&told), _alive: sender };
+    let (host, port) = login.recorded_as();
+    let handler = Handler {
+        host: host.to_owned(),
+        port,
+        judge,
+        record: record(login),
+        told: Arc::clone(&told),
+        _alive: sender,
+    };
     (handler, told, receiver)
 }
 
-fn config(login: &Login, recorded: &[Algorithm]) -> client::Config {
-    client::Config {
-        preferred: preferred(recorded),
-        channel_buffer_size: CHANNEL_MESSAGES,
-        inactivity_timeout: Some((login.stall_timeout * 5).max(MIN_INACTIVITY)),
-        keepalive_interval: Some(login.keepalive).filter(|interval| !interval.is_zero()),
-        keepalive_max: KEEPALIVES_MISSED,
-        nodelay: true,
-        ..client::Config::default()
+/// Where to record the key of a new host, if that is wanted.
+fn record(login: &Login) -> Option<PathBuf> {
+    match login.new_hosts {
+        NewHosts::Refuse => None,
+        NewHosts::Record => login.known_hosts.first().cloned(),
     }
-}
-
-/// Asks for a host key of a recorded kind first: a host with only an RSA line would look changed by its ed25519 key.
-fn preferred(recorded: &[Algorithm]) -> Preferred {
-    // Without SHA-1.
-    let known: Vec<&Algorithm> =
-        Preferred::DEFAULT.key.iter().filter(|one| **one != Algorithm::Rsa { hash: None }).collect();
-    let first = recorded.iter().filter(|one| known.contains(one));
-    let then = known.iter().copied().filter(|one| !recorded.contains(one));
-    Preferred {
-        key: first.chain(then).cloned().collect(),
-        host_key_certificates: Cow::Borrowed(&[]),
-        cipher: Cow::Borrowed(ciphers()),
-        compression: Cow::Borrowed(&[compression::NONE]),
-        ..Preferred::DEFAULT
-    }
-}
-
-fn ciphers() -> &'static [cipher::Name] {
-    if has_aes() {
-        &[
-            cipher::AES_128_GCM,
-            cipher::AES_256_GCM,
-            cipher::CHACHA20_POLY1305,
-            cipher::AES_128_CTR,
-            cipher::AES_192_CTR,
-            cipher::AES_256_CTR,
-        ]
-    } else {
-        &[
-            cipher::CHACHA20_POLY1305,
-            cipher::AES_128_GCM,
-            cipher::AES_256_GCM,
-            cipher::AES_128_CTR,
-            cipher::AES_192_CTR,
-            cipher::AES_256_CTR,
-        ]
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_aes() -> bool {
-    std::arch::is_x86_feature_detected!("aes")
-}
-
-#[cfg(target_arch = "aarch64")]
-fn has_aes() -> bool {
-    std::arch::is_aarch64_feature_detected!("aes")
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn has_aes() -> bool {
-    false
 }
 
 fn failure(stop: Stop, progress: &Progress) -> ConnectError {

@@ -150,7 +150,13 @@ impl<'c> Section<'c> {
     pub(crate) fn finish(mut self) -> Places {
         for (name, node) in &self.table {
             let unknown = Complaint::new(code::UNKNOWN_KEY, "unknown key");
-            let unknown = unknown.suggest_nearest(name, self.asked.iter().copied());
+            let unknown = match name.as_str() {
+                "password" | "passphrase" => unknown.suggest(format!(
+                    "name a file in {:?}: secrets never stand in the configuration",
+                    format!("{name}_file")
+                )),
+                _ => unknown.suggest_nearest(name, self.asked.iter().copied()),
+            };
             self.context.report(&node.place, &self.places.key(name), unknown);
         }
         self.places.is_sound = self.context.count() == self.problems_before;

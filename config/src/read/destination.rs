@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::raw::Section;
 use crate::settings::Destination;
-use crate::value::{address, check_name, choice, count_up_to, duration, local_path, rate, remote_path};
+use crate::value::{
+    address, agent, check_name, choice, count_up_to, duration, jump, local_path, rate, remote_path,
+    secret_path,
+};
 
 /// From a tenth of a second to a day: a wait on the network that is neither hopeless nor endless.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
@@ -15,6 +18,12 @@ pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destina
     Destination {
         path: section.get("path", &base.path, remote_path),
         identity: section.list("identity", &base.identity, local_path),
+        agent: section.get("agent", &base.agent, agent),
+        certificate: section.list("certificate", &base.certificate, local_path),
+        passphrase_file: section.get("passphrase_file", &base.passphrase_file, secret_path),
+        password_file: section.get("password_file", &base.password_file, secret_path),
+        ssh_config: section.list("ssh_config", &base.ssh_config, local_path),
+        jump: section.list("jump", &base.jump, jump),
         known_hosts: section.list("known_hosts", &base.known_hosts, local_path),
         bandwidth: section.get("bandwidth", &base.bandwidth, rate),
         compression: section.get("compression", &base.compression, choice),

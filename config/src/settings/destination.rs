@@ -8,6 +8,30 @@ use crate::Environment;
 use crate::read::Base;
 use crate::value::Choice;
 
+/// Whether ssh-agent is asked for keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// It signs for the keys that are named; if none is, all of its keys are tried.
+    Auto,
+    /// All of its keys are tried, too, after those that are named.
+    Always,
+    /// It is left alone.
+    Never,
+    /// As `Always`, with the agent at this socket. Absolute.
+    At(PathBuf),
+}
+
+/// A server on the way to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// Whom to log in as there; the user that skiff runs as, if `None`.
+    pub user: Option<String>,
+    /// A host name or an address, IPv6 without brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
 /// A folder on a server that is reached over SSH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -23,6 +47,18 @@ pub struct Destination {
     pub path: String,
     /// Private keys to log in with, absolute. If there are none, what ssh would try.
     pub identity: Vec<PathBuf>,
+    /// Whether ssh-agent logs in, too.
+    pub agent: Agent,
+    /// OpenSSH certificates for those keys, absolute. `KEY-cert.pub` beside a key need not be named.
+    pub certificate: Vec<PathBuf>,
+    /// The file whose first line opens encrypted keys. Absolute.
+    pub passphrase_file: Option<PathBuf>,
+    /// The file whose first line is the password, for servers that want one. Absolute.
+    pub password_file: Option<PathBuf>,
+    /// Files to look the host up in as `ssh` does, absolute. Most often none.
+    pub ssh_config: Vec<PathBuf>,
+    /// Servers to go through, the first one first.
+    pub jump: Vec<Jump>,
     /// Files of host keys to trust, absolute.
     pub known_hosts: Vec<PathBuf>,
     /// The most to send, in bits a second.
@@ -56,6 +92,12 @@ impl Destination {
             port: 22,
             path: String::new(),
             identity: Vec::new(),
+            agent: Agent::Auto,
+            certificate: Vec::new(),
+            passphrase_file: None,
+            password_file: None,
+            ssh_config: Vec::new(),
+            jump: Vec::new(),
             known_hosts: Vec::new(),
             bandwidth: None,
             compression: Compression::Off,

@@ -8,7 +8,7 @@ mod watch;
 use std::path::PathBuf;
 
 pub use control::Control;
-pub use destination::{Compression, Destination};
+pub use destination::{Agent, Compression, Destination, Jump};
 pub use log::{Log, LogFormat, LogLevel};
 pub use watch::{AfterDelivery, OnConflict, Watch};
 

@@ -5,11 +5,13 @@ use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 use rustix::fs::OFlags;
 
+use super::certificate;
 use super::error::KnownHostsError;
 use super::line::{self, Flaw, Line, Marker};
 use super::name::HostName;
@@ -75,6 +77,40 @@ impl KnownHosts {
             Some(plain) if algorithms.is_empty() => self.algorithms_of(&plain),
             _ => algorithms,
         }
+    }
+
+    /// Whether authorities are recorded for the host, so that it may present a certificate.
+    pub fn has_authorities_for(&self, host: &str, port: u16) -> bool {
+        names(host, port)
+            .any(|name| self.lines_for(&name).any(|entry| entry.line.marker == Marker::Authority))
+    }
+
+    /// Where the authority is recorded for the host that signed its certificate. Nothing if none of those that are recorded
+    /// has; an error if one has, but the certificate doesn't hold.
+    pub fn certified(
+        &self,
+        host: &str,
+        port: u16,
+        certificate: &Certificate,
+        now: SystemTime,
+    ) -> Result<Option<Place>, String> {
+        for name in names(host, port) {
+            let lines: Vec<&Entry> = self.lines_for(&name).collect();
+            let revoked = lines.iter().filter(|entry| entry.line.marker == Marker::Revoked).find(|entry| {
+                entry.line.key == *certificate.signature_key() || entry.line.key == *certificate.public_key()
+            });
+            if let Some(revoked) = revoked {
+                return Err(format!("it is revoked ({})", revoked.place()));
+            }
+            let signed = |entry: &&&Entry| {
+                entry.line.marker == Marker::Authority && entry.line.key == *certificate.signature_key()
+            };
+            if let Some(authority) = lines.iter().find(signed) {
+                certificate::check(certificate, host, now)?;
+                return Ok(Some(authority.place()));
+            }
+        }
+        Ok(None)
     }
 
     /// Lines that were skipped because they could not be read; at most 1,000 are remembered.
@@ -154,6 +190,11 @@ impl Entry {
             fingerprint: self.line.key.fingerprint(HashAlg::Sha256).to_string(),
         }
     }
+}
+
+/// The host's name, and the one that stands in for it where nothing is recorded.
+fn names(host: &str, port: u16) -> impl Iterator<Item = HostName> {
+    std::iter::once(HostName::new(host, port)).chain(HostName::without_port(host, port))
 }
 
 fn not_recorded(kind: &Algorithm, recorded: Vec<Recorded>, authorities: Vec<Recorded>) -> Verdict {

@@ -5,13 +5,17 @@
 //! It promises that the lines it takes for a host are the ones `ssh-keygen -F` finds and `ssh` uses, and that whatever is
 //! in doubt is no trust: an unreadable file is an error, [`Verdict::Trusted`] the only verdict to go on with.
 //!
-//! In two things it is stricter than OpenSSH, both about `@revoked`: a tab may end that marker whatever follows
+//! In three things it is stricter than OpenSSH. A host certificate has to name the host, as that of newer versions. And
+//! two are about `@revoked`: a tab may end that marker whatever follows
 //! (OpenSSH drops `@revoked<TAB>host kind key` in silence), and a key revoked under the plain name of a host is refused
 //! on its other ports too, unless recorded for such a port.
 //!
-//! Deliberately absent: verifying host certificates, asking a person, changing or removing lines, and `CheckHostIP`.
+//! A host certificate counts if an authority that is recorded for the host has signed it.
+//!
+//! Deliberately absent: asking a person, changing or removing lines, and `CheckHostIP`.
 
 mod append;
+mod certificate;
 mod error;
 mod fingerprint;
 mod known_hosts;

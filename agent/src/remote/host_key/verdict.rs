@@ -68,7 +68,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Whether the key itself is neither recorded nor contradicted.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::remote) fn is_open(&self) -> bool {
         match self {
             Self::Unknown | Self::NeedsCertificate { .. } => true,
             Self::Trusted { .. } | Self::OtherKind { .. } | Self::Changed { .. } | Self::Revoked { .. } => {

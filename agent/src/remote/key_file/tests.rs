@@ -125,7 +125,7 @@ fn judges_what_a_symlink_leads_to() {
 #[test]
 fn files_of_third_parties_are_refused() {
     let path = Path::new("/k");
-    let judge = |owner, mode, us| Facts { is_regular: true, mode, owner }.judge(path, us);
+    let judge = |owner, mode, us| Facts { is_regular: true, mode, owner }.judge(path, us, ACCESS_BY_OTHERS);
     assert!(judge(1000, 0o600, 1000).is_ok());
     assert!(judge(ROOT, 0o600, 1000).is_ok());
     for (owner, us) in [(1001, 1000), (1000, ROOT)] {

@@ -101,13 +101,25 @@ pub enum ConnectError {
         /// The line that says so.
         at: String,
     },
-    /// The server presented a certificate, although none was asked for.
-    #[error("{host} port {port} presented a host certificate, which is not supported")]
+    /// The server presented a certificate that an authority recorded for it has signed, but that doesn't hold.
+    #[error("the host certificate of {host} port {port} does not hold: {why}")]
     HostKeyCertificate {
         /// The host.
         host: String,
         /// Its port.
         port: u16,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A server on the way makes no connection to the next.
+    #[error("{gate} makes no connection to {address}: {reason}")]
+    Jump {
+        /// The server on the way.
+        gate: String,
+        /// The next one.
+        address: String,
+        /// What it said.
+        reason: String,
     },
     /// The recorded host keys can't be read.
     #[error(transparent)]
@@ -116,10 +128,12 @@ pub enum ConnectError {
     #[error(transparent)]
     KeyFile(Box<KeyFileError>),
     /// There is no key to log in with.
-    #[error("no key to log in with; looked at: {}", tried.join(", "))]
+    #[error("nothing to log in with; looked at: {}; the server offers: {}", tried.join(", "), list(offered))]
     NoKeys {
-        /// Where one was looked for.
+        /// Where something was looked for.
         tried: Vec<String>,
+        /// The methods that the server offers.
+        offered: Vec<String>,
     },
     /// The server accepted none of our keys.
     #[error(
@@ -164,6 +178,7 @@ impl ConnectError {
             Self::HostKeyChanged { .. } => "host-key-changed",
             Self::HostKeyRevoked { .. } => "host-key-revoked",
             Self::HostKeyCertificate { .. } => "host-key-certificate",
+            Self::Jump { .. } => "jump-failed",
             Self::KnownHosts(_) => "known-hosts",
             Self::KeyFile(_) => "key-file",
             Self::NoKeys { .. } => "no-keys",
@@ -202,11 +217,22 @@ impl ConnectError {
             Self::HostKeyRevoked { at, .. } => {
                 format!("do not connect; the server needs another host key, or {at} is wrong")
             }
-            Self::HostKeyCertificate { .. } => "let the server present a plain host key".to_owned(),
+            Self::HostKeyCertificate { host, .. } => format!(
+                "have the certificate of {host} renewed (ssh-keygen -s CA -h -n {host} …), and look at this machine's clock"
+            ),
+            Self::Jump { gate, address, .. } => format!(
+                "see that {gate} can reach {address}, and that its sshd allows it (AllowTcpForwarding, PermitOpen)"
+            ),
             Self::KnownHosts(_) => "make the file readable, or name another one".to_owned(),
             Self::KeyFile(error) => key_file_hint(error),
+            Self::NoKeys { offered, .. }
+                if offered.iter().all(|method| method != "publickey") && !offered.is_empty() =>
+            {
+                "the server takes no key: name the file that holds the password in `password_file`".to_owned()
+            }
             Self::NoKeys { .. } => {
-                "make one with: ssh-keygen -t ed25519, or name one in `identities`".to_owned()
+                "make a key with: skiff keygen, or name one with -i, or in `identity` of the destination"
+                    .to_owned()
             }
             Self::LoginRefused { user, host, offered, .. }
                 if offered.iter().any(|method| method == "publickey") =>
@@ -227,6 +253,7 @@ impl ConnectError {
             | Self::TimedOut { .. }
             | Self::Io { .. }
             | Self::NotSsh { .. }
+            | Self::Jump { .. }
             | Self::Lost { .. } => Fault::Retryable,
             Self::NoCommonAlgorithm { .. }
             | Self::HostKeyUnknown { .. }
@@ -304,12 +331,17 @@ fn place(host: &str, port: u16) -> String {
 fn key_file_hint(error: &KeyFileError) -> String {
     match error {
         KeyFileError::TooOpen { command, .. } => command.clone(),
-        KeyFileError::Encrypted { .. } => "use a key without a passphrase, or ssh-agent".to_owned(),
+        KeyFileError::Encrypted { .. } => {
+            "name the file that holds the passphrase in `passphrase_file`, or add the key to ssh-agent"
+                .to_owned()
+        }
         KeyFileError::Io { path, .. } => format!("check that {} is there and readable", path.display()),
         KeyFileError::NotRegular { .. }
         | KeyFileError::ForeignOwner { .. }
         | KeyFileError::TooLarge { .. }
         | KeyFileError::Passphrase { .. }
+        | KeyFileError::NoSecret { .. }
+        | KeyFileError::Certificate { .. }
         | KeyFileError::Malformed { .. } => "run what the message says, or name another key".to_owned(),
     }
 }

@@ -1,15 +1,17 @@
 //! What happens on a connection without our asking: the host key to judge, banners, and the end.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
+use russh::Names;
 use russh::client::{self, DisconnectReason};
-use russh::keys::PublicKey;
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{Certificate, PublicKey, PublicKeyOrCertificate};
 use skiff_common::escape::escaped_up_to;
 use tokio::sync::watch;
 
 use super::error::ConnectError;
-use crate::remote::host_key::{KnownHosts, Recorded, Verdict, fingerprint};
+use crate::remote::host_key::{KnownHosts, Recorded, Verdict, append, fingerprint};
 
 const MAX_SHOWN_CHARS: usize = 300;
 
@@ -75,6 +77,8 @@ pub(in crate::remote) struct Handler {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) judge: Judge,
+    /// Where to record a new host's key.
+    pub(super) record: Option<PathBuf>,
     pub(super) told: Arc<Told>,
     /// Dropped with the handler, when the connection has ended.
     pub(super) _alive: watch::Sender<()>,
@@ -84,11 +88,53 @@ impl Handler {
     fn judge(&self, key: &PublicKey) -> Result<(), Stop> {
         match &self.judge {
             Judge::Learn => Err(Stop::Learned(Box::new(key.clone()))),
-            Judge::Recorded(known) => match self.refusal(known.check(&self.host, self.port, key), key) {
-                None => Ok(()),
-                Some(error) => Err(Stop::HostKey(Box::new(error))),
-            },
+            Judge::Recorded(known) => {
+                let verdict = known.check(&self.host, self.port, key);
+                tracing::debug!(
+                    host = self.host, port = self.port, kind = %key.algorithm(), fingerprint = fingerprint(key), ?verdict,
+                    "the host key"
+                );
+                if let (true, Some(file)) = (verdict.is_open(), &self.record) {
+                    return self.record(file, key);
+                }
+                self.refusal(verdict, key).map_or(Ok(()), |error| Err(Stop::HostKey(Box::new(error))))
+            }
         }
+    }
+
+    fn record(&self, file: &Path, key: &PublicKey) -> Result<(), Stop> {
+        append(file, &self.host, self.port, key).map_err(|error| Stop::HostKey(Box::new(error.into())))?;
+        tracing::warn!(
+            host = self.host, port = self.port, fingerprint = fingerprint(key), file = %file.display(),
+            "the key of a new host is recorded"
+        );
+        Ok(())
+    }
+
+    /// A certificate counts if an authority that is recorded for the host has signed it; else only the key in it does.
+    fn judge_certificate(&self, certificate: &Certificate) -> Result<PublicKey, Stop> {
+        let key = PublicKey::new(certificate.public_key().clone(), "");
+        let Judge::Recorded(known) = &self.judge else {
+            return self.judge(&key).map(|()| key);
+        };
+        let refused = |why: String| {
+            let (host, port) = (self.host.clone(), self.port);
+            Stop::HostKey(Box::new(ConnectError::HostKeyCertificate { host, port, why }))
+        };
+        match known.certified(&self.host, self.port, certificate, SystemTime::now()) {
+            Ok(Some(at)) => {
+                tracing::debug!(host = self.host, id = certificate.key_id(), authority = %at, "the host's certificate");
+                Ok(key)
+            }
+            Ok(None) => self.judge(&key).map(|()| key),
+            Err(why) => Err(refused(why)),
+        }
+    }
+
+    /// Keys are exchanged again and again; the host stays the same.
+    fn stays(&self, key: &PublicKey) -> bool {
+        let first = self.told.host_key.get_or_init(|| key.clone());
+        first.key_data() == key.key_data()
     }
 
     fn refusal(&self, verdict: Verdict, key: &PublicKey) -> Option<ConnectError> {
@@ -117,15 +163,28 @@ impl client::Handler for Handler {
         match presented {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 self.judge(key)?;
-                let first = self.told.host_key.get_or_init(|| key.clone());
-                // Keys are exchanged again and again; the host stays the same.
-                Ok(first.key_data() == key.key_data())
+                Ok(self.stays(key))
             }
-            PublicKeyOrCertificate::Certificate(_) => {
-                let (host, port) = (self.host.clone(), self.port);
-                Err(Stop::HostKey(Box::new(ConnectError::HostKeyCertificate { host, port })))
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                let key = self.judge_certificate(certificate)?;
+                Ok(self.stays(&key))
             }
         }
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut client::Session,
+    ) -> Result<(), Stop> {
+        tracing::debug!(
+            exchange = names.kex.as_ref(), host_key = %names.key, cipher = names.cipher.as_ref(),
+            mac_out = names.client_mac.as_ref(), mac_in = names.server_mac.as_ref(),
+            compression_out = ?names.client_compression, compression_in = ?names.server_compression,
+            strict = names.strict_kex(), "keys are exchanged"
+        );
+        Ok(())
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Stop> {

@@ -1,6 +1,7 @@
 //! The TCP connection under a session: made to the first address that answers, listened to until the server greets,
 //! and cut for certain when its owner lets go.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use russh::client::Msg;
+use russh::{Channel, ChannelStream};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
@@ -34,8 +37,33 @@ impl Drop for Hangup {
 /// The bytes of a connection; what the server says first goes into the progress.
 #[derive(Debug)]
 pub(super) struct Line {
-    stream: TcpStream,
+    stream: Stream,
     progress: Arc<Progress>,
+}
+
+/// What carries it.
+enum Stream {
+    Tcp(TcpStream),
+    /// A channel of a connection to the server before.
+    Channel(Box<ChannelStream<Msg>>),
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Tcp",
+            Self::Channel(_) => "Channel",
+        })
+    }
+}
+
+impl Line {
+    /// By a channel that leads to the server.
+    pub(super) fn through(channel: Channel<Msg>, progress: &Arc<Progress>) -> BufReader<Self> {
+        progress.enter(Step::Greeting);
+        let stream = Stream::Channel(Box::new(channel.into_stream()));
+        BufReader::with_capacity(READ_BUFFER_BYTES, Self { stream, progress: Arc::clone(progress) })
+    }
 }
 
 /// Connects to one of the host's addresses after the other, each with a fair share of the time.
@@ -54,7 +82,7 @@ pub(super) async fn dial(
     prepare(&stream, stall).map_err(io("set up the connection"))?;
     let hangup = Hangup(stream.as_fd().try_clone_to_owned().map_err(io("keep hold of the connection"))?);
     progress.enter(Step::Greeting);
-    let line = Line { stream, progress: Arc::clone(progress) };
+    let line = Line { stream: Stream::Tcp(stream), progress: Arc::clone(progress) };
     Ok((BufReader::with_capacity(READ_BUFFER_BYTES, line), hangup))
 }
 
@@ -69,10 +97,14 @@ async fn reach(
     let mut failure = unresolved(io::Error::new(ErrorKind::NotFound, "it has none"));
     for (index, address) in addresses.iter().enumerate() {
         progress.connect_to(address.to_string());
+        tracing::debug!(host, %address, "connecting");
         let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => {
+                tracing::debug!(%address, "connected");
+                return Ok(stream);
+            }
             Ok(Err(source)) => failure = unreachable(address, source),
             Err(_) => {
                 failure = ConnectError::TimedOut { address: address.to_string(), step: Step::Connecting };
@@ -111,7 +143,10 @@ impl AsyncRead for Line {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        ready!(match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Channel(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        })?;
         self.progress.hear(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -119,14 +154,23 @@ impl AsyncRead for Line {
 
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Channel(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Channel(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Channel(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
     }
 }

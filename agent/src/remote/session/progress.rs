@@ -1,9 +1,11 @@
 //! How far a connection has come, so that whoever ends it can say where.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use skiff_common::escape::escaped_up_to;
+use tokio::time::Instant;
 
 /// Of what a server says before it is known to be one: enough for a reason, and for a greeting after a few lines.
 const MAX_HEARD_BYTES: usize = 1024;
@@ -45,12 +47,61 @@ struct State {
     address: String,
     step: Step,
     heard: Vec<u8>,
+    /// What a person took so far.
+    asked: Duration,
+    asking: Option<Instant>,
+}
+
+/// While a person is asked; ends when dropped.
+#[derive(Debug)]
+pub(in crate::remote) struct Asking(Arc<Progress>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if let Some(since) = state.asking.take() {
+            state.asked += since.elapsed();
+        }
+    }
 }
 
 impl Progress {
     pub(super) fn new(host: &str, port: u16) -> Self {
-        let address = format!("{host}:{port}");
-        Self(Mutex::new(State { address, step: Step::Resolving, heard: Vec::new() }))
+        Self(Mutex::new(State {
+            address: place(host, port),
+            step: Step::Resolving,
+            heard: Vec::new(),
+            asked: Duration::ZERO,
+            asking: None,
+        }))
+    }
+
+    /// A new connection.
+    pub(super) fn begin(&self, host: &str, port: u16) {
+        let mut state = self.state();
+        state.address = place(host, port);
+        state.step = Step::Resolving;
+        state.heard.clear();
+    }
+
+    /// The server that was reached is asked for a connection to another.
+    pub(super) fn pass_on_to(&self, host: &str, port: u16) {
+        let mut state = self.state();
+        state.address = format!("{} through {}", place(host, port), state.address);
+        state.step = Step::Connecting;
+        state.heard.clear();
+    }
+
+    /// From now until the end of what is returned a person thinks.
+    pub(in crate::remote) fn ask(self: &Arc<Self>) -> Asking {
+        self.state().asking = Some(Instant::now());
+        Asking(Arc::clone(self))
+    }
+
+    /// How long a person took so far.
+    pub(super) fn asked(&self) -> Duration {
+        let state = self.state();
+        state.asked + state.asking.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub(super) fn enter(&self, step: Step) {
@@ -69,7 +120,8 @@ impl Progress {
         if state.step == Step::Greeting {
             let room = MAX_HEARD_BYTES - state.heard.len();
             state.heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            if state.greeted() {
+            if let Some(version) = state.greeting() {
+                tracing::debug!(from = state.address, version, "the server's version");
                 state.step = Step::KeyExchange;
             }
         }
@@ -94,8 +146,13 @@ impl Progress {
 }
 
 impl State {
-    fn greeted(&self) -> bool {
+    fn greeting(&self) -> Option<String> {
         // Lines before the greeting are allowed.
-        self.heard.split(|b| *b == b'\n').any(|line| line.starts_with(b"SSH-"))
+        let line = self.heard.split(|b| *b == b'\n').find(|line| line.starts_with(b"SSH-"))?;
+        Some(escaped_up_to(line.trim_ascii(), MAX_SHOWN_CHARS))
     }
+}
+
+fn place(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,5 +1,8 @@
 //! Against a real sshd, or something that pretends to listen as one.
 
+mod login;
+mod way;
+
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +13,7 @@ use skiff_common::Fault;
 use tempfile::TempDir;
 
 use super::*;
+use crate::remote::auth::{AgentUse, Credentials};
 
 const HOST: &str = "127.0.0.1";
 
@@ -33,6 +37,15 @@ impl Sshd {
     }
 
     fn start_with_keys(extra: &str, kinds: &[&str]) -> Self {
+        Self::start_as(kinds, |_| extra.to_owned())
+    }
+
+    /// `prepare` is given the folder, where the host key is, and gives further lines.
+    fn start_prepared(prepare: impl FnOnce(&Path) -> String) -> Self {
+        Self::start_as(&["ed25519"], prepare)
+    }
+
+    fn start_as(kinds: &[&str], prepare: impl FnOnce(&Path) -> String) -> Self {
         let folder = TempDir::new().expect("a folder");
         let at = folder.path();
         keygen("ed25519", &at.join("host"));
@@ -44,8 +57,9 @@ impl Sshd {
         }
         keygen("ed25519", &at.join("stranger"));
         fs::write(at.join("authorized"), authorized).expect("written");
+        let extra = prepare(at);
         // Another test may take a free port first.
-        let serving = (0..20).find_map(|_| serve(at, extra));
+        let serving = (0..20).find_map(|_| serve(at, &extra));
         let (child, port) = serving.expect("sshd listens");
         let sshd = Self { child, folder, port };
         sshd.record(&sshd.host_line());
@@ -62,7 +76,7 @@ impl Sshd {
 
     fn login(&self, key: &str) -> Login {
         Login {
-            identities: vec![self.folder.path().join(key)],
+            credentials: with(&[self.folder.path().join(key)]),
             known_hosts: vec![self.folder.path().join("known_hosts")],
             ..login_to(self.port)
         }
@@ -76,9 +90,9 @@ impl Sshd {
 fn serve(folder: &Path, extra: &str) -> Option<(Child, u16)> {
     let (port, at) = (free_port(), folder.display());
     let config = format!(
-        "Port {port}\nListenAddress {HOST}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\n\
+        "{extra}\nPort {port}\nListenAddress {HOST}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\n\
          PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\n{extra}\n"
+         KbdInteractiveAuthentication no\n"
     );
     fs::write(folder.join("config"), config).expect("written");
     // It insists on this folder where it runs as root.
@@ -104,15 +118,13 @@ fn serve(folder: &Path, extra: &str) -> Option<(Child, u16)> {
 fn login_to(port: u16) -> Login {
     let id = Command::new("id").arg("-un").output().expect("id runs");
     Login {
-        host: HOST.to_owned(),
-        port,
-        user: String::from_utf8(id.stdout).expect("a name").trim().to_owned(),
-        identities: Vec::new(),
-        known_hosts: Vec::new(),
         connect_timeout: Duration::from_secs(20),
-        keepalive: Duration::from_secs(15),
-        stall_timeout: Duration::from_secs(60),
+        ..Login::to(String::from_utf8(id.stdout).expect("a name").trim(), HOST, port)
     }
+}
+
+fn with(identities: &[PathBuf]) -> Credentials {
+    Credentials { identities: identities.to_vec(), agent: AgentUse::Never, ..Credentials::default() }
 }
 
 fn keygen(kind: &str, path: &Path) {
@@ -202,7 +214,7 @@ async fn an_unknown_host_key_is_refused_with_what_trust_would_see() {
     let sshd = Sshd::start("");
     sshd.record("");
     let error = sshd.refusal(&sshd.login("id_ed25519")).await;
-    let key = offered_key(HOST, sshd.port, Duration::from_secs(10)).await.expect("a key");
+    let key = offered_key(&login_to(sshd.port)).await.expect("a key");
     let ConnectError::HostKeyUnknown { fingerprint: seen, .. } = &error else { panic!("{error}") };
     assert_eq!(*seen, fingerprint(&key));
     assert!(error.is_host_key() && error.fault() == Fault::Fatal);
@@ -240,7 +252,7 @@ async fn a_refused_login_names_the_keys_and_the_methods() {
 async fn too_many_refused_keys_bring_the_servers_reason() {
     let sshd = Sshd::start("MaxAuthTries 2");
     let mut login = sshd.login("stranger");
-    login.identities = vec![login.identities[0].clone(); 5];
+    login.credentials.identities = vec![login.credentials.identities[0].clone(); 5];
     let error = sshd.refusal(&login).await;
     let ConnectError::LoginRefused { message: Some(message), .. } = &error else { panic!("{error}") };
     assert!(message.contains("Too many authentication failures"), "{message}");
@@ -251,7 +263,7 @@ async fn a_missing_key_file_matters_only_if_no_other_works() {
     let sshd = Sshd::start("");
     let mut login = sshd.login("absent");
     assert_eq!(sshd.refusal(&login).await.code(), "key-file");
-    login.identities.push(sshd.folder.path().join("id_ed25519"));
+    login.credentials.identities.push(sshd.folder.path().join("id_ed25519"));
     Session::connect(&login).await.expect("the other key works");
 }
 
@@ -261,7 +273,7 @@ async fn a_key_file_open_to_others_is_always_an_error() {
     let mut login = sshd.login("id_ed25519");
     let open = sshd.folder.path().join("stranger");
     fs::set_permissions(&open, Permissions::from_mode(0o644)).expect("changed");
-    login.identities.push(open);
+    login.credentials.identities.push(open);
     let error = sshd.refusal(&login).await;
     assert!(matches!(error, ConnectError::KeyFile(_)) && error.hint().starts_with("chmod"), "{error}");
 }

@@ -1,0 +1,78 @@
+//! What has to be known to connect.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use russh::cipher;
+
+use crate::remote::auth::Credentials;
+
+/// Where to log in, and how patiently.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The host's name or address, as its key is recorded.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The user there.
+    pub user: String,
+    /// With what.
+    pub credentials: Credentials,
+    /// The files of recorded host keys.
+    pub known_hosts: Vec<PathBuf>,
+    /// The name under which the host's key is recorded, if it is not its own.
+    pub known_as: Option<String>,
+    /// What to do about a host without a recorded key.
+    pub new_hosts: NewHosts,
+    /// The ciphers to use, the best one first; none: those that are fast here.
+    pub ciphers: Vec<cipher::Name>,
+    /// Whether to compress.
+    pub compression: bool,
+    /// Servers to go through, the first one first. Their own `jumps` count for nothing.
+    pub jumps: Vec<Login>,
+    /// For everything until the login is done, jumps included.
+    pub connect_timeout: Duration,
+    /// Between signs of life; zero for none. Three without an answer end the session.
+    pub keepalive: Duration,
+    /// How long sent bytes may stay unacknowledged; zero for the system's default.
+    pub stall_timeout: Duration,
+}
+
+/// What to do about a host without a recorded key. A changed key is refused in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NewHosts {
+    /// Nothing is said to it.
+    #[default]
+    Refuse,
+    /// Its key is recorded in the first of the files.
+    Record,
+}
+
+impl Login {
+    /// To `user` at a host, with everything as it most often is: the usual keys, and no recorded host.
+    pub fn to(user: impl Into<String>, host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            user: user.into(),
+            credentials: Credentials::default(),
+            known_hosts: Vec::new(),
+            known_as: None,
+            new_hosts: NewHosts::Refuse,
+            ciphers: Vec::new(),
+            compression: false,
+            jumps: Vec::new(),
+            connect_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// The name and port under which its key is recorded. As for `ssh`, another name stands for itself, without a port.
+    pub fn recorded_as(&self) -> (&str, u16) {
+        match &self.known_as {
+            Some(name) => (name, 22),
+            None => (&self.host, self.port),
+        }
+    }
+}

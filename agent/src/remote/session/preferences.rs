@@ -1,0 +1,83 @@
+//! Which algorithms we would use, in which order.
+
+use std::borrow::Cow;
+
+use russh::client;
+use russh::keys::Algorithm;
+use russh::{Preferred, cipher, compression};
+
+use super::{CHANNEL_MESSAGES, KEEPALIVES_MISSED, Login, MIN_INACTIVITY};
+
+/// Ciphers that are known here. CBC and 3DES are left out for good.
+const KNOWN: [cipher::Name; 6] = [
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_256_CTR,
+];
+
+/// The cipher of that name, if it is known here.
+pub fn cipher(name: &str) -> Option<cipher::Name> {
+    KNOWN.into_iter().find(|known| known.as_ref() == name)
+}
+
+/// The names of all ciphers, as they would be offered.
+pub fn ciphers() -> Vec<cipher::Name> {
+    let mut ciphers = KNOWN.to_vec();
+    if !has_aes() {
+        // Without help from the processor this one is the fastest.
+        ciphers.swap(0, 2);
+        ciphers.swap(1, 2);
+    }
+    ciphers
+}
+
+/// How to talk to a host. `recorded` are the kinds of its recorded keys, `certified` whether authorities are recorded.
+pub(super) fn config(login: &Login, recorded: &[Algorithm], certified: bool) -> client::Config {
+    client::Config {
+        preferred: preferred(login, recorded, certified),
+        channel_buffer_size: CHANNEL_MESSAGES,
+        inactivity_timeout: Some((login.stall_timeout * 5).max(MIN_INACTIVITY)),
+        keepalive_interval: Some(login.keepalive).filter(|interval| !interval.is_zero()),
+        keepalive_max: KEEPALIVES_MISSED,
+        nodelay: true,
+        ..client::Config::default()
+    }
+}
+
+/// Asks for a host key of a recorded kind first: a host with only an RSA line would look changed by its ed25519 key.
+fn preferred(login: &Login, recorded: &[Algorithm], certified: bool) -> Preferred {
+    // Without SHA-1.
+    let known: Vec<Algorithm> =
+        Preferred::DEFAULT.key.iter().filter(|one| **one != Algorithm::Rsa { hash: None }).cloned().collect();
+    let first = recorded.iter().filter(|one| known.contains(one));
+    let then = known.iter().filter(|one| !recorded.contains(one));
+    Preferred {
+        key: first.chain(then).cloned().collect(),
+        host_key_certificates: if certified { Cow::Owned(known.clone()) } else { Cow::Borrowed(&[]) },
+        cipher: Cow::Owned(if login.ciphers.is_empty() { ciphers() } else { login.ciphers.clone() }),
+        compression: Cow::Borrowed(if login.compression {
+            &[compression::ZLIB_LEGACY, compression::ZLIB, compression::NONE]
+        } else {
+            &[compression::NONE]
+        }),
+        ..Preferred::DEFAULT
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}

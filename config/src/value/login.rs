@@ -1,0 +1,40 @@
+//! How to log in. What is secret stands in files; a secret that was put in the place of such a file's path is never
+//! repeated in a message.
+
+use std::path::PathBuf;
+
+use super::{address, local_path};
+use crate::problem::{Complaint, code};
+use crate::raw::Given;
+use crate::settings::{Agent, Jump};
+
+/// A word, or the path of a socket.
+pub(crate) fn agent(given: Given<'_>) -> Result<Agent, Complaint> {
+    let text = given.text()?;
+    match text.as_ref() {
+        "auto" => Ok(Agent::Auto),
+        "always" => Ok(Agent::Always),
+        "never" => Ok(Agent::Never),
+        path if path.starts_with(['/', '~']) => local_path(given).map(Agent::At),
+        other => Err(Complaint::new(code::BAD_CHOICE, format!("{other:?} is not known here"))
+            .suggest(r#"write "auto", "always", "never" or the path of the agent's socket"#)),
+    }
+}
+
+/// A server on the way.
+pub(crate) fn jump(given: Given<'_>) -> Result<Jump, Complaint> {
+    address(given).map(|address| Jump { user: address.user, host: address.host, port: address.port })
+}
+
+/// The path of a file that holds a secret; none where it is empty.
+pub(crate) fn secret_path(given: Given<'_>) -> Result<Option<PathBuf>, Complaint> {
+    let text = given.text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.starts_with(['/', '~']) {
+        return Err(Complaint::new(code::RELATIVE_PATH, "is not an absolute path")
+            .suggest("name the file that holds the secret, never the secret itself"));
+    }
+    local_path(given).map(Some)
+}
