@@ -174,7 +174,6 @@ impl Crew {
             let fresh = context(&new, watch, &self.remotes, (self.numbers, order), (None, false))?;
             self.numbers += 1;
             let before = left.iter().find(|before| before.settings.name == watch.name);
-            fresh.waker.pause(before.is_some_and(|before| before.waker.is_paused()));
             let list = if before.is_some() { &mut reloaded.changed } else { &mut reloaded.added };
             list.push(watch.name.clone());
             change.join.push(fresh);

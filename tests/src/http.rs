@@ -21,7 +21,10 @@ pub fn ask(port: u16, request: &str, headers: &[&str], body: &str) -> Option<Htt
     if !headers.iter().any(|line| line.starts_with("Host:")) {
         head += "Host: 127.0.0.1\r\n";
     }
-    headers.iter().for_each(|line| head += &format!("{line}\r\n"));
+    for line in headers {
+        head += line;
+        head += "\r\n";
+    }
     stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

@@ -108,7 +108,7 @@ fn a_quarantined_file_that_is_deleted_is_forgotten() {
     fs::write(sshd.root().join("a.csv"), "somebody else's").expect("the destination is writable");
     let mut source = Tree::new(scratch.path().join("in"), 3);
     source.file("a.csv", 3_000);
-    let mut agent = Agent::to(&sshd).watch("in", source.root(), "on_conflict = 'park'").started();
+    let agent = Agent::to(&sshd).watch("in", source.root(), "on_conflict = 'park'").started();
     wait_for_status(&agent, "it is quarantined", |said| said["held"]["quarantined"] == 1);
     fs::remove_file(source.root().join("a.csv")).expect("it is there");
     let held = asked(&agent, &["items", "--state", "held", "--json"]);
@@ -129,8 +129,8 @@ fn a_paused_watch_rests_over_a_restart_and_then_goes_on() {
     agent.ask(&["pause", "rest"]).expect_code(2).expect_said("there are rests, works");
     agent.ask(&["pause", "rests"]).expect_code(0).expect_said("paused: rests");
     for start in 0..2 {
-        rests.file(&format!("{start}.csv"), 2_000);
-        works.file(&format!("{start}.csv"), 2_000);
+        rests.file(format!("{start}.csv"), 2_000);
+        works.file(format!("{start}.csv"), 2_000);
         agent.wait_until("the other goes on", || tree::equal(works.root(), &sshd.root().join("works")));
         assert!(tree::files(&sshd.root().join("rests")).unwrap_or_default().is_empty());
         assert_eq!(
@@ -263,10 +263,10 @@ fn figures_and_health_are_served_to_those_with_the_token() {
     assert!(metrics.body.contains("skiff_delivered_files_total{watch=\"in\"} 10\n"), "{}", metrics.body);
     assert_eq!(get("/v1/nothing", &with).status, 404);
     // A page elsewhere could post, but not with this header.
-    let post =
+    let pause =
         |headers: &[&str]| http::ask(port, "POST /v1/pause", headers, "{}").expect("it answers").status;
-    assert_eq!(post(&with), 403);
-    assert_eq!(post(&[with[0], "X-Skiff: 1"]), 200);
+    assert_eq!(pause(&with), 403);
+    assert_eq!(pause(&[with[0], "X-Skiff: 1"]), 200);
     accepted_by_promtool(&metrics.body);
 }
 

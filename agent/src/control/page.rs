@@ -16,7 +16,7 @@ pub(super) fn page() -> Reply {
     let mut reply = with(StatusCode::OK, "text/html; charset=utf-8", body.into_bytes());
     // Only this very script runs, and it talks to us alone, whatever the name of a file may hold.
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
          connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     );
     let headers = reply.headers_mut();

@@ -38,6 +38,8 @@ const LARGEST_BODY: usize = 1 << 20;
 /// The most items of a list, and how many there are if nobody says.
 const MOST_ITEMS: usize = 10_000;
 const ITEMS: usize = 100;
+/// Items that one order names: what is recorded for them is one commit, which others wait for.
+pub(super) const AT_ONCE: usize = 1000;
 /// How long a dispatcher may take to answer, unless it hangs. A commit on slow flash takes seconds.
 const ALIVE: Duration = Duration::from_secs(15);
 
@@ -230,8 +232,8 @@ async fn held_now(control: &Arc<Control>) -> Result<Vec<skiff_common::delivery::
     let asked = Arc::clone(control);
     let read = tokio::task::spawn_blocking(move || held::read(&asked)).await.map_err(Refusal::internal)?;
     let items = read.map_err(Refusal::internal)?;
-    if !items.gone.is_empty() {
-        control.orders.send(Order::Gone(items.gone)).await.map_err(|_| Refusal::ended())?;
+    for some in items.gone.chunks(AT_ONCE) {
+        control.orders.send(Order::Gone(some.to_vec())).await.map_err(|_| Refusal::ended())?;
     }
     Ok(items.there)
 }
@@ -279,7 +281,9 @@ async fn retry(control: &Arc<Control>, request: Request<Incoming>) -> Result<Rep
         chosen.retain(|held| asked.items.iter().any(|wanted| held::is_named(held, wanted)));
     }
     let count = chosen.len();
-    order(control, |answer| Order::Retry(chosen, answer)).await?;
+    for some in chosen.chunks(AT_ONCE) {
+        order(control, |answer| Order::Retry(some.to_vec(), answer)).await?;
+    }
     if asked.all {
         order(control, Order::RetryDestinations).await?;
     }

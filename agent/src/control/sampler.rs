@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use super::route::AT_ONCE;
 use super::{Control, held};
 use crate::dispatch::Order;
 use crate::status::{Sample, Status, wall_ms};
@@ -49,11 +50,12 @@ pub(super) async fn tidy(control: &Arc<Control>) {
     let asked = Arc::clone(control);
     let read = tokio::task::spawn_blocking(move || held::read(&asked)).await;
     match read.expect("reading doesn't panic and isn't aborted") {
-        Ok(items) if !items.gone.is_empty() => {
-            // An agent that has ended remembers nothing any more.
-            let _ = control.orders.send(Order::Gone(items.gone)).await;
+        Ok(items) => {
+            for some in items.gone.chunks(AT_ONCE) {
+                // An agent that has ended remembers nothing any more.
+                let _ = control.orders.send(Order::Gone(some.to_vec())).await;
+            }
         }
-        Ok(_) => {}
         Err(error) => tracing::debug!(%error, "cannot read what is held"),
     }
 }

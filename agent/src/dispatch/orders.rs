@@ -102,6 +102,7 @@ impl Dispatcher {
         }
         for context in join {
             self.board.expect(&context.settings.name);
+            context.waker.pause(self.desk.is_paused(&context.settings.name));
             self.desk.add_watch(&context.settings.name, super::watch_retry(&context.settings));
             self.watches.insert(context.number, Live::new(context));
         }
