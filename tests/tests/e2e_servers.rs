@@ -31,10 +31,10 @@ fn goods(root: &Path, odd_names: bool) -> Tree {
 
 /// One line of the table; it fails the test unless the way works.
 #[track_caller]
-fn row(server: &str, shell: &str, way: &str, ended: &Ended, equal: Option<String>) {
-    let works = ended.code == Some(0) && equal.is_none();
-    println!("matrix: {server:<22} | {shell:<26} | {way:<15} | {}", if works { "works" } else { "FAILS" });
-    assert!(works, "{server}, {shell}, {way}: {:?}, skiff said:\n{}", equal, ended.said);
+fn row(server: &str, shell: &str, way: &str, ended: &Ended, difference: Option<&str>) {
+    let works = ended.code == Some(0) && difference.is_none();
+    println!("matrix: {server:<22} | {shell:<30} | {way:<15} | {}", if works { "works" } else { "FAILS" });
+    assert!(works, "{server}, {shell}, {way}: {difference:?}, skiff said:\n{}", ended.said);
 }
 
 /// Push, pull over the shell and, unless start-up files talk, pull by scp alone.
@@ -50,10 +50,10 @@ fn goes_both_ways(server: &str, shell: &str, push: &Push, pull: Pull, root: &Pat
     let source = goods(&scratch.path().join("source"), true);
     let there = root.join("there");
     let ended = push.run(contents_of(source.root()), &there);
-    row(server, shell, "push: shell+scp", &ended, tree::difference(source.root(), &there));
+    row(server, shell, "push: shell+scp", &ended, tree::difference(source.root(), &there).as_deref());
     let here = scratch.path().join("by-shell");
     let ended = pull.run(contents_of(&there), &here);
-    row(server, shell, "pull: shell", &ended, tree::difference(source.root(), &here));
+    row(server, shell, "pull: shell", &ended, tree::difference(source.root(), &here).as_deref());
     if !quiet {
         return;
     }
@@ -61,7 +61,7 @@ fn goes_both_ways(server: &str, shell: &str, push: &Push, pull: Pull, root: &Pat
     fs::remove_file(there.join(bytes(b"new\nline\xff"))).expect("it was sent");
     let here = scratch.path().join("by-scp");
     let ended = pull.with(&["-q", "-O"]).run(contents_of(&there), &here);
-    row(server, shell, "pull: scp", &ended, tree::difference(&there, &here));
+    row(server, shell, "pull: scp", &ended, tree::difference(&there, &here).as_deref());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn asyncssh_serves_by_its_own_scp() {
     let server = match AsyncSsh::beside(&sshd, scratch.path(), Path::new(env!("CARGO_TARGET_TMPDIR"))) {
         Ok(server) => server,
         Err(why) => {
-            println!("matrix: {:<22} | {:<26} | {:<15} | SKIPPED: {why}", "asyncssh", "none", "pull: scp");
+            println!("matrix: {:<22} | {:<30} | {:<15} | SKIPPED: {why}", "asyncssh", "none", "pull: scp");
             eprintln!("SKIPPED: asyncssh can't be had here: {why}");
             return;
         }
@@ -128,5 +128,11 @@ fn asyncssh_serves_by_its_own_scp() {
     let pull = Pull::at(server.port, sshd.user(), &sshd.key(), &server.known_hosts);
     let here = scratch.path().join("here");
     let ended = pull.run(source.root(), &here);
-    row("asyncssh", "none", "pull: scp", &ended, tree::difference(source.root(), &here.join("data")));
+    row(
+        "asyncssh",
+        "none",
+        "pull: scp",
+        &ended,
+        tree::difference(source.root(), &here.join("data")).as_deref(),
+    );
 }
