@@ -506,7 +506,7 @@ mod tests {
                 }
             });
             let mut done = 0;
-            for number in 0..3000 {
+            for number in 0..1000 {
                 staged(&target, "pull-1");
                 done += usize::from(target.publish("pull-1", &path(&format!("sub/{number}")), false).is_ok());
             }
