@@ -12,9 +12,11 @@ mod channel;
 mod giver;
 mod listing;
 mod pace;
+mod publish;
 mod receive;
 mod round;
 mod source;
+mod split;
 mod target;
 mod whole;
 

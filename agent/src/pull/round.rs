@@ -1,40 +1,36 @@
 //! One round over a shell: contents on one channel, digests on another where the server allows two, and publishing
 //! what agrees while the rest is on its way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use skiff_common::digest::{Digests, Hasher};
-use skiff_common::escape::escaped;
 use skiff_common::{Algorithm, Digest};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::giver::{BLOCK_BYTES, Giver, Heard, Job, MOST_NAMES};
+use super::giver::{BLOCK_BYTES, Giver, Job, MOST_NAMES};
 use super::pace::Pace;
-use super::receive::{Landed, Landing, Opening, Order, Receiver, hasher};
-use super::target::{LocalError, Published, Standing, Target, read_into, token};
-use super::{Fetch, Progress, Pull, PullError, Report, taken};
+use super::publish::Publisher;
+use super::receive::{Landed, Landing, Receiver, hasher};
+use super::split::{Splitter, Splitting, receive_all};
+use super::target::{Target, read_into, token};
+use super::{Fetch, Progress, Pull, PullError, Report};
 use crate::remote::RemoteError;
 use crate::remote::session::Session;
 
 /// Files that wait for their digest or for their content: a number and two digests each.
 const WAITING_FILES: usize = 1024;
-/// Files that are published together, after one sync for all of them.
-const GROUP_FILES: usize = 512;
-const GROUP_BYTES: u64 = 64 << 20;
-/// More than was listed: a file grew while it was read. More than this is no file.
-const MOST_SURPLUS: u64 = 64 << 20;
 
 /// What is known of files that are here in full already.
 #[derive(Debug)]
-struct Kept {
-    skip: u64,
-    hasher: Hasher,
+pub(super) struct Kept {
+    pub(super) skip: u64,
+    pub(super) hasher: Hasher,
 }
 
 /// One digest, theirs or ours; `None`: they can't read it.
-type Told = (usize, Option<Digest>);
+pub(super) type Told = (usize, Option<Digest>);
 
 impl Pull<'_> {
     /// Fetches all of them once. Returns those that changed meanwhile.
@@ -176,16 +172,6 @@ impl Pull<'_> {
     }
 }
 
-/// To the end; then nobody gives orders to the writer any longer.
-async fn receive_all(
-    mut splitter: Splitter<'_>,
-    giver: &mut Giver,
-    jobs: &[Job],
-    pace: &Pace,
-) -> Result<(), RemoteError> {
-    splitter.receive(giver, jobs, pace).await
-}
-
 /// Whether what stands here is what the server has, for each.
 pub(super) async fn same(
     giver: &mut Giver,
@@ -277,338 +263,6 @@ fn batches(fetches: &[Fetch]) -> Vec<Vec<(usize, u64, Vec<u8>)>> {
         batches.last_mut().expect("one was just pushed").push((file, fetch.size, fetch.from.clone()));
     }
     batches
-}
-
-/// Tells one file's content from the next by the sizes that were listed. Where one of them was wrong, the digests of
-/// all behind it are, too, and they are asked for again.
-struct Splitter<'a> {
-    pull: &'a Pull<'a>,
-    fetches: &'a Arc<Vec<Fetch>>,
-    orders: mpsc::Sender<Order>,
-    kept: HashMap<usize, Kept>,
-    algorithm: Option<Algorithm>,
-    writes: bool,
-    landed: mpsc::Sender<Landed>,
-    state: Splitting,
-}
-
-#[derive(Default)]
-struct Splitting {
-    /// Files of the job that have not begun, the next one last; `None`: the job itself has not begun.
-    members: Option<Vec<usize>>,
-    unreadable: HashSet<usize>,
-    /// The file that is open, and how much of it is to come in this job.
-    open: Option<(usize, u64)>,
-    surplus: u64,
-}
-
-impl Splitter<'_> {
-    async fn receive(&mut self, giver: &mut Giver, jobs: &[Job], pace: &Pace) -> Result<(), RemoteError> {
-        let fetches = Arc::clone(self.fetches);
-        let size = |job: &Job| match job {
-            Job::Files(files) => files.iter().map(|(file, _)| fetches[*file].size).sum(),
-            Job::Part { blocks, .. } => blocks * BLOCK_BYTES,
-        };
-        giver
-            .bodies(
-                jobs,
-                pace.in_flight(),
-                async |job| pace.wait(size(job)).await,
-                async |job, heard| match heard {
-                    Heard::Unreadable(file) => {
-                        self.state.unreadable.insert(file);
-                        Ok(())
-                    }
-                    Heard::Piece(piece) => {
-                        if self.writes {
-                            Progress::add(&self.pull.progress.received_bytes, piece.len() as u64);
-                        }
-                        self.piece(job, piece).await
-                    }
-                    Heard::End => self.end(job).await,
-                },
-            )
-            .await
-    }
-
-    async fn piece(&mut self, job: &Job, mut piece: &[u8]) -> Result<(), RemoteError> {
-        self.begin(job).await?;
-        while !piece.is_empty() {
-            let Some((file, left)) = self.state.open.filter(|(_, left)| *left > 0) else {
-                if self.next().await? {
-                    continue;
-                }
-                self.state.surplus += piece.len() as u64;
-                if self.state.surplus > MOST_SURPLUS {
-                    let words =
-                        format!("{} and so on, more than there is", escaped(&piece[..piece.len().min(40)]));
-                    return Err(RemoteError::Nonsense { attempt: "receiving", words });
-                }
-                return Ok(());
-            };
-            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-            self.order(Order::Data(piece[..taken].to_vec())).await?;
-            piece = &piece[taken..];
-            self.state.open = Some((file, left - taken as u64));
-            self.close_if_whole(job).await?;
-        }
-        Ok(())
-    }
-
-    /// What a job doesn't bring, it doesn't bring.
-    async fn end(&mut self, job: &Job) -> Result<(), RemoteError> {
-        self.begin(job).await?;
-        match job {
-            Job::Files(_) => {
-                while self.state.open.is_some() || self.next().await? {
-                    if self.state.open.take().is_some() {
-                        self.order(Order::Close).await?;
-                    }
-                }
-            }
-            Job::Part { file, skipped_blocks, blocks, .. } => {
-                let is_short = self.state.open.is_some_and(|(_, left)| left > 0);
-                let is_last = (skipped_blocks + blocks) * BLOCK_BYTES >= self.fetches[*file].size;
-                if is_last || is_short {
-                    // What comes of it afterwards finds no open file.
-                    self.order(Order::Close).await?;
-                }
-                self.state.open = None;
-            }
-        }
-        self.state.members = None;
-        self.state.surplus = 0;
-        Ok(())
-    }
-
-    async fn begin(&mut self, job: &Job) -> Result<(), RemoteError> {
-        if self.state.members.is_some() {
-            return Ok(());
-        }
-        match job {
-            Job::Files(files) => {
-                let readable = files.iter().rev().map(|(file, _)| *file);
-                let members = readable.filter(|file| !self.state.unreadable.contains(file)).collect();
-                self.state.members = Some(members);
-                // They are told by those who tell digests; here they just don't come.
-                for (file, _) in files {
-                    if self.state.unreadable.remove(file) {
-                        self.lands(*file, Landing::Short).await;
-                    }
-                }
-            }
-            Job::Part { file, skipped_blocks, blocks, .. } => {
-                self.state.members = Some(Vec::new());
-                let skip = self.kept.get(file).map_or(0, |kept| kept.skip);
-                if skipped_blocks * BLOCK_BYTES == skip {
-                    self.open(*file).await?;
-                }
-                let left = self.fetches[*file].size.saturating_sub(skipped_blocks * BLOCK_BYTES);
-                self.state.open = Some((*file, left.min(blocks * BLOCK_BYTES)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens the next file of the job; empty ones are over at once. `false`: there is none.
-    async fn next(&mut self) -> Result<bool, RemoteError> {
-        while let Some(file) = self.state.members.as_mut().and_then(Vec::pop) {
-            self.open(file).await?;
-            let size = self.fetches[file].size;
-            if size > 0 {
-                self.state.open = Some((file, size));
-                return Ok(true);
-            }
-            self.order(Order::Close).await?;
-        }
-        Ok(false)
-    }
-
-    async fn close_if_whole(&mut self, job: &Job) -> Result<(), RemoteError> {
-        let is_whole = self.state.open.is_some_and(|(_, left)| left == 0);
-        if is_whole && matches!(job, Job::Files(_)) {
-            self.state.open = None;
-            self.order(Order::Close).await?;
-        }
-        Ok(())
-    }
-
-    async fn open(&mut self, file: usize) -> Result<(), RemoteError> {
-        let fetch = &self.fetches[file];
-        let kept = self.kept.get(&file).map(|kept| (kept.skip, kept.hasher.clone()));
-        let (skip, hasher) = kept.unwrap_or_else(|| (0, hasher(self.algorithm)));
-        let token = self.writes.then(|| token(&self.pull.server, &fetch.from, &fetch.to));
-        let (size, mode, mtime_ns) = (fetch.size, fetch.mode, fetch.mtime_ns);
-        self.order(Order::Open(Box::new(Opening { file, token, size, skip, hasher, mode, mtime_ns }))).await
-    }
-
-    async fn lands(&self, file: usize, outcome: Landing) {
-        // Who publishes has ended with an error of its own.
-        let _ = self.landed.send(Landed { file, outcome }).await;
-    }
-
-    async fn order(&self, order: Order) -> Result<(), RemoteError> {
-        // The writer's own error is told instead of this one.
-        self.orders.send(order).await.map_err(|_| RemoteError::SourceEnded)
-    }
-}
-
-/// Publishes what agrees.
-struct Publisher<'a> {
-    pull: &'a Pull<'a>,
-    target: &'a Arc<Target>,
-    fetches: &'a Arc<Vec<Fetch>>,
-    landed: HashMap<usize, Landing>,
-    told: HashMap<usize, Option<Digest>>,
-    ready: Vec<(usize, Digests)>,
-    ready_bytes: u64,
-    /// Files that changed while they were read.
-    again: Vec<usize>,
-}
-
-impl<'a> Publisher<'a> {
-    fn new(pull: &'a Pull<'a>, target: &'a Arc<Target>, fetches: &'a Arc<Vec<Fetch>>) -> Self {
-        let (landed, told) = (HashMap::new(), HashMap::new());
-        Self { pull, target, fetches, landed, told, ready: Vec::new(), ready_bytes: 0, again: Vec::new() }
-    }
-
-    /// Ends when both sides have said all.
-    async fn publish_what_agrees(
-        &mut self,
-        mut landed: mpsc::Receiver<Landed>,
-        mut told: mpsc::Receiver<Told>,
-        report: &mut Report,
-    ) -> Result<(), PullError> {
-        loop {
-            let file = tokio::select! {
-                Some(Landed { file, outcome }) = landed.recv() => {
-                    self.landed.insert(file, outcome);
-                    file
-                }
-                Some((file, digest)) = told.recv() => {
-                    self.told.insert(file, digest);
-                    file
-                }
-                else => break,
-            };
-            self.judge(file, report);
-            if self.ready.len() >= GROUP_FILES || self.ready_bytes >= GROUP_BYTES {
-                self.publish(report).await?;
-            }
-        }
-        self.publish(report).await
-    }
-
-    async fn publish(&mut self, report: &mut Report) -> Result<(), PullError> {
-        let ready = std::mem::take(&mut self.ready);
-        self.ready_bytes = 0;
-        if ready.is_empty() {
-            return Ok(());
-        }
-        let publishing = {
-            let (target, fetches) = (Arc::clone(self.target), Arc::clone(self.fetches));
-            let (server, replace) = (self.pull.server.clone(), self.pull.wish.replace);
-            spawn_blocking(move || publish_group(&target, &fetches, &server, replace, ready))
-        };
-        for (file, outcome) in publishing.await.expect("publishing does not panic")? {
-            self.pull.settle(&self.fetches[file], outcome, report);
-        }
-        Ok(())
-    }
-
-    fn judge(&mut self, file: usize, report: &mut Report) {
-        if !self.landed.contains_key(&file) || !self.told.contains_key(&file) {
-            return;
-        }
-        let fetch = &self.fetches[file];
-        let (landed, told) = (self.landed.remove(&file), self.told.remove(&file).flatten());
-        match (landed, told) {
-            (Some(Landing::Failed(why)), _) => {
-                report.give_up(&fetch.to, format!("cannot write {}: {why}", fetch.to));
-            }
-            (Some(Landing::Busy), _) => {
-                report.give_up(&fetch.to, format!("another skiff fetches {} at this moment", fetch.to));
-            }
-            (_, None) => {
-                let what = format!("cannot fetch {}: the server cannot read it, or it has gone", fetch.to);
-                report.give_up(&fetch.to, what);
-                self.pull.drop_part(fetch);
-            }
-            (Some(Landing::Whole(digests)), Some(theirs)) if digests.agree_with(&theirs) => {
-                self.ready.push((file, digests));
-                self.ready_bytes += fetch.size;
-            }
-            (Some(Landing::Whole(_) | Landing::Short) | None, Some(_)) => self.again.push(file),
-        }
-    }
-}
-
-/// What came of publishing one file.
-#[derive(Debug)]
-pub(super) enum Settled {
-    Here,
-    /// The same stood here already.
-    Stood,
-    /// Something else stands here.
-    Taken,
-    Failed(String),
-}
-
-/// Syncs, then brings each under its final name. An error that concerns all of them ends it.
-pub(super) fn publish_group(
-    target: &Target,
-    fetches: &[Fetch],
-    server: &str,
-    replace: bool,
-    ready: Vec<(usize, Digests)>,
-) -> Result<Vec<(usize, Settled)>, LocalError> {
-    target.sync()?;
-    let mut settled = Vec::with_capacity(ready.len());
-    for (file, digests) in ready {
-        let fetch = &fetches[file];
-        let token = token(server, &fetch.from, &fetch.to);
-        let outcome = match target.publish(&token, &fetch.to, replace) {
-            Ok(Published::Done) => Settled::Here,
-            Ok(Published::Taken) => {
-                let stands = match target.look(&fetch.to) {
-                    Ok(Standing::File { .. }) => target.digests(&fetch.to, Algorithm::Blake3),
-                    _ => None,
-                };
-                target.drop_part(&token);
-                if stands.is_some_and(|stands| stands.blake3 == digests.blake3) {
-                    Settled::Stood
-                } else {
-                    Settled::Taken
-                }
-            }
-            Err(error) if error.is_general => return Err(error),
-            Err(error) => {
-                target.drop_part(&token);
-                Settled::Failed(error.to_string())
-            }
-        };
-        settled.push((file, outcome));
-    }
-    Ok(settled)
-}
-
-impl Pull<'_> {
-    /// Writes down what came of a file.
-    pub(super) fn settle(&self, fetch: &Fetch, outcome: Settled, report: &mut Report) {
-        match outcome {
-            Settled::Here => {
-                Progress::add(&self.progress.fetched_files, 1);
-                Progress::add(&self.progress.fetched_bytes, fetch.size);
-                report.settled.insert(fetch.to.clone());
-            }
-            Settled::Stood => {
-                Progress::add(&self.progress.standing_files, 1);
-                report.settled.insert(fetch.to.clone());
-            }
-            Settled::Taken => report.give_up(&fetch.to, taken(&fetch.to)),
-            Settled::Failed(what) => report.give_up(&fetch.to, what),
-        }
-    }
 }
 
 #[cfg(test)]

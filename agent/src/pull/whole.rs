@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use super::channel::Talk;
 use super::listing::is_own;
+use super::publish::{Settled, publish_group};
 use super::receive::{Landed, Landing, Opening, Order, Receiver, hasher};
-use super::round::{Settled, publish_group};
 use super::target::token;
 use super::{Fetch, Folder, Progress, Pull, PullError, Report, Source};
 use crate::remote::RemoteError;

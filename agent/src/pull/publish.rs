@@ -1,0 +1,176 @@
+//! What agrees with what the server told comes under its final name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use skiff_common::digest::Digests;
+use skiff_common::{Algorithm, Digest};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::receive::{Landed, Landing};
+use super::round::Told;
+use super::target::{LocalError, Published, Standing, Target, token};
+use super::{Fetch, Progress, Pull, PullError, Report, taken};
+
+/// Files that are published together, after one sync for all of them.
+const GROUP_FILES: usize = 512;
+const GROUP_BYTES: u64 = 64 << 20;
+
+/// Publishes what agrees.
+pub(super) struct Publisher<'a> {
+    pull: &'a Pull<'a>,
+    target: &'a Arc<Target>,
+    fetches: &'a Arc<Vec<Fetch>>,
+    landed: HashMap<usize, Landing>,
+    told: HashMap<usize, Option<Digest>>,
+    ready: Vec<(usize, Digests)>,
+    ready_bytes: u64,
+    /// Files that changed while they were read.
+    pub(super) again: Vec<usize>,
+}
+
+impl<'a> Publisher<'a> {
+    pub(super) fn new(pull: &'a Pull<'a>, target: &'a Arc<Target>, fetches: &'a Arc<Vec<Fetch>>) -> Self {
+        let (landed, told) = (HashMap::new(), HashMap::new());
+        Self { pull, target, fetches, landed, told, ready: Vec::new(), ready_bytes: 0, again: Vec::new() }
+    }
+
+    /// Ends when both sides have said all.
+    pub(super) async fn publish_what_agrees(
+        &mut self,
+        mut landed: mpsc::Receiver<Landed>,
+        mut told: mpsc::Receiver<Told>,
+        report: &mut Report,
+    ) -> Result<(), PullError> {
+        loop {
+            let file = tokio::select! {
+                Some(Landed { file, outcome }) = landed.recv() => {
+                    self.landed.insert(file, outcome);
+                    file
+                }
+                Some((file, digest)) = told.recv() => {
+                    self.told.insert(file, digest);
+                    file
+                }
+                else => break,
+            };
+            self.judge(file, report);
+            if self.ready.len() >= GROUP_FILES || self.ready_bytes >= GROUP_BYTES {
+                self.publish(report).await?;
+            }
+        }
+        self.publish(report).await
+    }
+
+    async fn publish(&mut self, report: &mut Report) -> Result<(), PullError> {
+        let ready = std::mem::take(&mut self.ready);
+        self.ready_bytes = 0;
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let publishing = {
+            let (target, fetches) = (Arc::clone(self.target), Arc::clone(self.fetches));
+            let (server, replace) = (self.pull.server.clone(), self.pull.wish.replace);
+            spawn_blocking(move || publish_group(&target, &fetches, &server, replace, ready))
+        };
+        for (file, outcome) in publishing.await.expect("publishing does not panic")? {
+            self.pull.settle(&self.fetches[file], outcome, report);
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, file: usize, report: &mut Report) {
+        if !self.landed.contains_key(&file) || !self.told.contains_key(&file) {
+            return;
+        }
+        let fetch = &self.fetches[file];
+        let (landed, told) = (self.landed.remove(&file), self.told.remove(&file).flatten());
+        match (landed, told) {
+            (Some(Landing::Failed(why)), _) => {
+                report.give_up(&fetch.to, format!("cannot write {}: {why}", fetch.to));
+            }
+            (Some(Landing::Busy), _) => {
+                report.give_up(&fetch.to, format!("another skiff fetches {} at this moment", fetch.to));
+            }
+            (_, None) => {
+                let what = format!("cannot fetch {}: the server cannot read it, or it has gone", fetch.to);
+                report.give_up(&fetch.to, what);
+                self.pull.drop_part(fetch);
+            }
+            (Some(Landing::Whole(digests)), Some(theirs)) if digests.agree_with(&theirs) => {
+                self.ready.push((file, digests));
+                self.ready_bytes += fetch.size;
+            }
+            (Some(Landing::Whole(_) | Landing::Short) | None, Some(_)) => self.again.push(file),
+        }
+    }
+}
+
+/// What came of publishing one file.
+#[derive(Debug)]
+pub(super) enum Settled {
+    Here,
+    /// The same stood here already.
+    Stood,
+    /// Something else stands here.
+    Taken,
+    Failed(String),
+}
+
+/// Syncs, then brings each under its final name. An error that concerns all of them ends it.
+pub(super) fn publish_group(
+    target: &Target,
+    fetches: &[Fetch],
+    server: &str,
+    replace: bool,
+    ready: Vec<(usize, Digests)>,
+) -> Result<Vec<(usize, Settled)>, LocalError> {
+    target.sync()?;
+    let mut settled = Vec::with_capacity(ready.len());
+    for (file, digests) in ready {
+        let fetch = &fetches[file];
+        let token = token(server, &fetch.from, &fetch.to);
+        let outcome = match target.publish(&token, &fetch.to, replace) {
+            Ok(Published::Done) => Settled::Here,
+            Ok(Published::Taken) => {
+                let stands = match target.look(&fetch.to) {
+                    Ok(Standing::File { .. }) => target.digests(&fetch.to, Algorithm::Blake3),
+                    _ => None,
+                };
+                target.drop_part(&token);
+                if stands.is_some_and(|stands| stands.blake3 == digests.blake3) {
+                    Settled::Stood
+                } else {
+                    Settled::Taken
+                }
+            }
+            Err(error) if error.is_general => return Err(error),
+            Err(error) => {
+                target.drop_part(&token);
+                Settled::Failed(error.to_string())
+            }
+        };
+        settled.push((file, outcome));
+    }
+    Ok(settled)
+}
+
+impl Pull<'_> {
+    /// Writes down what came of a file.
+    pub(super) fn settle(&self, fetch: &Fetch, outcome: Settled, report: &mut Report) {
+        match outcome {
+            Settled::Here => {
+                Progress::add(&self.progress.fetched_files, 1);
+                Progress::add(&self.progress.fetched_bytes, fetch.size);
+                report.settled.insert(fetch.to.clone());
+            }
+            Settled::Stood => {
+                Progress::add(&self.progress.standing_files, 1);
+                report.settled.insert(fetch.to.clone());
+            }
+            Settled::Taken => report.give_up(&fetch.to, taken(&fetch.to)),
+            Settled::Failed(what) => report.give_up(&fetch.to, what),
+        }
+    }
+}
