@@ -15,7 +15,6 @@ use super::args::Pull;
 use super::push::{RETRY, level, server_of};
 use super::{exit, signals, size};
 use crate::pull::{Progress, Report, Source, Wish};
-use crate::supervise;
 use crate::telemetry;
 
 const USAGE: &str = "skiff pull [user@]host:SRC… DEST";
@@ -27,7 +26,7 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
         Ok(wish) => wish,
         Err(what) => return exit::fail(exit::USAGE, &what, USAGE),
     };
-    let mut stop = match signals::listen() {
+    let (mut stop, _) = match signals::listen() {
         Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
@@ -58,7 +57,7 @@ fn wish(args: &Pull) -> Result<Wish, String> {
         ));
     }
     Ok(Wish {
-        login: supervise::login(&destination),
+        login: crate::login::login(&destination),
         sources,
         target: args.target.clone(),
         replace: args.replace,

@@ -201,15 +201,12 @@ async fn reach(
     deadline: Instant,
     progress: &Arc<Progress>,
 ) -> Result<(BufReader<Line>, Option<Hangup>), ConnectError> {
-    match via {
-        Some(session) => Ok((session.pass_on(&login.host, login.port, progress).await?, None)),
-        None => {
-            progress.begin(&login.host, login.port);
-            let (line, hangup) =
-                line::dial(&login.host, login.port, deadline, login.stall_timeout, progress).await?;
-            Ok((line, Some(hangup)))
-        }
+    if let Some(session) = via {
+        return Ok((session.pass_on(&login.host, login.port, progress).await?, None));
     }
+    progress.begin(&login.host, login.port);
+    let (line, hangup) = line::dial(&login.host, login.port, deadline, login.stall_timeout, progress).await?;
+    Ok((line, Some(hangup)))
 }
 
 /// Logs in to one server.

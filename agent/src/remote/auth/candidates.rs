@@ -65,7 +65,7 @@ impl Candidates {
                     let certificate = found.public().and_then(|public| {
                         fitting.find(|one| one.public_key() == public.key_data()).cloned()
                     });
-                    candidates.add_file(path, found, certificate, agent, credentials, progress);
+                    candidates.add_file(&path, found, certificate, agent, credentials, progress);
                 }
                 Err(error) => candidates.unusable.push((path, error)),
             }
@@ -81,7 +81,7 @@ impl Candidates {
 
     fn add_file(
         &mut self,
-        path: PathBuf,
+        path: &Path,
         found: Found,
         certificate: Option<Certificate>,
         agent: Option<&Agent>,
@@ -102,12 +102,12 @@ impl Candidates {
             Found::Locked(public) => match (public, &credentials.asker) {
                 (Some(public), Some(asker)) => self.add(name, &public, certificate, || {
                     let (asker, progress) = (asker.clone(), Arc::clone(progress));
-                    Source::File(FileSigner::Locked { path: path.clone(), asker, progress })
+                    Source::File(FileSigner::Locked { path: path.to_owned(), asker, progress })
                 }),
                 (None, Some(_)) => self.vain.push(format!(
                     "{name} (encrypted in an old form; ssh-keygen -p -f {name} writes it anew, or put its {name}.pub beside it)"
                 )),
-                (_, None) => self.unusable.push((path.clone(), KeyFileError::encrypted(&path))),
+                (_, None) => self.unusable.push((path.to_owned(), KeyFileError::encrypted(path))),
             },
         }
     }

@@ -166,37 +166,37 @@ async fn a_passphrase_file_that_others_can_read_is_refused() {
 /// Answers as told, and counts.
 fn answering(answers: &[&str]) -> (Asker, Arc<AtomicUsize>) {
     let answers: Mutex<Vec<String>> = Mutex::new(answers.iter().rev().map(|one| (*one).to_owned()).collect());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+    let times = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&times);
     let asker = Asker::new(move |question| {
         assert!(question.starts_with("Passphrase for /"), "{question}");
         count.fetch_add(1, Ordering::SeqCst);
         answers.lock().expect("nobody panics").pop().map(Zeroizing::new)
     });
-    (asker, asked)
+    (asker, times)
 }
 
 #[tokio::test]
 async fn a_person_is_asked_up_to_three_times_and_only_once_for_each_key() {
     let sshd = Sshd::start("");
     lock(&sshd.folder.path().join("id_ed25519"));
-    let (asker, asked) = answering(&["wrong", "wrong again", PASSPHRASE]);
+    let (asker, times) = answering(&["wrong", "wrong again", PASSPHRASE]);
     let mut login = sshd.login("id_ed25519");
     login.credentials.asker = Some(asker);
     Session::connect(&login).await.expect("the third answer is right");
     Session::connect(&login).await.expect("the answer is remembered");
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(times.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
 async fn nobody_is_asked_for_a_key_that_the_server_does_not_take() {
     let sshd = Sshd::start("");
     lock(&sshd.folder.path().join("stranger"));
-    let (asker, asked) = answering(&[PASSPHRASE]);
+    let (asker, times) = answering(&[PASSPHRASE]);
     let mut login = sshd.login("stranger");
     login.credentials.asker = Some(asker);
     assert_eq!(sshd.refusal(&login).await.code(), "login-refused");
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(times.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
