@@ -174,7 +174,7 @@ mod tests {
         run(&write, input.clone().into_bytes(), LONG).await.expect("it works");
         assert_eq!(std::fs::read_to_string(&file).expect("written"), input);
         // It reads nothing and says much.
-        let noisy = shell("yes no >&2 | head -c 1000000 >&2; echo end >&2; exit 3");
+        let noisy = shell("yes no | head -c 1000000 >&2; echo end >&2; exit 3");
         let error = run(&noisy, input.into_bytes(), LONG).await.expect_err("it fails").to_string();
         assert!(error.contains("exit status: 3, saying: no"), "{error}");
         let nothing = vec!["/no/such/command".to_owned()];

@@ -387,7 +387,7 @@ mod tests {
             "35 %",
             "100 %",
             "13 MiB/s",
-            "28 MiB/s at most in 1 min 20 s",
+            "29 MiB/s at most in 1 min 20 s",
             "█",
             "camera:2026/07/broken.jpg, quarantined, 1 min 5 s ago",
             "another file has this name at the destination",
