@@ -100,7 +100,7 @@ mod tests {
         let described = watch["properties"]["settle"]["description"].as_str().expect("there is one");
         assert!(described.starts_with("A file is complete once"), "{described}");
         let destination = &schema["properties"]["destination"]["additionalProperties"]["properties"];
-        assert_eq!(destination["in_flight"]["default"], 4);
+        assert_eq!(destination["keepalive"]["default"], "15s");
         assert_eq!(schema["properties"]["control"]["properties"]["listen"]["type"], "string");
         assert_eq!(schema["properties"]["state_dir"]["default"], "/var/lib/skiff");
     }

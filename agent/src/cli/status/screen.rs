@@ -42,8 +42,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         Constraint::Length(rows(snapshot.destinations.len())),
         Constraint::Length(rows(snapshot.watches.len())),
         Constraint::Length(rows(snapshot.on_its_way.len())),
-        Constraint::Length(5),
-        Constraint::Min(3),
+        Constraint::Length(4),
+        Constraint::Min(4),
         Constraint::Length(1),
     ]);
     let [head, totals, destinations, watches, on_its_way, throughput, problems, foot] =
@@ -376,7 +376,7 @@ mod tests {
         for words in [
             "running for 1 d 1 h",
             "1,234,567 files, 9.0 GiB; sent 10 GiB, 3.0 MiB of it again",
-            "61,012 files, 60 GiB",
+            "61,012+ files, 60 GiB, oldest 1 h 1 min, done in about 53 min 42 s",
             "1 quarantined, 2 tried again",
             "connected",
             "connection-refused, again",

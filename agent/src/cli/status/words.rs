@@ -50,24 +50,21 @@ fn head(paint: Paint, snapshot: &Snapshot) {
     }
 }
 
-/// `120 files, 3.0 MiB, the oldest for 12 s; 2.0 MiB/s, done in about 2 s`.
+/// `120 files, 3.0 MiB, oldest 12 s, done in about 2 s`; `120+` where more lies in the folders.
 pub(super) fn pending(snapshot: &Snapshot) -> String {
-    let (pending, throughput) = (&snapshot.pending, &snapshot.throughput);
-    if pending.items == 0 {
+    let pending = &snapshot.pending;
+    let more = if pending.more && snapshot.source == Source::Agent { "+" } else { "" };
+    if pending.items == 0 && more.is_empty() {
         return "nothing".to_owned();
     }
-    let mut words = format!("{} files, {}", size::number(pending.items), size::bytes(pending.bytes));
-    if pending.more && snapshot.source == Source::Agent {
-        words += ", and more in the folders";
-    }
+    let mut words = format!("{}{more} files, {}", size::number(pending.items), size::bytes(pending.bytes));
     if let Some(oldest) = pending.oldest_ms {
         let age = size::age(ms(snapshot.time_ms.saturating_sub(oldest)));
-        words = format!("{words}, the oldest for {age}");
+        words = format!("{words}, oldest {age}");
     }
-    if let Some(seconds) = throughput.drain_seconds {
-        let rate = size::per_second(throughput.sent_bytes_per_second);
+    if let Some(seconds) = snapshot.throughput.drain_seconds {
         let lasts = size::age(Duration::from_secs(seconds));
-        words = format!("{words}; {rate}, done in about {lasts}");
+        words = format!("{words}, done in about {lasts}");
     }
     words
 }
