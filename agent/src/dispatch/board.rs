@@ -288,15 +288,18 @@ impl Dispatcher {
     }
 }
 
-/// What goes over the wire for a shipment that goes once.
+/// The most that goes over the wire for a shipment that goes once: its content, and the list of its names where the
+/// destination is asked what it has.
 pub(super) fn wire_bytes(shipment: &Shipment) -> u64 {
-    match shipment.kind {
-        skiff_common::ShipmentKind::Single => shipment.bytes(),
-        // One that can't be packed goes one by one, with less.
-        skiff_common::ShipmentKind::Batch => {
-            ship::batch_bytes(&shipment.items).unwrap_or_else(|_| shipment.bytes())
+    let names: u64 = shipment.items.iter().map(|item| item.path.as_bytes().len() as u64 + 1).sum();
+    names
+        + match shipment.kind {
+            skiff_common::ShipmentKind::Single => shipment.bytes(),
+            // One that can't be packed goes one by one, with less.
+            skiff_common::ShipmentKind::Batch => {
+                ship::batch_bytes(&shipment.items).unwrap_or_else(|_| shipment.bytes())
+            }
         }
-    }
 }
 
 fn add(pending: &mut Pending, items: &[Item]) {
