@@ -43,6 +43,14 @@ impl Entry {
         (!figures.is_empty()).then(|| median(&figures))
     }
 
+    /// The limit, where it was not kept: it would have taken longer.
+    pub fn at_least_s(&self) -> Option<f64> {
+        match self.stopped {
+            Some(Outcome::TooLong(limit)) => Some(limit.as_secs_f64()),
+            Some(Outcome::Done(_) | Outcome::Failed(_)) | None => None,
+        }
+    }
+
     /// The median of the time.
     pub fn wall_s(&self) -> Option<f64> {
         self.median(|usage| usage.wall_s)

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -100,6 +100,7 @@ impl fmt::Display for Line {
 pub struct DelayedLink {
     port: u16,
     stopped: Arc<AtomicBool>,
+    up_bytes: Arc<AtomicU64>,
     acceptor: Option<JoinHandle<()>>,
 }
 
@@ -109,8 +110,9 @@ impl DelayedLink {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the kernel has a free port");
         let own = listener.local_addr().expect("a listener knows its port").port();
         let stopped = Arc::new(AtomicBool::new(false));
+        let up_bytes = Arc::new(AtomicU64::new(0));
         let acceptor = thread::spawn({
-            let stopped = Arc::clone(&stopped);
+            let (stopped, up_bytes) = (Arc::clone(&stopped), Arc::clone(&up_bytes));
             move || {
                 for client in listener.incoming() {
                     if stopped.load(Ordering::Relaxed) {
@@ -119,16 +121,21 @@ impl DelayedLink {
                     // A side that is gone already is nobody's fault.
                     let Ok(client) = client else { continue };
                     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
-                    join(&client, &server, line);
+                    join(&client, &server, line, &up_bytes);
                 }
             }
         });
-        DelayedLink { port: own, stopped, acceptor: Some(acceptor) }
+        DelayedLink { port: own, stopped, up_bytes, acceptor: Some(acceptor) }
     }
 
     /// The port to connect to, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many bytes all clients together have sent.
+    pub fn carried_up_bytes(&self) -> u64 {
+        self.up_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -143,14 +150,15 @@ impl Drop for DelayedLink {
     }
 }
 
-fn join(client: &TcpStream, server: &TcpStream, line: Line) {
-    for (from, to) in [(client, server), (server, client)] {
+fn join(client: &TcpStream, server: &TcpStream, line: Line, up_bytes: &Arc<AtomicU64>) {
+    let nobody = Arc::new(AtomicU64::new(0));
+    for (from, to, counted) in [(client, server, up_bytes), (server, client, &nobody)] {
         let _still_works = to.set_nodelay(true);
         let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
         let under_way = Arc::new(UnderWay::default());
         thread::spawn({
-            let under_way = Arc::clone(&under_way);
-            move || take(from, &under_way, line)
+            let (under_way, counted) = (Arc::clone(&under_way), Arc::clone(counted));
+            move || take(from, &under_way, line, &counted)
         });
         thread::spawn(move || hand_on(&to, &under_way, line));
     }
@@ -224,10 +232,13 @@ impl UnderWay {
     }
 }
 
-fn take(mut from: TcpStream, under_way: &UnderWay, line: Line) {
+fn take(mut from: TcpStream, under_way: &UnderWay, line: Line, counted: &AtomicU64) {
     while let Some(mut piece) = under_way.room(line) {
         match from.read(&mut piece) {
-            Ok(length @ 1..) => under_way.put(Instant::now() + line.one_way(), piece, length),
+            Ok(length @ 1..) => {
+                counted.fetch_add(length as u64, Ordering::Relaxed);
+                under_way.put(Instant::now() + line.one_way(), piece, length);
+            }
             Ok(0) | Err(_) => break,
         }
     }

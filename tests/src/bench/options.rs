@@ -33,6 +33,9 @@ pub struct Options {
     /// Small workloads, one round: whether the benchmark works
     #[arg(long)]
     quick: bool,
+    /// Files of the budget "backlog", if not 1,000,000
+    #[arg(long, value_name = "N")]
+    files: Option<u64>,
     /// Write the figures there, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -69,6 +72,28 @@ impl Options {
             (false, true) => Sizes::slow(),
             (false, false) => Sizes::full(),
         }
+    }
+
+    /// Whether this only shows that the benchmark works.
+    pub(super) fn is_quick(&self) -> bool {
+        self.quick
+    }
+
+    /// Files of the backlog.
+    pub(super) fn backlog_files(&self) -> u64 {
+        self.files.unwrap_or(if self.quick { 2000 } else { 1_000_000 })
+    }
+
+    /// The same, for the budgets that compare.
+    pub(super) fn for_speed(&self) -> Self {
+        let only = vec![Workload::Large, Workload::Small];
+        let against = vec![Contender::Scp, Contender::Rsync];
+        Options { only, against, rtt: vec![Line::rtt_ms(0), Line::rtt_ms(100)], ..self.clone() }
+    }
+
+    /// Bytes with which the limits of the machine are measured.
+    pub fn limit_bytes(&self) -> usize {
+        if self.quick { 16 << 20 } else { 1 << 30 }
     }
 
     /// How often each is run.

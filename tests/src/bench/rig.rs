@@ -43,7 +43,7 @@ pub(super) struct Road {
     _link: Option<DelayedLink>,
     port: u16,
     known_hosts: PathBuf,
-    ssh_config: PathBuf,
+    pub(super) ssh_config: PathBuf,
 }
 
 impl Rig {
@@ -56,6 +56,16 @@ impl Rig {
     /// The server.
     pub fn sshd(&self) -> &Sshd {
         &self.sshd
+    }
+
+    /// Nobody answers any longer.
+    pub(super) fn stop_server(&mut self) {
+        self.sshd.stop();
+    }
+
+    /// The server answers again, on the same port.
+    pub(super) fn start_server(&mut self) {
+        self.sshd.start_again();
     }
 
     /// Makes sure that a workload is there, and read once. Returns its place.

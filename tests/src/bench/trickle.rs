@@ -76,6 +76,12 @@ pub fn trickle(options: &Options, rig: &Rig, mut done: impl FnMut(&Latency)) -> 
     options.lines().into_iter().map(over).collect()
 }
 
+/// Measures it with nothing between.
+pub(super) fn trickle_directly(options: &Options, rig: &Rig) -> Latency {
+    let line = Line::rtt_ms(0);
+    measure(rig, line, options.sizes(&line).trickle_files)
+}
+
 fn measure(rig: &Rig, line: Line, files: u64) -> Latency {
     let watched = TempDir::new().expect("there is room for a temporary folder");
     let delayed = DelayedLink::to(rig.sshd().port(), line);

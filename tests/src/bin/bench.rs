@@ -1,4 +1,4 @@
-//! skiff side by side with scp, rsync and others: `bench --help`.
+//! skiff side by side with scp, rsync and others, and its budgets: `bench --help`.
 
 use std::env;
 use std::fs;
@@ -6,32 +6,83 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use clap::Parser;
-use serde_json::{Value, json};
-use skiff_tests::bench::{self, Latency, Options, Rig};
+use clap::{Parser, Subcommand};
+use serde_json::{Map, Value};
+use skiff_tests::bench::{self, Budget, Figure, Latency, Options, Rig, Speed};
 
 /// Times skiff and what people use instead, side by side, each result compared with what was sent.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = false, subcommand_precedence_over_arg = true)]
 struct Arguments {
     #[command(flatten)]
     options: Options,
+    #[command(subcommand)]
+    what: Option<What>,
 }
 
-#[expect(clippy::print_stdout, reason = "a command for people")]
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Measure the budgets: how fast, how small, how little memory
+    Budgets {
+        /// Only these
+        #[arg(value_enum)]
+        names: Vec<Budget>,
+    },
+    /// Measure what the machine can do: ciphers, digests, disk, sshd
+    Limits,
+}
+
 fn main() -> ExitCode {
-    let Arguments { options } = Arguments::parse();
+    let Arguments { options, what } = Arguments::parse();
     if let Some(dir) = &options.dir {
         move_to(dir);
     }
     let mut rig = Rig::start();
-    let cells = bench::compare(&options, &mut rig, |cell| println!("{}", bench::as_text(cell)));
-    let latencies = bench::trickle(&options, &rig, |latency| println!("{}", latency.as_text()));
+    let mut found = Map::new();
+    let well = match what {
+        None => compare(&options, &mut rig, &mut found),
+        Some(What::Budgets { names }) => budgets(&names, &options, &mut rig, &mut found),
+        Some(What::Limits) => limits(&options, &rig, &mut found),
+    };
     if let Some(file) = &options.json {
-        let latency: Value = latencies.iter().map(Latency::as_json).collect();
-        let all = json!({ "comparison": bench::as_json(&cells), "latency": latency });
-        fs::write(file, format!("{all:#}\n")).expect("the file for the figures can be written");
+        let found = Value::Object(found);
+        fs::write(file, format!("{found:#}\n")).expect("the file for the figures can be written");
     }
-    ExitCode::from(u8::from(cells.iter().any(|cell| cell.failures() > 0)))
+    ExitCode::from(u8::from(!well))
+}
+
+/// Whether all that arrived was right.
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn compare(options: &Options, rig: &mut Rig, found: &mut Map<String, Value>) -> bool {
+    let cells = bench::compare(options, rig, |cell| println!("{}", bench::as_text(cell)));
+    let latencies = bench::trickle(options, rig, |latency| println!("{}", latency.as_text()));
+    if let Some(file) = &options.svg {
+        fs::write(file, bench::as_picture(&cells)).expect("the file for the picture can be written");
+    }
+    found.insert("comparison".to_owned(), bench::as_json(&cells));
+    found.insert("latency".to_owned(), latencies.iter().map(Latency::as_json).collect());
+    cells.iter().all(|cell| cell.failures() == 0)
+}
+
+/// Whether all budgets could be measured. A budget that is not reached is a finding, not a failure.
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn budgets(names: &[Budget], options: &Options, rig: &mut Rig, found: &mut Map<String, Value>) -> bool {
+    let names = if names.is_empty() { &Budget::ALL } else { names };
+    let mut figures = Vec::new();
+    for budget in names {
+        let measured = budget.measure(options, rig);
+        measured.iter().for_each(|figure| println!("{}", figure.as_text()));
+        figures.extend(measured);
+    }
+    found.insert("budgets".to_owned(), figures.iter().map(Figure::as_json).collect());
+    figures.iter().all(|figure| figure.measured.is_some())
+}
+
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn limits(options: &Options, rig: &Rig, found: &mut Map<String, Value>) -> bool {
+    let speeds = bench::limits(rig, options.limit_bytes(), |speed| println!("{}", speed.as_text()));
+    found.insert("limits".to_owned(), speeds.iter().map(Speed::as_json).collect());
+    true
 }
 
 /// Begins again with `dir` as the place for temporary files, unless it is that already.

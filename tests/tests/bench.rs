@@ -1,0 +1,52 @@
+//! `tests/bench` at its smallest: it measures everybody and every budget that takes seconds, and sees that what arrives is right.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use skiff_tests::{process, skiff};
+use tempfile::TempDir;
+
+fn bench(dir: &Path, words: &[&str]) -> Value {
+    let figures = dir.join("figures.json");
+    let mut command = Command::new(skiff::built("bench"));
+    command.env("SKIFF_BIN", skiff::binary()).env("TMPDIR", dir).arg("--quick");
+    process::run(command.arg("--json").arg(&figures).args(words));
+    let text = fs::read_to_string(figures).expect("it wrote its figures");
+    serde_json::from_str(&text).expect("its figures are JSON")
+}
+
+#[test]
+fn all_contenders_deliver_and_are_timed() {
+    let dir = TempDir::new().expect("a temporary folder");
+    let picture = dir.path().join("picture.svg");
+    let picture_name = picture.to_str().expect("test folders have plain names");
+    let found = bench(dir.path(), &["--svg", picture_name]);
+
+    let cells = found["comparison"].as_array().expect("there are cells");
+    // Four workloads over two lines.
+    assert_eq!(cells.len(), 8);
+    for cell in cells {
+        for contender in cell["contenders"].as_array().expect("there are contenders") {
+            assert!(contender["median_s"].as_f64().is_some_and(|median_s| median_s > 0.0), "{contender}");
+        }
+        let ratio = cell["contenders"][0]["times_skiff"].as_f64().expect("skiff comes first");
+        assert!((ratio - 1.0).abs() < 1e-9);
+    }
+    assert_eq!(found["latency"][0]["files"], 10);
+    let svg = fs::read_to_string(picture).expect("it drew the picture");
+    assert_eq!(svg.matches("class=\"bar skiff\"").count(), 8);
+}
+
+#[test]
+fn budgets_are_measured() {
+    let dir = TempDir::new().expect("a temporary folder");
+    let found = bench(dir.path(), &["budgets", "binary", "latency", "idle", "large", "backlog"]);
+    let figures = found["budgets"].as_array().expect("there are figures");
+    for figure in figures {
+        assert!(figure["measured"].is_number(), "{figure}");
+    }
+    let again = figures.iter().find(|figure| figure["what"] == "files delivered again after a restart");
+    assert_eq!(again.expect("it is among them")["measured"], 0.0);
+}
