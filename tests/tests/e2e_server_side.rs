@@ -267,7 +267,7 @@ fn a_batch_with_a_way_out_is_not_unpacked() {
         let _ = fs::remove_dir_all(&staging);
         fs::create_dir_all(&staging).expect("writable");
         make(name, &members, &options);
-        let said = confined.say(&["root .", "use ab", "unpack"]);
+        let said = confined.say(&["root .", "use ab", "unpack part"]);
         assert_eq!(staging.join("m/file").is_file(), taken, "{name}: {said}");
         assert_eq!(said.contains("not a batch of plain files"), !taken, "{name}: {said}");
         let left = tree::files(&confined.folder()).expect("readable");
