@@ -1,6 +1,6 @@
 //! From a destination's settings to what a connection needs.
 
-use skiff_config::{Agent, Destination, Jump};
+use skiff_config::{Agent, Compression, Destination, Jump};
 
 use crate::remote::auth::{AgentUse, Credentials};
 use crate::remote::session::Login;
@@ -30,6 +30,7 @@ pub fn login(destination: &Destination) -> Login {
         connect_timeout: destination.connect_timeout,
         keepalive: destination.keepalive,
         stall_timeout: destination.stall_timeout,
+        compression: destination.compression == Compression::Ssh,
         ..Login::to(user, &*destination.host, destination.port)
     };
     Login { jumps: destination.jump.iter().map(|jump| hop(&last, jump)).collect(), ..last }

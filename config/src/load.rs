@@ -196,7 +196,7 @@ pub(crate) mod tests {
             log = { format = "human", level = "trace" }
             control = { listen = "[::]:9723", token_file = "/t/{x}" }
             destination."a.b" = { address = "me@there@h", path = "~/~/{{x}}$${{y}}", in_flight = 7, bandwidth = "8001 bit/s" }
-            destination.v6 = { address = "[fe80::1%eth0]:2200", path = "", identity = "~/k", known_hosts = [], agent = "~/agent", certificate = "~/k-cert.pub", passphrase_file = "${credential:p}", password_file = "/p w", ssh_config = "~/.ssh/config", jump = ["u@gate:2200", "[::1]:22"] }
+            destination.v6 = { address = "[fe80::1%eth0]:2200", path = "", identity = "~/k", known_hosts = [], agent = "~/agent", certificate = "~/k-cert.pub", passphrase_file = "${credential:p}", password_file = "/p w", jump = ["u@gate:2200", "[::1]:22"] }
             [[watch]]
             name = "w-1"
             path = "/x/é \\ \" '"

@@ -35,7 +35,6 @@ fn destination(destination: &Destination) -> Table {
         ("certificate", list(destination.certificate.iter().map(|one| one.to_string_lossy()))),
         ("passphrase_file", path(destination.passphrase_file.as_deref().unwrap_or(Path::new("")))),
         ("password_file", path(destination.password_file.as_deref().unwrap_or(Path::new("")))),
-        ("ssh_config", list(destination.ssh_config.iter().map(|one| one.to_string_lossy()))),
         ("jump", list(destination.jump.iter().map(jump))),
         ("known_hosts", list(destination.known_hosts.iter().map(|one| one.to_string_lossy()))),
         ("bandwidth", text(&show_rate(destination.bandwidth))),

@@ -35,6 +35,8 @@ pub(super) enum Command {
     Resume(Pause),
     /// Have the agent read its configuration again
     Reload(AgentOf),
+    /// Make a key to log in with, and print the line that lets it in at a server
+    Keygen(Keygen),
     /// Show a server's host key, and record it after a yes
     Trust(Trust),
     /// Read digests at the destination again, and compare them with the receipts
@@ -289,6 +291,16 @@ pub(super) struct Pull {
     /// The result as one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Keygen {
+    /// Where to write the private key; its public part goes beside it, into FILE.pub
+    #[arg(value_name = "FILE", default_value = "/etc/skiff/id_ed25519")]
+    pub(super) file: PathBuf,
+    /// What it is for, at the end of its public line
+    #[arg(short = 'C', long, value_name = "TEXT")]
+    pub(super) comment: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -40,6 +40,7 @@ pub fn of(error_code: &str) -> u8 {
         | "no-common-algorithm"
         | "key-file"
         | "no-keys"
+        | "jump-failed"
         | "login-refused"
         | "connection-lost"
         | "stalled"

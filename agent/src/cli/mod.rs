@@ -7,6 +7,7 @@ mod config;
 pub mod exit;
 mod init;
 mod items;
+mod keygen;
 mod manual;
 mod orders;
 mod paint;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { dir } => manual::man(dir.as_deref()),
             Command::Verify(args) => verify::verify(&args).await,
+            Command::Keygen(args) => keygen::keygen(&args),
             Command::Trust(args) => trust::trust(&args).await,
             Command::Demo(args) => crate::demo::demo(args.files, args.large_mib).await,
             Command::Config { command } => match command {

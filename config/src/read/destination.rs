@@ -22,7 +22,6 @@ pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destina
         certificate: section.list("certificate", &base.certificate, local_path),
         passphrase_file: section.get("passphrase_file", &base.passphrase_file, secret_path),
         password_file: section.get("password_file", &base.password_file, secret_path),
-        ssh_config: section.list("ssh_config", &base.ssh_config, local_path),
         jump: section.list("jump", &base.jump, jump),
         known_hosts: section.list("known_hosts", &base.known_hosts, local_path),
         bandwidth: section.get("bandwidth", &base.bandwidth, rate),

@@ -55,8 +55,6 @@ pub struct Destination {
     pub passphrase_file: Option<PathBuf>,
     /// The file whose first line is the password, for servers that want one. Absolute.
     pub password_file: Option<PathBuf>,
-    /// Files to look the host up in as `ssh` does, absolute. Most often none.
-    pub ssh_config: Vec<PathBuf>,
     /// Servers to go through, the first one first.
     pub jump: Vec<Jump>,
     /// Files of host keys to trust, absolute.
@@ -96,7 +94,6 @@ impl Destination {
             certificate: Vec::new(),
             passphrase_file: None,
             password_file: None,
-            ssh_config: Vec::new(),
             jump: Vec::new(),
             known_hosts: Vec::new(),
             bandwidth: None,
