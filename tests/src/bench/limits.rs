@@ -51,7 +51,7 @@ pub fn limits(rig: &Rig, bytes: usize, mut done: impl FnMut(&Speed)) -> Vec<Spee
         add(&format!("cipher {cipher} (openssl, 16 KiB)"), openssl(cipher));
     }
     add("digest sha256 (openssl, 16 KiB)", openssl("sha256"));
-    add("digest blake3 (one thread, from memory)", rate(bytes, || drop(blake3::hash(&data))));
+    add("digest blake3 (one thread, from memory)", rate(bytes, || _ = blake3::hash(&data)));
     add("writing a file and syncing it", rate(bytes, || write_and_sync(&file, &data)));
     for tool in ["sha256sum", "b3sum"] {
         add(&format!("{tool} of a file in the cache"), timed(Command::new(tool).arg(&file), bytes));
@@ -114,7 +114,7 @@ fn write_and_sync(path: &std::path::Path, data: &[u8]) {
 /// Sends all of it over a line and waits until it is there.
 fn carry(line: Line, data: &[u8]) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the kernel has a free port");
-    let link = DelayedLink::to(listener.local_addr().expect("a listener knows its port").port(), line);
+    let delayed = DelayedLink::to(listener.local_addr().expect("a listener knows its port").port(), line);
     let receiver = thread::spawn(move || {
         let (mut from, _) = listener.accept().expect("the line connects");
         let (mut room, mut received) = (vec![0; 256 << 10], 0);
@@ -123,7 +123,7 @@ fn carry(line: Line, data: &[u8]) {
         }
         received
     });
-    let mut to = TcpStream::connect((Ipv4Addr::LOCALHOST, link.port())).expect("the line listens");
+    let mut to = TcpStream::connect((Ipv4Addr::LOCALHOST, delayed.port())).expect("the line listens");
     to.write_all(data).expect("the line takes it");
     drop(to);
     assert_eq!(receiver.join().expect("it counts"), data.len(), "the line lost something");

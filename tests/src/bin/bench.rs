@@ -71,7 +71,9 @@ fn budgets(names: &[Budget], options: &Options, rig: &mut Rig, found: &mut Map<S
     let mut figures = Vec::new();
     for budget in names {
         let measured = budget.measure(options, rig);
-        measured.iter().for_each(|figure| println!("{}", figure.as_text()));
+        for figure in &measured {
+            println!("{}", figure.as_text());
+        }
         figures.extend(measured);
     }
     found.insert("budgets".to_owned(), figures.iter().map(Figure::as_json).collect());

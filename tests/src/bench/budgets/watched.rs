@@ -61,7 +61,7 @@ pub(super) fn receipts(agent: &Agent) -> u64 {
 
 fn lines(file: &Path) -> u64 {
     let bytes = fs::read(file).unwrap_or_default();
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    bytes.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64
 }
 
 /// What a folder takes on its disk, in bytes.
