@@ -60,7 +60,7 @@ impl Contender {
             Contender::ScpO => "scp -O -r",
             Contender::Tar => "tar | ssh tar",
             Contender::Rsync => "rsync -a",
-            Contender::Recipe => "tgz, scp, sha256sum, unpack",
+            Contender::Recipe => "tar -cz, scp, sha256sum",
             Contender::Rclone => "rclone copy",
         }
     }

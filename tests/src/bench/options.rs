@@ -13,34 +13,34 @@ use super::workload::{Sizes, Workload};
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Only these workloads
-    #[arg(long, value_name = "WORKLOAD,…", value_delimiter = ',', value_enum)]
+    #[arg(global = true, long, value_name = "WORKLOAD,…", value_delimiter = ',', value_enum)]
     only: Vec<Workload>,
     /// skiff against only these
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
+    #[arg(global = true, long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
     against: Vec<Contender>,
     /// Links: round trips in ms, or "slow" for 1.5 Mbit/s
-    #[arg(long, value_name = "MS,…", value_delimiter = ',')]
+    #[arg(global = true, long, value_name = "MS,…", value_delimiter = ',')]
     rtt: Vec<Line>,
     /// How often each is run; the median counts
-    #[arg(long, value_name = "N")]
+    #[arg(global = true, long, value_name = "N")]
     rounds: Option<usize>,
     /// Give up on a run after so many seconds; it is not repeated then
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(global = true, long, value_name = "SECONDS", default_value_t = 120)]
     limit: u64,
     /// Where workloads, destination and state stand: /dev/shm leaves the disk out of it
-    #[arg(long, value_name = "DIR")]
+    #[arg(global = true, long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Small workloads, one round: whether the benchmark works
-    #[arg(long)]
+    #[arg(global = true, long)]
     quick: bool,
     /// Files of the budget "backlog", if not 1,000,000
-    #[arg(long, value_name = "N")]
+    #[arg(global = true, long, value_name = "N")]
     files: Option<u64>,
     /// Write the figures there, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(global = true, long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Draw the figures there, as SVG
-    #[arg(long, value_name = "FILE")]
+    #[arg(global = true, long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 }
 

@@ -17,6 +17,9 @@ const PANEL_HEAD: usize = 30;
 const PANEL_GAP: usize = 22;
 const FOOT_HEIGHT: usize = 48;
 
+/// What a pale bar means.
+const CUT: &str = "“&gt;” and a pale bar: not done within the limit, so it would have taken longer.";
+
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2328}\
 .paper{fill:#fff}.title{font-size:18px;font-weight:600}.panel{font-size:14px;font-weight:600}\
@@ -30,13 +33,15 @@ pub fn as_picture(cells: &[Cell]) -> String {
     let panel_height = PANEL_HEAD + PANEL_GAP + BAR_STEP * most_bars(cells);
     let height = HEAD_HEIGHT + panel_height * cells.len().div_ceil(COLUMNS) + FOOT_HEIGHT;
     let rounds = cells.iter().flat_map(|cell| &cell.entries).map(|entry| entry.runs.len()).max().unwrap_or(0);
+    let counted =
+        if rounds == 1 { "One run each".to_owned() } else { format!("Median of {rounds} runs each") };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Delivery times of skiff and others\">\n\
          <style>{STYLE}</style>\n\
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n\
          <text class=\"title\" x=\"20\" y=\"30\">Time to deliver over SSH, in seconds: shorter is better</text>\n\
-         <text class=\"dim\" x=\"20\" y=\"51\">Median of {rounds} interleaved runs on one machine. \
+         <text class=\"dim\" x=\"20\" y=\"51\">{counted} on one machine, in turns. \
          ✓ makes sure that what arrived is what was sent. Each panel has its own scale.</text>\n"
     );
     for (number, cell) in cells.iter().enumerate() {
@@ -44,11 +49,10 @@ pub fn as_picture(cells: &[Cell]) -> String {
         let top = HEAD_HEIGHT + number / COLUMNS * panel_height;
         panel(&mut svg, cell, left, top);
     }
-    let _infallible = writeln!(
-        svg,
-        "<text class=\"dim\" x=\"20\" y=\"{}\">“>” and a pale bar: not done within the limit, so it would have been longer.</text>\n</svg>",
-        height - 20
-    );
+    let cut = cells.iter().flat_map(|cell| &cell.entries).any(|entry| entry.wall_s().is_none());
+    let note = if cut { CUT } else { "" };
+    let _infallible =
+        writeln!(svg, "<text class=\"dim\" x=\"20\" y=\"{}\">{note}</text>\n</svg>", height - 20);
     svg
 }
 

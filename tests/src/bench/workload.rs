@@ -59,7 +59,7 @@ impl Sizes {
     /// Enough to see that the benchmark works.
     pub fn quick() -> Self {
         let (large_bytes, logs_bytes) = (8 << 20, 4 << 20);
-        Sizes { large_bytes, small_files: 30, tiny_files: 20, logs_bytes, trickle_files: 10 }
+        Sizes { large_bytes, small_files: 20, tiny_files: 15, logs_bytes, trickle_files: 10 }
     }
 }
 
