@@ -73,3 +73,14 @@ fn limits_of_the_machine_are_measured() {
     // A round trip of 100 ms is a way of 50 ms, and 16 MiB take no more than that again.
     assert!(of("own line, round trip 100 ms") < 340.0, "nothing was delayed: {found}");
 }
+
+#[test]
+fn a_contender_that_delivers_nothing_fails_the_bench() {
+    let dir = TempDir::new().expect("a temporary folder");
+    let mut command = Command::new(skiff::built("bench"));
+    command.args(["--quick", "--only", "small", "--rtt", "0", "--against", "skiff"]);
+    let output =
+        command.env("TMPDIR", dir.path()).env("SKIFF_BIN", "/bin/true").output().expect("it is built");
+    assert_eq!(output.status.code(), Some(1), "{}", process::said(&output));
+    assert!(process::said(&output).contains("said that all is well, but"), "{}", process::said(&output));
+}
