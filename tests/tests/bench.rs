@@ -51,7 +51,7 @@ fn budgets_are_measured() {
     for figure in figures {
         assert!(figure["measured"].is_number(), "{figure}");
     }
-    let again = figures.iter().find(|figure| figure["what"] == "files delivered again after a restart");
+    let again = figures.iter().find(|figure| figure["what"] == "files written again after a restart");
     assert_eq!(again.expect("it is among them")["measured"], 0.0);
 }
 
