@@ -122,6 +122,6 @@ fn shrink(agent: &mut Agent, source: &TempDir, files: u64) -> Figure {
     agent.start();
     watched::wait_for_rest(agent);
     let left = mib(watched::disk_bytes(&agent.state_dir().join("journal")));
-    let what = format!("journal on disk, {files} delivered files gone and started again");
+    let what = format!("journal on disk, {files} delivered files gone with their folders, started again");
     Figure::new(what, left, Target::AtMost(SHRUNK_MIB), "MiB")
 }
