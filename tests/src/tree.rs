@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -63,15 +63,23 @@ impl Tree {
     }
 }
 
-/// All files below `root` with their metadata, by relative path, without skiff's own folder.
+/// All files below `root` with their metadata, by relative path, without skiff's own folder. What goes while it is
+/// read isn't among them.
 pub fn files(root: &Path) -> io::Result<BTreeMap<PathBuf, Metadata>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root.join(&folder))? {
+        let entries = match fs::read_dir(root.join(&folder)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !folder.as_os_str().is_empty() => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             let path = folder.join(entry.file_name());
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             if !metadata.is_dir() {
                 found.insert(path, metadata);
             } else if entry.file_name() != STAGING {
@@ -82,12 +90,12 @@ pub fn files(root: &Path) -> io::Result<BTreeMap<PathBuf, Metadata>> {
     Ok(found)
 }
 
-/// How many files stand below `root`; none if it is missing or changes while it is read.
+/// How many files stand below `root`; none if it is missing.
 pub fn count(root: &Path) -> usize {
     files(root).map_or(0, |files| files.len())
 }
 
-/// Whether no file stands below `root`. One that changes while it is read is not empty.
+/// Whether no file stands below `root`, which is there.
 pub fn is_empty(root: &Path) -> bool {
     files(root).is_ok_and(|files| files.is_empty())
 }

@@ -56,7 +56,7 @@ fn fault_61_full_disk_is_named_and_gets_the_file_when_there_is_room() {
     );
     disk.set("size=20m");
 
-    agent.wait_until("the file is delivered", || tree::count(source.root()) == 0);
+    agent.wait_until("the file is delivered", || tree::is_empty(source.root()));
     assert_eq!(tree::count(&sshd.root()), 1);
 }
 
@@ -311,7 +311,7 @@ fn arrives_although(toolbox: &Toolbox) {
             fs::remove_file(&met).expect("it was there");
         }
     }
-    agent.wait_until("all are delivered", || tree::count(source.root()) == 0);
+    agent.wait_until("all are delivered", || tree::is_empty(source.root()));
     tree::assert_equal(kept.root(), &sshd.root());
 }
 
@@ -405,7 +405,7 @@ fn arrives_after(toolbox: &Toolbox) {
     let source = mixed(&scratch.path().join("in"), 12);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
 
-    agent.wait_until("all are delivered", || tree::count(source.root()) == 0);
+    agent.wait_until("all are delivered", || tree::is_empty(source.root()));
     assert!(toolbox.note("met").exists(), "the fault was not met");
     tree::assert_equal(kept.root(), &sshd.root());
 }

@@ -42,7 +42,7 @@ fn one_race(seed: u64) -> (bool, Option<String>) {
     }
     rig.start();
     let foreign = race(&rig, &mut chance);
-    let gone = wait::came_true(LIMIT, || tree::count(&rig.source) == 0);
+    let gone = wait::came_true(LIMIT, || tree::is_empty(&rig.source));
     rig.terminate();
     let late = (!gone).then(|| format!("not all was delivered; the log ends:\n{}", rig.end_of_log()));
     (!foreign.is_empty(), judge(&rig.destination, &ours, &foreign).or(late))
@@ -53,7 +53,7 @@ fn race(rig: &Rig, chance: &mut Chance) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut foreign = BTreeMap::new();
     let mut left: Vec<u64> = chance.sample((0..FILES).collect(), Some(FILES / 2));
     let end = Instant::now() + LIMIT;
-    wait::came_true(LIMIT, || tree::staged_bytes(&rig.destination) > 0 || tree::count(&rig.source) == 0);
+    wait::came_true(LIMIT, || tree::staged_bytes(&rig.destination) > 0 || tree::is_empty(&rig.source));
     while Instant::now() < end && !left.is_empty() {
         let next =
             left.swap_remove(usize::try_from(chance.below(left.len() as u64)).expect("it is below a length"));

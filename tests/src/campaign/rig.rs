@@ -235,7 +235,7 @@ impl Rig {
     /// Whether all is delivered, has a receipt, and was disposed of.
     pub fn is_done(&self, expected: &Expected) -> bool {
         expected.judge(&self.source, &self.destination).is_complete()
-            && (self.after == After::Keep || tree::count(&self.source) == 0)
+            && (self.after == After::Keep || tree::is_empty(&self.source))
             && self.unproven(expected).is_empty()
     }
 
