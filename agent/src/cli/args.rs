@@ -204,15 +204,10 @@ pub(super) struct ConfigFile {
     pub(super) config: PathBuf,
 }
 
+/// What `push` and `pull` have in common, most of it from scp.
 #[derive(Debug, ClapArgs)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
-pub(super) struct Push {
-    /// Files and folders; `SRC/` is a folder's content, `SRC` the folder itself
-    #[arg(required = true, value_name = "SRC")]
-    pub(super) sources: Vec<PathBuf>,
-    /// The folder they go to; it is made if it is missing
-    #[arg(value_name = "[USER@]HOST:DEST")]
-    pub(super) target: String,
+pub(super) struct Scp {
     /// The server's port
     #[arg(short = 'P', value_name = "PORT", default_value_t = 22)]
     pub(super) port: u16,
@@ -237,16 +232,27 @@ pub(super) struct Push {
     /// Whose host keys are known
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Vec<PathBuf>,
-    /// Where receipts are kept
-    #[arg(long, value_name = "DIR")]
-    pub(super) state_dir: Option<PathBuf>,
     /// The result as one JSON object
     #[arg(long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
+pub(super) struct Push {
+    /// Files and folders; `SRC/` is a folder's content, `SRC` the folder itself
+    #[arg(required = true, value_name = "SRC")]
+    pub(super) sources: Vec<PathBuf>,
+    /// The folder they go to; it is made if it is missing
+    #[arg(value_name = "[USER@]HOST:DEST")]
+    pub(super) target: String,
+    #[command(flatten)]
+    pub(super) scp: Scp,
+    /// Where receipts are kept
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(super) struct Pull {
     /// Files and folders of one server; `SRC/` is a folder's content, `SRC` the folder itself. Names are literal: the
     /// server expands no patterns
@@ -264,33 +270,8 @@ pub(super) struct Pull {
     /// Use the server's scp alone, as for a server without a shell
     #[arg(short = 'O')]
     pub(super) scp_only: bool,
-    /// The server's port
-    #[arg(short = 'P', value_name = "PORT", default_value_t = 22)]
-    pub(super) port: u16,
-    /// A private key; may be given several times
-    #[arg(short, value_name = "FILE")]
-    pub(super) identity: Vec<PathBuf>,
-    /// At most so many Kbit/s
-    #[arg(short, value_name = "KBIT/S")]
-    pub(super) limit: Option<u64>,
-    /// Folders too, with all below them
-    #[arg(short)]
-    pub(super) recursive: bool,
-    /// Keep times and modes; skiff always does
-    #[arg(short)]
-    pub(super) preserve: bool,
-    /// Only errors
-    #[arg(short)]
-    pub(super) quiet: bool,
-    /// Say what is done; twice and thrice say more
-    #[arg(short, action = clap::ArgAction::Count)]
-    pub(super) verbose: u8,
-    /// Whose host keys are known
-    #[arg(long, value_name = "FILE")]
-    pub(super) known_hosts: Vec<PathBuf>,
-    /// The result as one JSON object
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) scp: Scp,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -51,7 +51,7 @@ struct Answers {
 fn answers(args: &Init) -> Result<Answers, String> {
     let folder = answer(args.watch.as_deref(), "Which folder is to be watched?", None)?;
     let target = answer(args.to.as_deref(), "Where to? [user@]host:FOLDER", None)?;
-    let (server, path) = super::push::split_target(&target)
+    let (server, path) = super::scp::split_target(&target)
         .ok_or_else(|| format!("{target:?} names no server: a colon separates it from the folder"))?;
     let after = answer(
         args.after_delivery.as_deref(),

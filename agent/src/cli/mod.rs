@@ -14,6 +14,7 @@ mod paint;
 mod pull;
 mod push;
 mod run;
+mod scp;
 pub(crate) mod signals;
 pub mod size;
 mod source;

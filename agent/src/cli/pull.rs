@@ -1,18 +1,15 @@
 //! `skiff pull`: fetch now, verified and resumable.
 
 use std::ffi::OsStr;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use skiff_config::LogFormat;
-use tokio::task::JoinHandle;
 
 use super::args::Pull;
-use super::push::{RETRY, level, server_of};
+use super::scp::{Bar, RETRY, Shown, server_of};
 use super::{exit, signals, size};
 use crate::pull::{Progress, Report, Source, Wish};
 use crate::telemetry;
@@ -21,7 +18,7 @@ const USAGE: &str = "skiff pull [user@]host:SRC… DEST";
 
 /// Fetches.
 pub(super) async fn pull(args: &Pull) -> ExitCode {
-    telemetry::start(LogFormat::Human, level(args.quiet, args.verbose));
+    telemetry::start(LogFormat::Human, args.scp.level());
     let wish = match wish(args) {
         Ok(wish) => wish,
         Err(what) => return exit::fail(exit::USAGE, &what, USAGE),
@@ -32,23 +29,26 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
     };
     let progress = Arc::new(Progress::default());
     let started = Instant::now();
-    let bar = (!args.quiet && !args.json && std::io::stderr().is_terminal()).then(|| show(&progress));
+    let shown = Arc::clone(&progress);
+    let bar = Bar::show(&args.scp, move || Shown {
+        files: get(&shown.fetched_files),
+        found_files: get(&shown.found_files),
+        bytes: get(&shown.received_bytes),
+        found_bytes: get(&shown.found_bytes),
+    });
     let report = tokio::select! {
         report = crate::pull::pull(&wish, &progress) => Some(report),
         // What came so far stays, and is gone on with.
         _ = stop.changed() => None,
     };
-    if let Some((bar, task)) = bar {
-        task.abort();
-        bar.finish_and_clear();
-    }
+    drop(bar);
     conclude(args, &progress, report, started.elapsed())
 }
 
 fn wish(args: &Pull) -> Result<Wish, String> {
     let words = args.sources.iter().map(|source| -> &OsStr { source });
     let (server, sources) = Source::parse_all(words).map_err(|error| error.to_string())?;
-    let destination = server_of(&server, args.port, &args.identity, &args.known_hosts)?;
+    let destination = server_of(&server, &args.scp)?;
     if args.target.to_string_lossy().contains(':') && !args.target.exists() {
         // Somebody who meant `push` would find a strange folder here.
         return Err(format!(
@@ -63,7 +63,7 @@ fn wish(args: &Pull) -> Result<Wish, String> {
         replace: args.replace,
         dry_run: args.dry_run,
         scp_only: args.scp_only,
-        limit: args.limit.map(|kbits| kbits.saturating_mul(1024)),
+        limit: args.scp.bits_limit(),
         retry: RETRY,
     })
 }
@@ -77,7 +77,7 @@ fn conclude(args: &Pull, progress: &Progress, report: Option<Report>, took: Dura
         None if report.problems.is_empty() && report.failed_files == 0 => exit::DONE,
         None => exit::FAILED,
     };
-    if args.json {
+    if args.scp.json {
         println!("{}", json(progress, &report, interrupted, took));
     } else {
         tell(args, progress, &report, interrupted, took);
@@ -96,10 +96,10 @@ fn tell(args: &Pull, progress: &Progress, report: &Report, interrupted: bool, to
     if interrupted {
         eprintln!("skiff: interrupted; pull again and it goes on where it was");
     }
-    if args.quiet {
+    if args.scp.quiet {
         return;
     }
-    if !args.recursive {
+    if !args.scp.recursive {
         report.folders.iter().for_each(|folder| eprintln!("{folder}: a folder, fetched with all below it"));
     }
     if report.left_out > 0 {
@@ -144,27 +144,6 @@ fn json(progress: &Progress, report: &Report, interrupted: bool, took: Duration)
         "interrupted": interrupted,
         "seconds": took.as_secs_f64(),
     })
-}
-
-fn show(progress: &Arc<Progress>) -> (ProgressBar, JoinHandle<()>) {
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {msg}")
-        .expect("the template is right");
-    let bar = ProgressBar::new(0).with_style(style);
-    let (shown, progress) = (bar.clone(), Arc::clone(progress));
-    let task = tokio::spawn(async move {
-        loop {
-            let (files, found) = (get(&progress.fetched_files), get(&progress.found_files));
-            let total = get(&progress.found_bytes);
-            // Of nothing, all would be done.
-            if total > 0 {
-                shown.set_length(total);
-                shown.set_position(get(&progress.received_bytes).min(total));
-                shown.set_message(format!("{files}/{found} files verified"));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    (bar, task)
 }
 
 fn get(count: &AtomicU64) -> u64 {

@@ -56,7 +56,7 @@ impl Sources {
 
     fn add(&mut self, folder: &Path, below: Option<&OsStr>, only: Option<Vec<RelPath>>) {
         let name = format!("push-{}", folder.display());
-        let mut watch = Watch::with_defaults(&name, folder, super::push::DESTINATION);
+        let mut watch = Watch::with_defaults(&name, folder, super::scp::DESTINATION);
         watch.settle = std::time::Duration::ZERO;
         watch.exclude = Vec::new();
         watch.retry_attempts = Some(3);
