@@ -1,11 +1,13 @@
 //! The dispatcher: one loop that takes what is settled and what workers report, and does what the desk decides.
 //!
 //! Records are stored before the effects that rely on them. Owns the planners, the timers and the workers. Lacks
-//! decisions (`skiff_common::desk`) and the work itself (`worker`).
+//! decisions (`skiff_common::desk`), the effects (`effects`) and the work itself (`worker`).
 
 mod board;
+mod effects;
 mod orders;
 mod pulse;
+mod setup;
 mod worker;
 
 use std::cmp::Reverse;
@@ -13,110 +15,34 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_common::batch::{BatchLimits, Planned, Planner};
-use skiff_common::delivery::{Command, Event, Receipt, Record};
-use skiff_common::desk::{Desk, Effect};
-use skiff_common::retry::Retry;
+use skiff_common::batch::{Planned, Planner};
+use skiff_common::delivery::Event;
+use skiff_common::desk::Desk;
 use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
-use skiff_config::{Settings, Watch};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Standing};
 use crate::clock;
 use crate::hooks::Quarantines;
-use crate::journal::{Journal, JournalError, Opening, Trust};
+use crate::journal::{Journal, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
 use crate::scan::Found;
-use crate::status::snapshot::Snapshot;
-use crate::status::{Progress, Status, counting};
+use crate::status::{Progress, Status};
 use crate::supervise::WatchContext;
 use board::Board;
 pub(crate) use orders::pending_item;
 pub use orders::{Change, Order};
 use pulse::Pulse;
+pub(crate) use setup::destination_retry;
+pub use setup::{DispatchError, Outcome, Setup, Stop, Urgency};
+use setup::{limits, watch_retry};
 
 /// Items under way at most: a few batches for each of many destinations; 8 MiB. The rest is still in the folders.
 const MOST_ITEMS: usize = 32 << 10;
 /// How long shipments that are under way may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
-
-/// Tells an agent to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Urgency {
-    /// Go on.
-    #[default]
-    Run,
-    /// Begin nothing new, end what is under way.
-    Drain,
-    /// End now.
-    Abort,
-}
-
-/// Where an agent hears of a stop.
-pub type Stop = watch::Receiver<Urgency>;
-
-/// Why the dispatcher ended.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// The journal can't be written: going on would mean acting without a record.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A worker panicked.
-    #[error("a worker panicked: {0}")]
-    Panicked(String),
-    /// A scanner has ended: its watch would be forgotten.
-    #[error("a scanner has ended")]
-    NoScanner,
-}
-
-/// What is left when an agent ends.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Items that were not delivered, and why; at most a few.
-    pub problems: Vec<String>,
-    /// How many were not delivered.
-    pub undelivered: u64,
-    /// The stable code of the last failure of the destination itself.
-    pub destination_failure: Option<(String, String)>,
-    /// Whether it was stopped before it was done.
-    pub interrupted: bool,
-}
-
-/// What a dispatcher is made of.
-pub struct Setup<'a> {
-    /// The settings.
-    pub settings: &'a Settings,
-    /// The watches.
-    pub contexts: Vec<Arc<WatchContext>>,
-    /// Shared with the scanners.
-    pub admission: Arc<Admission>,
-    /// The journal, if one is kept.
-    pub journal: Option<Journal>,
-    /// The receipts.
-    pub receipts: Arc<Receipts>,
-    /// The counts.
-    pub status: Arc<Status>,
-    /// The destinations.
-    pub remotes: Vec<Arc<ScpRemote>>,
-    /// What people ask.
-    pub orders: mpsc::Receiver<Order>,
-    /// Where it is told how things stand.
-    pub board: watch::Sender<Arc<Snapshot>>,
-    /// Watches that somebody paused.
-    pub paused: Vec<String>,
-    /// Whether it is a service that tells systemd how it is.
-    pub service: bool,
-    /// Told when a scanner ends.
-    pub scanner_ended: Arc<Notify>,
-    /// Whether to end when all is done.
-    pub once: bool,
-    /// How to retry a destination; for ever where it isn't said.
-    pub retry: Option<Retry>,
-}
 
 /// The dispatcher.
 pub struct Dispatcher {
@@ -413,152 +339,6 @@ impl Dispatcher {
         }
     }
 
-    async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), DispatchError> {
-        let (records, rest): (Vec<_>, Vec<_>) =
-            effects.into_iter().partition(|effect| matches!(effect, Effect::Record(_)));
-        let unwrap = |effect| if let Effect::Record(record) = effect { Some(record) } else { None };
-        self.store(records.into_iter().filter_map(unwrap).collect()).await?;
-        for effect in rest {
-            self.act(effect);
-        }
-        Ok(())
-    }
-
-    async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
-        let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
-        loop {
-            match journal.record(records.clone()).await {
-                Err(error @ JournalError::NoSpace { .. }) => {
-                    tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
-                    // Waiting for space is what it is to do, so systemd need not mind.
-                    self.pulse.beat();
-                    tokio::time::sleep(NO_SPACE_PAUSE).await;
-                }
-                outcome => return Ok(outcome?),
-            }
-        }
-    }
-
-    fn act(&mut self, effect: Effect) {
-        match effect {
-            Effect::Record(_) => unreachable!("records are stored before"),
-            Effect::Start(id, command) => self.start(id, command),
-            Effect::Delivered(shipment, receipts) => self.delivered(&shipment, &receipts),
-            Effect::Release(item, path, watch) => {
-                self.board.released(&watch, item);
-                if self.once && self.changes_too_often(item) {
-                    self.admission.clear(item);
-                    return self.give_up(&path, "it keeps changing while it is read");
-                }
-                tracing::debug!(%watch, %path, "changed or gone: looked at again");
-                self.look_again(&watch, item, path);
-            }
-            Effect::Again(item, path, watch) => self.look_again(&watch, item, path),
-            Effect::Hold(held, until) => {
-                self.board.held(&held);
-                if held.quarantined
-                    && let Some(context) = self.context(&held.watch)
-                {
-                    self.quarantines.tell(&context.settings, &held);
-                }
-                self.status.failed(if held.quarantined { "quarantined" } else { "item" });
-                tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
-                    quarantined = held.quarantined, "not delivered: {}", held.reason);
-                Status::add(&self.status.held_files, 1);
-                let again = self.admission.set(held.item, Standing::Held(held.stamp));
-                if let Some(context) = self.context(&held.watch).filter(|_| again) {
-                    context.waker.path(held.path.clone());
-                }
-                match (until, self.context(&held.watch).map(|context| context.number)) {
-                    (Some(until), Some(watch)) if !self.given_up => {
-                        self.held.push(Reverse((until, watch, held.path, held.item)));
-                    }
-                    _ => self.give_up(&held.path, &held.reason),
-                }
-            }
-            Effect::Failed(id, reason, Some(wait)) => {
-                tracing::warn!(shipment = %id, again_in_ms = wait.as_millis(), "{reason}");
-            }
-            Effect::Failed(id, reason, None) => {
-                // Its items would only meet the same trouble again.
-                self.given_up = true;
-                tracing::warn!(shipment = %id, "given up: {reason}");
-            }
-        }
-    }
-
-    fn look_again(&self, watch: &str, item: ItemId, path: RelPath) {
-        self.admission.clear(item);
-        if let Some(context) = self.context(watch) {
-            context.waker.path(path);
-        }
-    }
-
-    fn changes_too_often(&mut self, item: ItemId) -> bool {
-        // A person waits, so a file that never holds still is told instead of tried for ever.
-        const MOST_CHANGES: u32 = 5;
-        let changes = self.changes.entry(item).or_insert(0);
-        *changes += 1;
-        *changes >= MOST_CHANGES
-    }
-
-    fn give_up(&mut self, path: &RelPath, reason: &str) {
-        // A screenful is enough for a person; the log has them all.
-        const MOST_PROBLEMS: usize = 20;
-        self.outcome.undelivered += 1;
-        if self.outcome.problems.len() < MOST_PROBLEMS {
-            self.outcome.problems.push(format!("{path}: {reason}"));
-        }
-    }
-
-    fn start(&mut self, id: ShipmentId, command: Command) {
-        let shipment = self.desk.shipment(&id).expect("only shipments under way are started").clone();
-        // Begun once, it ends by the settings that held then.
-        let begun = self.under_way.remove(&id).or_else(|| self.begin(&shipment));
-        let Some(mut under_way) = begun else { return };
-        under_way.step = match command {
-            Command::Stage { .. } => "sending",
-            Command::Publish(_) => "publishing",
-            Command::Finish(_) => "finishing",
-        };
-        under_way.runs = true;
-        let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
-        self.under_way.insert(id.clone(), under_way);
-        let work = worker::Work { context, receipts: Arc::clone(&self.receipts), shipment };
-        self.workers.spawn(async move { (id, counting(progress, Box::pin(work.run(command))).await) });
-    }
-
-    fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
-        Some(UnderWay {
-            context: self.context(&shipment.watch)?,
-            step: "",
-            runs: false,
-            since: clock::now(),
-            progress: Progress::default(),
-            wire_bytes: board::wire_bytes(shipment),
-        })
-    }
-
-    fn delivered(&mut self, shipment: &Shipment, receipts: &[Receipt]) {
-        let bytes = receipts.iter().map(|receipt| receipt.item().stamp.size).sum();
-        let standing = receipts.iter().filter(|receipt| !receipt.sent()).count();
-        Status::add(&self.status.delivered_files, receipts.len() as u64);
-        Status::add(&self.status.delivered_bytes, bytes);
-        Status::add(&self.status.standing_files, standing as u64);
-        let items: Vec<_> = receipts.iter().map(Receipt::item).collect();
-        self.board.delivered(shipment, &items);
-        tracing::info!(shipment = %shipment.id, watch = %shipment.watch, files = receipts.len(), bytes, standing,
-            "delivered and verified");
-        for receipt in receipts {
-            let delivered = Standing::Delivered(receipt.item().stamp.fingerprint());
-            if self.admission.set(shipment.item_id(receipt.item()), delivered)
-                && let Some(context) = self.context(&shipment.watch)
-            {
-                context.waker.path(receipt.item().path.clone());
-            }
-        }
-    }
-
     fn context(&self, watch: &str) -> Option<Arc<WatchContext>> {
         let mut contexts = self.watches.values().map(|live| &live.context);
         contexts.find(|context| context.settings.name == watch).cloned()
@@ -587,25 +367,4 @@ impl Dispatcher {
             self.resumed.push(shipment);
         }
     }
-}
-
-pub(crate) fn limits(watch: &Watch) -> BatchLimits {
-    BatchLimits {
-        small_file: watch.small_file,
-        bytes: watch.batch_bytes,
-        items: watch.batch_items.get(),
-        wait: watch.batch_wait,
-    }
-}
-
-fn watch_retry(watch: &Watch) -> Retry {
-    Retry { first: watch.retry_first, max: watch.retry_max, attempts: watch.retry_attempts }
-}
-
-/// A destination is retried for ever, at the pace of the most patient watch that uses it.
-pub(crate) fn destination_retry(settings: &Settings, destination: &str) -> Retry {
-    let watches = settings.watches.iter().filter(|watch| watch.to == destination);
-    let slowest = watches.max_by_key(|watch| watch.retry_max).map(watch_retry);
-    let default = Retry { first: Duration::from_secs(1), max: Duration::from_secs(300), attempts: None };
-    Retry { attempts: None, ..slowest.unwrap_or(default) }
 }

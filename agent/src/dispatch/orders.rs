@@ -103,7 +103,7 @@ impl Dispatcher {
         for context in join {
             self.board.expect(&context.settings.name);
             context.waker.pause(self.desk.is_paused(&context.settings.name));
-            self.desk.add_watch(&context.settings.name, super::watch_retry(&context.settings));
+            self.desk.add_watch(&context.settings.name, super::setup::watch_retry(&context.settings));
             self.watches.insert(context.number, Live::new(context));
         }
         for live in leaving {

@@ -1,0 +1,166 @@
+//! Does what the desk decided: records first, then what relies on them.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skiff_common::delivery::{Command, Receipt, Record};
+use skiff_common::desk::Effect;
+use skiff_common::{ItemId, RelPath, Shipment, ShipmentId};
+
+use super::{DispatchError, Dispatcher, UnderWay, board, worker};
+use crate::admission::Standing;
+use crate::clock;
+use crate::journal::JournalError;
+use crate::status::{Progress, Status, counting};
+
+/// How often a full disk is looked at.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
+
+impl Dispatcher {
+    pub(super) async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), DispatchError> {
+        let (records, rest): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Record(_)));
+        let unwrap = |effect| if let Effect::Record(record) = effect { Some(record) } else { None };
+        self.store(records.into_iter().filter_map(unwrap).collect()).await?;
+        for effect in rest {
+            self.act(effect);
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
+        let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
+        loop {
+            match journal.record(records.clone()).await {
+                Err(error @ JournalError::NoSpace { .. }) => {
+                    tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
+                    // Waiting for space is what it is to do, so systemd need not mind.
+                    self.pulse.beat();
+                    tokio::time::sleep(NO_SPACE_PAUSE).await;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Record(_) => unreachable!("records are stored before"),
+            Effect::Start(id, command) => self.start(id, command),
+            Effect::Delivered(shipment, receipts) => self.delivered(&shipment, &receipts),
+            Effect::Release(item, path, watch) => {
+                self.board.released(&watch, item);
+                if self.once && self.changes_too_often(item) {
+                    self.admission.clear(item);
+                    return self.give_up(&path, "it keeps changing while it is read");
+                }
+                tracing::debug!(%watch, %path, "changed or gone: looked at again");
+                self.look_again(&watch, item, path);
+            }
+            Effect::Again(item, path, watch) => self.look_again(&watch, item, path),
+            Effect::Hold(held, until) => {
+                self.board.held(&held);
+                if held.quarantined
+                    && let Some(context) = self.context(&held.watch)
+                {
+                    self.quarantines.tell(&context.settings, &held);
+                }
+                self.status.failed(if held.quarantined { "quarantined" } else { "item" });
+                tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
+                    quarantined = held.quarantined, "not delivered: {}", held.reason);
+                Status::add(&self.status.held_files, 1);
+                let again = self.admission.set(held.item, Standing::Held(held.stamp));
+                if let Some(context) = self.context(&held.watch).filter(|_| again) {
+                    context.waker.path(held.path.clone());
+                }
+                match (until, self.context(&held.watch).map(|context| context.number)) {
+                    (Some(until), Some(watch)) if !self.given_up => {
+                        self.held.push(Reverse((until, watch, held.path, held.item)));
+                    }
+                    _ => self.give_up(&held.path, &held.reason),
+                }
+            }
+            Effect::Failed(id, reason, Some(wait)) => {
+                tracing::warn!(shipment = %id, again_in_ms = wait.as_millis(), "{reason}");
+            }
+            Effect::Failed(id, reason, None) => {
+                // Its items would only meet the same trouble again.
+                self.given_up = true;
+                tracing::warn!(shipment = %id, "given up: {reason}");
+            }
+        }
+    }
+
+    pub(super) fn look_again(&self, watch: &str, item: ItemId, path: RelPath) {
+        self.admission.clear(item);
+        if let Some(context) = self.context(watch) {
+            context.waker.path(path);
+        }
+    }
+
+    fn changes_too_often(&mut self, item: ItemId) -> bool {
+        // A person waits, so a file that never holds still is told instead of tried for ever.
+        const MOST_CHANGES: u32 = 5;
+        let changes = self.changes.entry(item).or_insert(0);
+        *changes += 1;
+        *changes >= MOST_CHANGES
+    }
+
+    fn give_up(&mut self, path: &RelPath, reason: &str) {
+        // A screenful is enough for a person; the log has them all.
+        const MOST_PROBLEMS: usize = 20;
+        self.outcome.undelivered += 1;
+        if self.outcome.problems.len() < MOST_PROBLEMS {
+            self.outcome.problems.push(format!("{path}: {reason}"));
+        }
+    }
+
+    fn start(&mut self, id: ShipmentId, command: Command) {
+        let shipment = self.desk.shipment(&id).expect("only shipments under way are started").clone();
+        // Begun once, it ends by the settings that held then.
+        let begun = self.under_way.remove(&id).or_else(|| self.begin(&shipment));
+        let Some(mut under_way) = begun else { return };
+        under_way.step = match command {
+            Command::Stage { .. } => "sending",
+            Command::Publish(_) => "publishing",
+            Command::Finish(_) => "finishing",
+        };
+        under_way.runs = true;
+        let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
+        self.under_way.insert(id.clone(), under_way);
+        let work = worker::Work { context, receipts: Arc::clone(&self.receipts), shipment };
+        self.workers.spawn(async move { (id, counting(progress, Box::pin(work.run(command))).await) });
+    }
+
+    fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
+        Some(UnderWay {
+            context: self.context(&shipment.watch)?,
+            step: "",
+            runs: false,
+            since: clock::now(),
+            progress: Progress::default(),
+            wire_bytes: board::wire_bytes(shipment),
+        })
+    }
+
+    fn delivered(&mut self, shipment: &Shipment, receipts: &[Receipt]) {
+        let bytes = receipts.iter().map(|receipt| receipt.item().stamp.size).sum();
+        let standing = receipts.iter().filter(|receipt| !receipt.sent()).count();
+        Status::add(&self.status.delivered_files, receipts.len() as u64);
+        Status::add(&self.status.delivered_bytes, bytes);
+        Status::add(&self.status.standing_files, standing as u64);
+        let items: Vec<_> = receipts.iter().map(Receipt::item).collect();
+        self.board.delivered(shipment, &items);
+        tracing::info!(shipment = %shipment.id, watch = %shipment.watch, files = receipts.len(), bytes, standing,
+            "delivered and verified");
+        for receipt in receipts {
+            let delivered = Standing::Delivered(receipt.item().stamp.fingerprint());
+            if self.admission.set(shipment.item_id(receipt.item()), delivered)
+                && let Some(context) = self.context(&shipment.watch)
+            {
+                context.waker.path(receipt.item().path.clone());
+            }
+        }
+    }
+}
