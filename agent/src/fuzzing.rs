@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("journal-values", crate::journal::any_value),
     ("known-hosts", crate::remote::host_key::any_file),
     ("paths", paths),
+    ("greeting", crate::remote::session::any_greeting),
 ];
 
 /// Runs the target of this name.
@@ -44,8 +45,10 @@ fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     rest.chunks(size)
 }
 
-fn assert_printable(text: &str) {
-    assert!(!text.chars().any(char::is_control), "{text:?}");
+/// Nothing in it moves a cursor, breaks a line or turns the direction of what stands beside it.
+pub(crate) fn assert_printable(text: &str) {
+    let deceives = |c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    assert!(!text.chars().any(|c| c.is_control() || deceives(c)), "{text:?}");
 }
 
 /// What a server's `scp -t` answers while a file is sent to it.
@@ -180,7 +183,9 @@ fn paths(bytes: &[u8]) {
         assert_printable(&error.to_string());
     }
     assert_printable(&escaped(bytes));
-    assert!(escaped_up_to(bytes, 10).chars().count() <= 11);
+    let short = escaped_up_to(bytes, 10);
+    assert!(short.chars().count() <= 11);
+    assert_printable(&short);
     let sent = encode(bytes);
     assert!(sent.iter().all(u8::is_ascii_graphic), "one word on one line");
     assert_eq!(printed(&sent), bytes, "printf %b reads it back");

@@ -32,6 +32,8 @@ pub use self::progress::Step;
 
 pub(super) use self::handler::{Handler, Told};
 pub(super) use self::progress::Progress;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::progress::any_greeting;
 
 use self::handler::{Judge, Stop};
 use self::line::{Hangup, Line};

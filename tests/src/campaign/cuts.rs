@@ -23,7 +23,7 @@ pub const CAMPAIGN: Campaign = Campaign {
 };
 
 /// Agents at work side by side: a cut session is mostly waiting for somebody.
-const LANES: u64 = 4;
+const LANES: u64 = 12;
 /// Plans that wait for a connection: an agent that connects faster than it is looked at meets the next one.
 const PLANS_AHEAD: usize = 32;
 /// Longer than any deadline of the agent: a connection that stays for longer is a hang.

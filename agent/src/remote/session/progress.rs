@@ -147,12 +147,30 @@ impl Progress {
 
 impl State {
     fn greeting(&self) -> Option<String> {
-        // Lines before the greeting are allowed.
-        let line = self.heard.split(|b| *b == b'\n').find(|line| line.starts_with(b"SSH-"))?;
+        // Lines before the greeting are allowed, and it may come in pieces.
+        let mut lines = self.heard.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
+        let line = lines.find(|line| line.starts_with(b"SSH-"))?;
         Some(escaped_up_to(line.trim_ascii(), MAX_SHOWN_CHARS))
     }
 }
 
 fn place(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Whatever a server says first, what is shown of it is short and safe.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn any_greeting(bytes: &[u8]) {
+    let progress = Progress::new("host", 22);
+    progress.enter(Step::Greeting);
+    let (size, rest) =
+        bytes.split_first().map_or((1, bytes), |(size, rest)| (usize::from(*size).max(1), rest));
+    rest.chunks(size).for_each(|piece| progress.hear(piece));
+    let said = progress.said();
+    crate::fuzzing::assert_printable(&said);
+    assert!(said.chars().count() <= MAX_SHOWN_CHARS + 1);
+    let heard = rest.len().min(MAX_HEARD_BYTES);
+    let mut lines = rest[..heard].split_inclusive(|byte| *byte == b'\n');
+    let greets = lines.any(|line| line.starts_with(b"SSH-") && line.ends_with(b"\n"));
+    assert_eq!(progress.step() == Step::KeyExchange, greets, "{said}");
 }
