@@ -31,12 +31,13 @@ choose_digest() {
   elif tells $sha_of_abc busybox sha256sum; then A=sha256 T='busybox sha256sum'
   else A=none T=none; fi
 }
-digest() { $T < "$1" 2>"$E" | cut -c 1-64; }
-size() { wc -c < "$1" 2>/dev/null | tr -d ' '; }
+# Into V and into Y, since a process costs more than a small file.
+digest() { V=$($T < "$1" 2>"$E"); V=${V%% *}; }
+size() { Y=$(wc -c 2>/dev/null < "$1"); Y=${Y##* }; } 2>/dev/null
 
 is_full() {
   printf '%8192s' x 2>/dev/null >"$P/probe.$N"
-  Y=$(size "$P/probe.$N")
+  size "$P/probe.$N"
   rm -f "$P/probe.$N"
   [ "$Y" != 8192 ]
 } 2>/dev/null
@@ -61,7 +62,7 @@ make_folder() {
 standing() {
   if [ -L "$1" ]; then no symlink
   elif [ -d "$1" ]; then no isfolder
-  elif [ -f "$1" ]; then no exists "$(size "$1") $(digest "$1")"
+  elif [ -f "$1" ]; then size "$1"; digest "$1"; no exists "$Y $V"
   elif [ -e "$1" ]; then no special
   else return 1; fi
 }
@@ -102,7 +103,8 @@ verb_root() {
   E=$D/.skiff/.errors-$N
   : >"$E" 2>/dev/null || { E=/dev/null; no root "cannot write in .skiff: permission denied, read-only or no space"; return; }
   SYNC=all
-  sync -f . 2>/dev/null && SYNC=fs
+  # Whether it can sync one file system; one of devices has nothing to write.
+  sync -f /dev/null 2>/dev/null && SYNC=fs
   choose_digest
   S='' K=no G=no Y=no Z=no
   have scp && S=scp
@@ -113,7 +115,7 @@ verb_root() {
     [ "$Q" != .skiff ] || continue
     if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
   done
-  ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)"
+  ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | { read -r W; read -r W W W W R; printf %s "$W"; })"
 }
 
 # Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
@@ -127,16 +129,23 @@ adopt() {
   return 1
 }
 
+# Prepares staging: empty, or with what a shipment that was cut left there, whose length and digest are told.
+# open ID [fresh | unread]; unread: kept, but not told
 verb_open() {
   staged_ok "$1" || { no bad; return; }
-  adopt "$1" || mkdir -m 700 "$P" 2>"$E" || { no stage "$(why)"; return; }
   F=''
+  if ! adopt "$1"; then
+    mkdir -m 700 "$P" 2>"$E" && ok 0 || no stage "$(why)"
+    return
+  fi
   if [ "$2" != fresh ]; then
     # A segment that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
-    join && for Q in "$P/in.$(size "$P/part")" "$P/in.$(size "$P/part")".*; do [ ! -f "$Q" ] || append "$Q"; done
+    join && for Q in "$P/in.$Y" "$P/in.$Y".*; do [ ! -f "$Q" ] || append "$Q"; done
   fi
   rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum"
-  if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0; else ok "$(size "$P/part") $(digest "$P/part")"; fi
+  if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0
+  elif [ "$2" = unread ]; then ok
+  else size "$P/part"; digest "$P/part"; ok "$Y $V"; fi
 }
 
 # Goes on with a shipment that `open` prepared. use ID
@@ -159,9 +168,9 @@ append() {
   rm -f "$1"
 }
 
-# Puts the segments that follow what is there to it; each is named by the offset of its first byte.
+# Puts the segments that follow what is there to it, each named by the offset of its first byte; then Y is the length.
 join() {
-  while Q=$P/at.$(size "$P/part"); do
+  while size "$P/part"; Q=$P/at.$Y; do
     if [ -f "$Q" ]; then :
     elif [ -f "$Q.zst" ]; then Q=$Q.zst
     elif [ -f "$Q.gz" ]; then Q=$Q.gz
@@ -201,7 +210,7 @@ verb_recv() {
   OVER=yes
 }
 
-verb_join() { if join; then ok "$(size "$P/part")"; else no join "$(why)"; fi; }
+verb_join() { if join; then ok "$Y"; else no join "$(why)"; fi; }
 
 # A digest is of what is on the disk: what was verified has to outlive a power cut before it is published.
 verb_digest() {
@@ -214,7 +223,7 @@ verb_digest() {
     F=''
     rm -f "$P/whole" "$P/sum"
   fi
-  [ ${#V} = 64 ] || V=$(digest "$P/part")
+  [ ${#V} = 64 ] || digest "$P/part"
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
 }
 
@@ -224,7 +233,8 @@ verb_member() {
   W=m/$X
   mkdir -p -- "$P/${W%/*}" 2>"$E" && mv -f -- "$P/$1" "$P/$W" 2>"$E" || { no member "$(why)"; return; }
   sync_all "$P/$W" || { no sync "$(why)"; return; }
-  ok "$(digest "$P/$W")"
+  digest "$P/$W"
+  ok "$V"
 }
 
 # What a received file held before it was packed.
@@ -239,26 +249,27 @@ unpacked() {
 # Copies the batch $1 to where nobody else can name it, so that it stays as it is looked at: $H. It may hold files and
 # folders below here, and nothing else.
 copy_plain_batch() {
-  H=$(mktemp -d .skiff/_XXXXXXXXXX) && unpacked "$1" >"$H/part" || return
-  case $(tar -tvf "$H/part" 2>/dev/null | cut -c 1 | sort -u | tr -d '\n') in
+  H=$(mktemp .skiff/_XXXXXXXXXX) && unpacked "$1" >"$H" || return
+  case $(tar -tvf "$H" 2>/dev/null | cut -c 1 | sort -u | tr -d '\n') in
     - | d | -d | d-) ;;
     *) return 1 ;;
   esac
-  ! tar -tf "$H/part" 2>/dev/null | grep -qE '^/|(^|/)\.\.(/|$)'
+  ! tar -tf "$H" 2>/dev/null | grep -qE '^/|(^|/)\.\.(/|$)'
 }
 
 # Unpacks a batch and tells the digest of each member. unpack TOKEN
 verb_unpack() {
   mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
-  H=$P
+  H=$P/$1
   if [ -n "$SKIFF_BELOW" ]; then
-    copy_plain_batch "$P/$1" || { rm -rf "$H"; no unpack "not a batch of plain files"; return; }
-    tar -xof "$H/part" -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
-    rm -rf "$H"
-  else
-    unpacked "$P/$1" | tar -xof - -C "$P/m" 2>"$E" || printf 'tar %s\n' "$(why)"
+    copy_plain_batch "$H" || { rm -rf "$H"; no unpack "not a batch of plain files"; return; }
+    rm -f "$P/$1"
   fi
-  rm -f "$P/$1"
+  case $H in
+    *.zst | *.gz) unpacked "$H" | tar -xof - -C "$P/m" 2>"$E" ;;
+    *) tar -xof "$H" -C "$P/m" 2>"$E" ;;
+  esac || printf 'tar %s\n' "$(why)"
+  rm -f "$H"
   sync_all "$P/m" || { no sync "$(why)"; return; }
   # shellcheck disable=SC2086 # a tool and its words
   (cd "$P/m" && find . -type f -exec $T {} + 2>/dev/null)
@@ -305,7 +316,7 @@ verb_replace() {
   inner "$1"; F=$P/$X
   inner "$2"; O=./$X
   [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X" || { no changed; return; }
-  [ "$3" = any ] || [ "$(digest "$O")" = "$3" ] || { no changed; return; }
+  [ "$3" = any ] || { digest "$O" && [ "$V" = "$3" ]; } || { no changed; return; }
   sync_all "$F" || { no sync "$(why)"; return; }
   mv -f -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
   if sync_all .; then ok; else no sync "$(why)"; fi
@@ -313,17 +324,18 @@ verb_replace() {
 
 # Tells the digest of what stands under each name of the list that was received, many names to a process.
 verb_survey() {
-  Y=no
+  S=no
   set --
   while IFS= read -r L; do
     inner "$L"
     { [ -f "./$X" ] && [ ! -L "./$X" ] && reaches "$X"; } || continue
-    case $L in *\\*) printf 'stands %s %s\n' "$(digest "./$X")" "$L"; Y=yes; continue ;; esac
+    S=yes
+    case $L in *\\*) digest "./$X"; printf 'stands %s %s\n' "$V" "$L"; continue ;; esac
     set -- "$@" "./$X"
-    [ $# -lt 200 ] || { $T "$@" 2>/dev/null; set --; Y=yes; }
+    [ $# -lt 200 ] || { $T "$@" 2>/dev/null; set --; }
   done <"$P/names"
-  [ $# = 0 ] || { $T "$@" 2>/dev/null; Y=yes; }
-  if [ "$Y" = yes ]; then sync_all . || { no sync "$(why)"; return; }; fi
+  [ $# = 0 ] || $T "$@" 2>/dev/null
+  if [ "$S" = yes ]; then sync_all . || { no sync "$(why)"; return; }; fi
   ok
 }
 
@@ -340,8 +352,7 @@ verb_sweep() {
   find .skiff -maxdepth 1 -name "$1-*" -mtime +7 2>/dev/null | while IFS= read -r L; do
     [ -n "$(find "$L" -mtime -7 2>/dev/null)" ] || rm -rf "$L"
   done
-  find .skiff -maxdepth 1 -name '_*' -mtime +1 -exec rm -rf {} + 2>/dev/null
-  find .skiff -maxdepth 1 -name '.errors-*' -mtime +1 -exec rm -f {} + 2>/dev/null
+  find .skiff -maxdepth 1 \( -name '_*' -o -name '.errors-*' \) -mtime +1 -exec rm -rf {} + 2>/dev/null
   ok
 }
 
@@ -350,7 +361,8 @@ verb_cat() {
   inner "$1"
   [ -f "./$X" ] && reaches "$X" || { no gone; return; }
   sync_all "./$X" || { no sync "$(why)"; return; }
-  ok "$(size "./$X")"
+  size "./$X"
+  ok "$Y"
   cat "./$X"
 }
 

@@ -95,15 +95,12 @@ impl ScpRemote {
         bytes: u64,
     ) -> Result<HashMap<RelPath, Digest>, RemoteError> {
         let Some(algorithm) = hand.facts().digest else { return Ok(HashMap::new()) };
-        hand.first(&["open", staging], "preparing");
+        hand.first(&["open", staging, "unread"], "preparing");
         let names: Vec<u8> =
             paths.iter().flat_map(|path| [name_line(path), b"\n".to_vec()].concat()).collect();
         let size = names.len() as u64;
-        let (mut body, mut pieces) = ship::body();
-        let sender = spawn_blocking(move || body.send(&names).and_then(|()| body.finish()));
         let list = Sent { name: "names", mode: 0o600, size, mtime_ns: 0, then: Some("survey") };
-        hand.send_file(&list, &mut pieces).await?;
-        joined(sender).await.map_err(|_| RemoteError::SourceEnded)?;
+        hand.send_file(&list, &mut ship::whole(names)).await?;
         let asking = "asking what is there";
         let answer = hand.answer(self.patience(bytes), asking).await?.expected(asking)?;
         Ok(answer.lines.iter().filter_map(|line| surveyed(line, algorithm, paths)).collect())
