@@ -56,7 +56,8 @@ entry() {
     sh)
       M=644
       [ -x "$X" ] && M=755
-      printf 'f %s - %s .\0' "$(size "$X")" "$M"
+      size "$X"
+      printf 'f %s - %s .\0' "$Y" "$M"
       ;;
   esac
 }
@@ -111,7 +112,7 @@ verb_digests() {
     if ! is_readable; then printf 'no %s\n' "$I"
     else
       case $L in
-        *\\*) printf 'digest %s %s\n' "$I" "$(digest "$X")" ;;
+        *\\*) digest "$X"; printf 'digest %s %s\n' "$I" "$V" ;;
         *) set -- "$@" "$X" ;;
       esac
     fi
