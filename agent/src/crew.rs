@@ -17,9 +17,10 @@ use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::journal::Journal;
 use crate::remote::scp::ScpRemote;
+use crate::route::{self, Muster};
 use crate::scan::{Found, ScanError, Scanner};
 use crate::status::Status;
-use crate::supervise::{AgentError, WatchContext, context, remote};
+use crate::supervise::{AgentError, WatchContext, context, machine, remote};
 use crate::wake::Waker;
 
 /// All that is needed to start a scanner.
@@ -30,6 +31,7 @@ pub(crate) struct Crew {
     pub(crate) config: Option<PathBuf>,
     pub(crate) status: Arc<Status>,
     pub(crate) remotes: HashMap<String, Arc<ScpRemote>>,
+    pub(crate) muster: Arc<Muster>,
     pub(crate) contexts: Vec<Arc<WatchContext>>,
     pub(crate) scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
     /// The contexts, for those who watch.
@@ -129,6 +131,7 @@ impl Crew {
     }
 
     async fn change(&mut self, new: Settings) -> Result<Reloaded, AgentError> {
+        let new = route::legs(&new, &machine());
         let mut reloaded = Reloaded::default();
         let old = &self.settings;
         let moved: Vec<String> = new
@@ -162,7 +165,10 @@ impl Crew {
             destinations: self.remotes.values().cloned().collect(),
             ..Change::default()
         };
-        let stays = |watch: &Watch| old.watch(&watch.name) == Some(watch) && !moved.contains(&watch.to);
+        let stays = |watch: &Watch| {
+            old.watch(&watch.name) == Some(watch)
+                && !route::destinations(watch).iter().any(|to| moved.contains(to))
+        };
         let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.contexts)
             .into_iter()
             .partition(|context| new.watch(&context.settings.name).is_some_and(stays));
@@ -171,7 +177,8 @@ impl Crew {
                 context.order.store(order, Ordering::Relaxed);
                 continue;
             }
-            let fresh = context(&new, watch, &self.remotes, (self.numbers, order), (None, false))?;
+            let fresh =
+                context(&new, watch, (&self.remotes, &self.muster), (self.numbers, order), (None, false))?;
             self.numbers += 1;
             let before = left.iter().find(|before| before.settings.name == watch.name);
             let list = if before.is_some() { &mut reloaded.changed } else { &mut reloaded.added };

@@ -388,6 +388,7 @@ impl Scanner {
             Ok(_) | Err(_) => {
                 self.settler.forget(&item.path);
                 self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
+                self.waker.wait_for_room();
                 let (watch, of) = (self.context.number, Arc::clone(&self.name));
                 let found = Found { watch, of, item, first_scan: self.first_scan };
                 // Nobody listens any longer: the agent is ending.

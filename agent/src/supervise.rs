@@ -20,6 +20,7 @@ use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::login::login;
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
+use crate::route::{self, Muster};
 use crate::scan::ScanError;
 use crate::source::{FolderId, Root};
 use crate::status::snapshot::{Snapshot, Source};
@@ -47,10 +48,10 @@ pub struct WatchContext {
     pub once: bool,
     /// Wakes its scanner.
     pub waker: Arc<Waker>,
-    /// Where it delivers to.
-    pub remote: Arc<ScpRemote>,
-    /// The folder there.
-    pub remote_root: RemotePath,
+    /// Where it delivers to, by name; several where the first that works is taken.
+    pub places: Vec<Place>,
+    /// Which of its legs have delivered what.
+    pub muster: Arc<Muster>,
     /// What becomes of delivered sources.
     pub after: After,
     /// What to do about another file under the final name.
@@ -59,7 +60,26 @@ pub struct WatchContext {
     complaint: Mutex<String>,
 }
 
+/// A folder at a destination.
+pub struct Place {
+    /// The destination.
+    pub remote: Arc<ScpRemote>,
+    /// The folder there.
+    pub root: RemotePath,
+}
+
 impl WatchContext {
+    /// Its folder at `destination`.
+    ///
+    /// # Panics
+    /// Where it never delivers there.
+    pub fn place(&self, destination: &str) -> &Place {
+        let mut places = self.places.iter();
+        places
+            .find(|place| place.remote.name() == destination)
+            .expect("shipments go where their watch delivers")
+    }
+
     /// The watched folder, while it is the one that is watched.
     pub fn root(&self) -> Option<Root> {
         let watched = (*self.folder.lock().expect("nothing panics while it holds the lock"))?;
@@ -166,6 +186,7 @@ pub struct Agent {
 impl Agent {
     /// Opens the journal and starts the scanners. Needs a tokio runtime; blocks for the journal.
     pub fn start(settings: &Settings, plan: &Plan) -> Result<Self, AgentError> {
+        let settings = &route::legs(settings, &machine());
         let (journal, opening) = if plan.no_journal {
             (None, Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh })
         } else {
@@ -179,7 +200,9 @@ impl Agent {
         let status = Arc::new(Status::default());
         let paused = Paused::of(&settings.state_dir, plan.service.is_some());
         let remotes = remotes(settings, &status, plan.limit);
-        let contexts = contexts(settings, &remotes, plan, 0)?;
+        let muster = Arc::default();
+        let contexts = contexts(settings, &remotes, &muster, plan)?;
+        let pausing: Vec<String> = paused_legs(settings, &paused.names());
         let admission = Arc::new(Admission::default());
         let (found, settled) = mpsc::channel(FOUND_AHEAD);
         let (order, orders) = mpsc::channel(ORDERS_AHEAD);
@@ -195,7 +218,7 @@ impl Agent {
             remotes: remotes.values().cloned().collect(),
             orders,
             board,
-            paused: paused.names(),
+            paused: pausing.clone(),
             service: plan.service.is_some(),
             scanner_ended: Arc::clone(&scanner_ended),
             once: plan.once,
@@ -224,6 +247,7 @@ impl Agent {
             config: plan.service.clone(),
             status: Arc::clone(&status),
             remotes,
+            muster,
             contexts: Vec::new(),
             scanners: Vec::new(),
             roster,
@@ -235,7 +259,6 @@ impl Agent {
             reloads,
             numbers: contexts.len(),
         };
-        let pausing = control.as_ref().map(|serving| serving.control.paused.names()).unwrap_or_default();
         for context in &contexts {
             context.waker.pause(pausing.contains(&context.settings.name));
         }
@@ -287,9 +310,19 @@ pub(crate) fn remote(destination: &Destination, status: &Arc<Status>, limit: Opt
 
 /// This machine, in eight digits: names its staging and its conflicting files at the destination.
 pub fn sender() -> String {
+    blake3::hash(machine().as_bytes()).to_hex()[..8].to_owned()
+}
+
+/// What chooses a destination where files are spread: this machine, for good.
+pub(crate) fn machine() -> String {
     let environment = Environment::from_process();
-    let name = environment.machine_id.or(environment.host_name).unwrap_or_default();
-    blake3::hash(name.as_bytes()).to_hex()[..8].to_owned()
+    environment.machine_id.or(environment.host_name).unwrap_or_default()
+}
+
+/// The watches and legs that these names of the configuration stand for.
+fn paused_legs(settings: &Settings, names: &[String]) -> Vec<String> {
+    let legs = settings.watches.iter().map(|watch| &watch.name);
+    legs.filter(|leg| names.iter().any(|name| name == route::base(leg))).cloned().collect()
 }
 
 /// The folder at the destination that a watch delivers to.
@@ -306,12 +339,12 @@ pub fn remote_root(destination: &Destination, watch: &Watch) -> Result<RemotePat
 fn contexts(
     settings: &Settings,
     remotes: &HashMap<String, Arc<ScpRemote>>,
+    muster: &Arc<Muster>,
     plan: &Plan,
-    first_number: usize,
 ) -> Result<Vec<Arc<WatchContext>>, AgentError> {
     let context = |(order, watch): (usize, &Watch)| {
         let only = plan.only.get(order).cloned().flatten();
-        context(settings, watch, remotes, (first_number + order, order), (only, plan.once))
+        context(settings, watch, (remotes, muster), (order, order), (only, plan.once))
     };
     settings.watches.iter().enumerate().map(context).collect()
 }
@@ -320,11 +353,15 @@ fn contexts(
 pub(crate) fn context(
     settings: &Settings,
     watch: &Watch,
-    remotes: &HashMap<String, Arc<ScpRemote>>,
+    (remotes, muster): (&HashMap<String, Arc<ScpRemote>>, &Arc<Muster>),
     (number, order): (usize, usize),
     (only, once): (Option<Vec<RelPath>>, bool),
 ) -> Result<Arc<WatchContext>, AgentError> {
-    let destination = settings.destination(&watch.to).expect("the configuration was checked");
+    let place = |name: &String| {
+        let destination = settings.destination(name).expect("the configuration was checked");
+        Ok(Place { remote: Arc::clone(&remotes[name]), root: remote_root(destination, watch)? })
+    };
+    let places = route::destinations(watch).iter().map(place).collect::<Result<_, AgentError>>()?;
     Ok(Arc::new(WatchContext {
         number,
         order: AtomicUsize::new(order),
@@ -333,8 +370,8 @@ pub(crate) fn context(
         only,
         once,
         waker: Arc::default(),
-        remote: Arc::clone(&remotes[&watch.to]),
-        remote_root: remote_root(destination, watch)?,
+        places,
+        muster: Arc::clone(muster),
         after: match &watch.after_delivery {
             AfterDelivery::Keep => After::Keep,
             AfterDelivery::Delete => After::Delete,

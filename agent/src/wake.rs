@@ -32,11 +32,13 @@ pub struct Waker {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for and answered by somebody else")]
 struct State {
     paths: HashSet<RelPath>,
     all: bool,
     stop: bool,
     paused: bool,
+    full: bool,
     asked: u64,
     answered: Option<u64>,
 }
@@ -69,6 +71,18 @@ impl Waker {
     /// Whether the scanner is to rest.
     pub fn is_paused(&self) -> bool {
         self.state().paused
+    }
+
+    /// Whether the dispatcher has as much of this watch as it takes.
+    pub fn fill(&self, full: bool) {
+        self.state().full = full;
+        self.changed.notify_one();
+    }
+
+    /// Waits until the dispatcher takes more of this watch, or the scanner is to end or to rest. Blocks.
+    pub fn wait_for_room(&self) {
+        let no_room = |state: &mut State| state.full && !state.stop && !state.paused;
+        drop(self.changed.wait_while(self.state(), no_room).expect("nothing panics while it holds the lock"));
     }
 
     /// End.

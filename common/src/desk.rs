@@ -51,6 +51,11 @@ pub struct Desk {
     paused: HashSet<String>,
     /// Shipments of watches that were withdrawn: they end with their next failure.
     withdrawn: HashSet<ShipmentId>,
+    /// The destinations of watches that deliver to the first that works, in that order.
+    failover: HashMap<String, Vec<String>>,
+    /// How many items of each watch are under way.
+    loads: HashMap<String, usize>,
+    ticked: Moment,
 }
 
 impl Desk {
@@ -67,6 +72,11 @@ impl Desk {
     /// Items of a watch are retried by `retry`.
     pub fn add_watch(&mut self, name: &str, retry: Retry) {
         self.retries.insert(name.to_owned(), retry);
+    }
+
+    /// How many items of a watch are under way.
+    pub fn load(&self, watch: &str) -> usize {
+        self.loads.get(watch).copied().unwrap_or(0)
     }
 
     /// How many items are under way.
@@ -132,6 +142,13 @@ impl Desk {
 
     /// Starts what may start at `now`.
     pub fn tick(&mut self, now: Moment) -> Vec<Effect> {
+        self.ticked = now;
+        let mut effects = self.reroute(now);
+        effects.extend(self.start_ready(now));
+        effects
+    }
+
+    fn start_ready(&mut self, now: Moment) -> Vec<Effect> {
         let (deliveries, paused) = (&self.deliveries, &self.paused);
         let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
         let ready = self.lanes.values_mut().flat_map(|lane| lane.take_ready(now, rests));
@@ -142,7 +159,8 @@ impl Desk {
     pub fn next_due(&self) -> Option<Moment> {
         let (deliveries, paused) = (&self.deliveries, &self.paused);
         let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
-        self.lanes.values().filter_map(|lane| lane.next_due(rests)).min()
+        let lanes = self.lanes.values().filter_map(|lane| lane.next_due(rests));
+        lanes.chain(self.next_reroute()).min()
     }
 
     /// Tries everything now: somebody says that the trouble is over.
@@ -171,6 +189,12 @@ impl Desk {
         let delivery = self.deliveries.get_mut(id).expect("checked by the caller");
         let name = delivery.shipment().destination.clone();
         let failures = delivery.failures();
+        if destination && self.other_way(id, fault, now, chance) {
+            let mut effects = vec![Effect::Failed(id.clone(), reason, Some(Duration::ZERO))];
+            effects.extend(self.drop_shipment(id));
+            effects.extend(self.tick(now));
+            return effects;
+        }
         if self.withdrawn.contains(id) {
             // Whoever watches the folder now finds its files at once.
             let mut effects = vec![Effect::Failed(id.clone(), reason, Some(Duration::ZERO))];
@@ -236,6 +260,7 @@ impl Desk {
         let wanted = items.iter().filter_map(|item| {
             let id = ItemId::of(watch, &item.path);
             let again = self.under_way.remove(&id).expect("it is under way with its shipment");
+            lighten(&mut self.loads, watch);
             again.then(|| Effect::Again(id, item.path.clone(), watch.clone()))
         });
         wanted.collect()
@@ -252,6 +277,7 @@ impl Desk {
             }
             Entry::Vacant(free) => {
                 free.insert(false);
+                *self.loads.entry(watch.clone()).or_default() += 1;
                 true
             }
         });
@@ -295,6 +321,17 @@ impl Desk {
     }
 }
 
+/// One item of the watch is no longer under way.
+fn lighten(loads: &mut HashMap<String, usize>, watch: &str) {
+    if let Some(load) = loads.get_mut(watch) {
+        *load = load.saturating_sub(1);
+        if *load == 0 {
+            loads.remove(watch);
+        }
+    }
+}
+
+mod failover;
 mod orders;
 
 #[cfg(test)]

@@ -133,6 +133,17 @@ impl Lane {
         self.queue.retain(|(_, queued, _)| queued != id);
     }
 
+    /// Whether a shipment that could go elsewhere is welcome: it works, or is to be tried and nobody tries it yet.
+    pub(crate) fn takes_more(&self, now: Moment) -> bool {
+        let is_closed = self.closed_until.is_some_and(|until| until > now);
+        self.failures == 0 || (!is_closed && self.is_empty())
+    }
+
+    /// What waits for its turn.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = &ShipmentId> {
+        self.queue.iter().map(|(_, id, _)| id)
+    }
+
     /// Whether the shipment runs, rather than waits for its turn.
     pub(crate) fn is_running(&self, id: &ShipmentId) -> bool {
         self.running.contains(id)

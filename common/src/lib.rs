@@ -19,6 +19,7 @@ pub mod retry;
 pub mod scp;
 pub mod settle;
 pub mod shipment;
+pub mod spread;
 pub mod stamp;
 
 pub use digest::{Algorithm, Digest};

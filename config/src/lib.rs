@@ -28,7 +28,7 @@ pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
     AfterDelivery, Agent, Compression, Control, Destination, Jump, Log, LogFormat, LogLevel, OnConflict,
-    Settings, Watch,
+    Route, Settings, Watch,
 };
 
 /// A JSON Schema of the configuration.

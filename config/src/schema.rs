@@ -21,15 +21,30 @@ pub(crate) fn schema() -> String {
     let watch = [
         ("name", "What it is called: letters, digits, \".\", \"_\" and \"-\""),
         ("path", "The watched folder: absolute, or beginning with \"~/\""),
-        ("to", "The name of the destination"),
     ];
+    let mut watch = of("watch", &watch);
+    let text = json!({ "type": "string" });
+    let names = json!({ "anyOf": [text, { "type": "array", "items": text }] });
+    for (key, description) in ROUTES {
+        let mut names = names.clone();
+        names["description"] = description.into();
+        watch["properties"][key] = names;
+    }
+    watch["oneOf"] = ROUTES.iter().map(|(key, _)| json!({ "required": [key] })).collect();
     let properties = root["properties"].as_object_mut().expect("object() made it");
     properties.insert("destination".into(), json!({ "type": "object", "additionalProperties": destination }));
-    properties.insert("watch".into(), json!({ "type": "array", "items": of("watch", &watch) }));
+    properties.insert("watch".into(), json!({ "type": "array", "items": watch }));
     root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     root["title"] = "skiff.toml".into();
     format!("{root:#}")
 }
+
+/// Where a watch delivers to: one of these keys.
+const ROUTES: [(&str, &str); 3] = [
+    ("to", "The name of the destination; of several, each gets all files"),
+    ("failover", "The names of destinations, the first of which that works gets the files"),
+    ("spread", "The names of destinations, one of which is chosen by the machine and the watch"),
+];
 
 fn object(table: &Table) -> Value {
     let mut properties = Map::new();
@@ -95,7 +110,7 @@ mod tests {
     fn every_setting_stands_in_it_with_its_default_and_what_it_means() {
         let schema: Value = serde_json::from_str(&schema()).expect("JSON");
         let watch = &schema["properties"]["watch"]["items"];
-        assert_eq!(watch["required"], json!(["name", "path", "to"]));
+        assert_eq!(watch["required"], json!(["name", "path"]));
         assert_eq!(watch["properties"]["settle"]["default"], "1s");
         let described = watch["properties"]["settle"]["description"].as_str().expect("there is one");
         assert!(described.starts_with("A file is complete once"), "{described}");

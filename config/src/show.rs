@@ -5,7 +5,7 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::raw::escape;
-use crate::settings::{AfterDelivery, Agent, Destination, Jump, Settings, Watch};
+use crate::settings::{AfterDelivery, Agent, Destination, Jump, Route, Settings, Watch};
 use crate::value::{Choice, escape_template, show_address, show_duration, show_listen, show_rate, show_size};
 
 /// The whole configuration.
@@ -51,7 +51,7 @@ fn watch(watch: &Watch) -> Table {
     Table::from_iter([
         ("name", text(&watch.name)),
         ("path", path(&watch.path)),
-        ("to", text(&watch.to)),
+        route(watch),
         ("include", list(&watch.include)),
         ("exclude", list(&watch.exclude)),
         ("settle", text(&show_duration(watch.settle))),
@@ -71,6 +71,15 @@ fn watch(watch: &Watch) -> Table {
         ("hook_timeout", text(&show_duration(watch.hook_timeout))),
         ("destination_path", text(&sub_folder)),
     ])
+}
+
+fn route(watch: &Watch) -> (&'static str, Item) {
+    match &watch.route {
+        Route::One => ("to", text(&watch.to)),
+        Route::All(names) => ("to", list(names)),
+        Route::Failover(names) => ("failover", list(names)),
+        Route::Spread(names) => ("spread", list(names)),
+    }
 }
 
 fn agent(agent: &Agent) -> Item {

@@ -71,10 +71,33 @@ impl Agent {
     /// Watches `folder`, by further lines of the configuration.
     #[must_use]
     pub fn watch(self, name: &str, folder: &Path, rules: &str) -> Self {
+        self.watch_by(name, folder, &format!("to = 'server'\n{rules}"))
+    }
+
+    /// The same where the lines say where to.
+    #[must_use]
+    pub fn watch_by(self, name: &str, folder: &Path, rules: &str) -> Self {
+        self.configured(&format!("[[watch]]\nname = '{name}'\npath = '{}'\n{rules}", folder.display()))
+    }
+
+    /// Knows another destination, too.
+    #[must_use]
+    pub fn and_destination(self, name: &str, sshd: &Sshd, more: &str) -> Self {
+        self.configured(&format!(
+            "[destination.{name}]\naddress = '{}@127.0.0.1:{}'\npath = '{}'\nidentity = '{}'\nknown_hosts = '{}'\n{more}",
+            sshd.user(),
+            sshd.port(),
+            sshd.root().display(),
+            sshd.key().display(),
+            sshd.known_hosts().display(),
+        ))
+    }
+
+    /// With further lines at the end of its configuration.
+    #[must_use]
+    pub fn configured(self, lines: &str) -> Self {
         let mut text = fs::read_to_string(self.config()).expect("the configuration was written");
-        let folder = folder.display();
-        writeln!(text, "[[watch]]\nname = '{name}'\npath = '{folder}'\nto = 'server'\n{rules}")
-            .expect("a text takes more text");
+        writeln!(text, "{lines}").expect("a text takes more text");
         fs::write(self.config(), text).expect("the agent's folder is writable");
         self
     }

@@ -23,8 +23,10 @@ pub(super) async fn check(args: &ConfigFile) -> ExitCode {
     check_state(&settings, &mut lines);
     settings.watches.iter().for_each(|watch| check_watch(watch, &mut lines));
     for watch in &settings.watches {
-        let destination = settings.destination(&watch.to).expect("the configuration was checked");
-        check_destination(destination, watch, &mut lines).await;
+        for name in watch.destinations() {
+            let destination = settings.destination(name).expect("the configuration was checked");
+            check_destination(destination, watch, &mut lines).await;
+        }
     }
     ExitCode::from(lines.worst)
 }

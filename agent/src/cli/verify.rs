@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use skiff_common::retry::Retry;
 use skiff_common::{Digest, RelPath};
-use skiff_config::{Destination, Settings, Watch};
+use skiff_config::{AfterDelivery, Destination, Route, Settings, Watch};
 
 use super::args::Verify;
 use super::{config, exit, signals, size};
 use crate::receipts;
 use crate::remote::RemoteError;
+use crate::route;
 use crate::source::Root;
 use crate::supervise::{Agent, Plan, remote, remote_root};
 use crate::telemetry;
@@ -52,14 +53,14 @@ pub(super) async fn verify(args: &Verify) -> ExitCode {
     };
     telemetry::start(settings.log.format, skiff_config::LogLevel::Error);
     let chosen = |watch: &&Watch| args.watch.as_ref().is_none_or(|name| *name == watch.name);
-    let watches: Vec<&Watch> = settings.watches.iter().filter(chosen).collect();
+    let watches: Vec<Watch> = settings.watches.iter().filter(chosen).flat_map(route::each).collect();
     if watches.is_empty() {
         let names: Vec<_> = settings.watches.iter().map(|watch| watch.name.as_str()).collect();
         let why = format!("there is no such watch; there are {}", names.join(", "));
         return exit::fail(exit::USAGE, &why, "");
     }
     let (mut all, mut whole) = (Vec::new(), true);
-    for watch in watches {
+    for watch in &watches {
         let mut found = match look(args, &settings, watch).await {
             Ok(found) => found,
             Err(code) => return code,
@@ -141,7 +142,9 @@ impl Found {
 /// The latest receipt of each name, and how many names can't be asked for again.
 fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<(Vec<Delivered>, u64)> {
     let mut seen = HashSet::new();
-    let is_of_it = |receipt: &Value| receipt["watch"] == *watch.name && receipt["destination"] == *watch.to;
+    let is_of_it = |receipt: &Value| {
+        receipt["watch"] == *route::base(&watch.name) && receipt["destination"] == *watch.to
+    };
     let mut unknown = 0;
     let mut delivered = Vec::new();
     for receipt in receipts::latest(state_dir, usize::MAX, is_of_it)? {
@@ -179,7 +182,14 @@ async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found
     if let Some(folder) = &args.agent.state_dir {
         only.state_dir.clone_from(folder);
     }
-    only.watches = vec![Watch { settle: Duration::ZERO, retry_attempts: Some(3), ..watch.clone() }];
+    // What goes to several destinations isn't disposed of by one of them.
+    let after_delivery = match watch.route {
+        Route::All(_) => AfterDelivery::Keep,
+        Route::One | Route::Failover(_) | Route::Spread(_) => watch.after_delivery.clone(),
+    };
+    let (name, route) = (route::base(&watch.name).to_owned(), Route::One);
+    let watch = Watch { name, route, after_delivery, ..watch.clone() };
+    only.watches = vec![Watch { settle: Duration::ZERO, retry_attempts: Some(3), ..watch }];
     // What is there is asked for first, so nothing is sent twice; what differs there is a conflict as any other.
     let plan =
         Plan { once: true, only: vec![Some(paths)], no_journal: true, retry: Some(RETRY), ..Plan::default() };

@@ -30,8 +30,10 @@ use crate::dispatch::Order;
 use crate::journal::Journal;
 use crate::metrics;
 use crate::receipts;
+use crate::route;
 use crate::status::snapshot::{Item, ItemState, Snapshot, Throughput};
 use crate::status::wall_ms;
+use crate::supervise::WatchContext;
 
 /// Paths of a few thousand items.
 const LARGEST_BODY: usize = 1 << 20;
@@ -293,7 +295,9 @@ async fn retry(control: &Arc<Control>, request: Request<Incoming>) -> Result<Rep
 async fn pause(control: &Arc<Control>, request: Request<Incoming>, paused: bool) -> Result<Reply, Refusal> {
     let asked: Asked = body(request).await?;
     let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
-    let mut watches: Vec<String> = roster.iter().map(|context| context.settings.name.clone()).collect();
+    let base = |context: &Arc<WatchContext>| route::base(&context.settings.name).to_owned();
+    let mut watches: Vec<String> = roster.iter().map(base).collect();
+    watches.dedup();
     if let Some(watch) = asked.watch {
         if !watches.contains(&watch) {
             let why = format!("there is no watch {watch:?}; there are {}", watches.join(", "));
@@ -305,8 +309,9 @@ async fn pause(control: &Arc<Control>, request: Request<Incoming>, paused: bool)
     let written = tokio::task::spawn_blocking(move || file.set(&names, paused)).await;
     let written = written.map_err(Refusal::internal)?;
     written.map_err(|error| Refusal::internal(format!("cannot write down what is paused: {error}")))?;
-    let names = watches.clone();
-    order(control, |answer| Order::Pause(names, paused, answer)).await?;
+    let legs = roster.iter().map(|context| context.settings.name.clone());
+    let paused_legs = legs.filter(|leg| watches.iter().any(|watch| watch == route::base(leg))).collect();
+    order(control, |answer| Order::Pause(paused_legs, paused, answer)).await?;
     Ok(object(&json!({ "watches": watches, "paused": paused })))
 }
 

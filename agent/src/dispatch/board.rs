@@ -205,21 +205,20 @@ impl Dispatcher {
         for (shipment, _) in self.desk.all_shipments() {
             add(pending.entry(&shipment.watch).or_default(), &shipment.items);
         }
-        for Live { context, planner } in self.watches.values() {
+        for Live { context, planner, .. } in self.watches.values() {
             add(pending.entry(&context.settings.name).or_default(), planner.waiting());
         }
-        let full =
-            self.settled.len() == self.settled.max_capacity() || self.desk.items() >= super::MOST_ITEMS;
+        let all_full = self.settled.len() == self.settled.max_capacity();
         let mut live: Vec<&Live> = self.watches.values().collect();
         live.sort_by_key(|live| live.context.order.load(std::sync::atomic::Ordering::Relaxed));
         let none = Tally::default();
-        let view = |Live { context, .. }: &Live| {
+        let view = |Live { context, full, .. }: &Live| {
             let settings = &context.settings;
             let tally = self.board.watches.get(&settings.name).unwrap_or(&none);
             let quarantined = tally.held.values().filter(|quarantined| **quarantined).count() as u64;
             let paused = self.desk.is_paused(&settings.name);
             let mut pending = pending.get(settings.name.as_str()).cloned().unwrap_or_default();
-            pending.more = full || paused;
+            pending.more = *full || all_full || paused;
             Watch {
                 name: settings.name.clone(),
                 path: settings.path.display().to_string(),

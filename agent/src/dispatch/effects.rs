@@ -129,7 +129,12 @@ impl Dispatcher {
         under_way.runs = true;
         let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
         self.under_way.insert(id.clone(), under_way);
-        let work = worker::Work { context, receipts: Arc::clone(&self.receipts), shipment };
+        let work = worker::Work {
+            context,
+            receipts: Arc::clone(&self.receipts),
+            journal: self.journal.clone(),
+            shipment,
+        };
         self.workers.spawn(async move { (id, counting(progress, Box::pin(work.run(command))).await) });
     }
 

@@ -28,6 +28,7 @@ use crate::hooks::Quarantines;
 use crate::journal::{Journal, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
+use crate::route;
 use crate::scan::Found;
 use crate::status::{Progress, Status};
 use crate::supervise::WatchContext;
@@ -41,6 +42,11 @@ use setup::{limits, watch_retry};
 
 /// Items under way at most: a few batches for each of many destinations; 8 MiB. The rest is still in the folders.
 const MOST_ITEMS: usize = 32 << 10;
+/// A watch's share of them, at least: enough for a batch, so that one whose destination is in trouble, and which takes
+/// all it may, leaves the others room.
+const LEAST_SHARE: usize = 2 << 10;
+/// Found before their scanner heard that its share was used up.
+const ON_THE_WAY_HERE: usize = 8 << 10;
 /// How long shipments that are under way may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -77,12 +83,14 @@ pub struct Dispatcher {
 struct Live {
     context: Arc<WatchContext>,
     planner: Planner,
+    /// Whether its share is used up.
+    full: bool,
 }
 
 impl Live {
     fn new(context: Arc<WatchContext>) -> Self {
         let planner = Planner::new(limits(&context.settings));
-        Self { context, planner }
+        Self { context, planner, full: false }
     }
 }
 
@@ -126,6 +134,7 @@ impl Dispatcher {
         }
         for watch in &setup.settings.watches {
             desk.add_watch(&watch.name, watch_retry(watch));
+            desk.set_failover(&watch.name, route::destinations(watch));
         }
         let mut board = Board::new(setup.board);
         setup.contexts.iter().for_each(|context| board.expect(&context.settings.name));
@@ -172,6 +181,7 @@ impl Dispatcher {
         let mut deadline = None;
         while !self.is_over(urgency) {
             self.pulse.beat();
+            self.share_room();
             self.publish();
             match self.next_input(&mut stop, urgency, deadline).await {
                 Input::Found(Some(found)) => self.take(found).await?,
@@ -229,7 +239,8 @@ impl Dispatcher {
                 None => std::future::pending().await,
             }
         };
-        let room = self.desk.items() < MOST_ITEMS && urgency == Urgency::Run;
+        let most = self.share() * self.watches.len() + ON_THE_WAY_HERE;
+        let room = self.desk.items() < most && urgency == Urgency::Run;
         let first = self.watches.values().next().map(|live| Arc::clone(&live.context.waker));
         let idle = async {
             match first {
@@ -248,6 +259,23 @@ impl Dispatcher {
             () = idle, if self.once => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
+        }
+    }
+
+    /// How many items a watch may have under way.
+    fn share(&self) -> usize {
+        (MOST_ITEMS / self.watches.len().max(1)).max(LEAST_SHARE)
+    }
+
+    /// Tells the scanners whose watch has its share, and those whose has no longer.
+    fn share_room(&mut self) {
+        let share = self.share();
+        for live in self.watches.values_mut() {
+            let full = self.desk.load(&live.context.settings.name) >= share;
+            if full != live.full {
+                live.full = full;
+                live.context.waker.fill(full);
+            }
         }
     }
 
@@ -278,8 +306,11 @@ impl Dispatcher {
 
     async fn plan(&mut self, watch: usize, planned: Planned, survey: bool) -> Result<(), DispatchError> {
         let settings = &self.watches[&watch].context.settings;
-        let shipment = Shipment::new(&settings.name, &settings.to, planned.kind, planned.items);
-        let effects = self.desk.plan(shipment, survey, clock::now());
+        let now = clock::now();
+        let destination = self.desk.destination(&settings.name, &settings.to, now);
+        let shipment = Shipment::new(&settings.name, &destination, planned.kind, planned.items);
+        let survey = survey || self.desk.is_detouring(&settings.name);
+        let effects = self.desk.plan(shipment, survey, now);
         self.apply(effects).await
     }
 
@@ -357,8 +388,10 @@ impl Dispatcher {
         }
         for shipment in opening.pending {
             // A watch or destination that is no longer configured: its files are still in their folder.
-            if self.context(&shipment.watch).is_none_or(|context| context.settings.to != shipment.destination)
-            {
+            let delivers = |context: Arc<WatchContext>| {
+                route::destinations(&context.settings).contains(&shipment.destination)
+            };
+            if !self.context(&shipment.watch).is_some_and(delivers) {
                 continue;
             }
             for item in &shipment.items {

@@ -104,6 +104,7 @@ impl Dispatcher {
             self.board.expect(&context.settings.name);
             context.waker.pause(self.desk.is_paused(&context.settings.name));
             self.desk.add_watch(&context.settings.name, super::setup::watch_retry(&context.settings));
+            self.desk.set_failover(&context.settings.name, crate::route::destinations(&context.settings));
             self.watches.insert(context.number, Live::new(context));
         }
         for live in leaving {
@@ -124,7 +125,7 @@ impl Dispatcher {
     }
 
     /// What waited of a watch is found again by its successor, if it has one.
-    async fn let_go(&mut self, Live { context, mut planner }: Live) -> Result<(), DispatchError> {
+    async fn let_go(&mut self, Live { context, mut planner, .. }: Live) -> Result<(), DispatchError> {
         let watch = &context.settings.name;
         for item in planner.cut().into_iter().flat_map(|planned| planned.items) {
             self.look_again(watch, skiff_common::ItemId::of(watch, &item.path), item.path);
@@ -147,7 +148,8 @@ impl Dispatcher {
     /// Ends the connections to what is no longer a destination, once nothing is on its way there.
     pub(super) fn close_retired(&mut self) {
         let used = |remote: &Arc<ScpRemote>| {
-            self.under_way.values().any(|under_way| Arc::ptr_eq(&under_way.context.remote, remote))
+            let places = self.under_way.values().flat_map(|under_way| &under_way.context.places);
+            places.into_iter().any(|place| Arc::ptr_eq(&place.remote, remote))
         };
         let (busy, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retired).into_iter().partition(used);
         self.retired = busy;

@@ -13,6 +13,7 @@ use crate::admission::Admission;
 use crate::journal::{Journal, JournalError};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
+use crate::route;
 use crate::status::Status;
 use crate::status::snapshot::Snapshot;
 use crate::supervise::WatchContext;
@@ -106,7 +107,8 @@ pub(super) fn watch_retry(watch: &Watch) -> Retry {
 
 /// A destination is retried for ever, at the pace of the most patient watch that uses it.
 pub(crate) fn destination_retry(settings: &Settings, destination: &str) -> Retry {
-    let watches = settings.watches.iter().filter(|watch| watch.to == destination);
+    let delivers = |watch: &&Watch| route::destinations(watch).iter().any(|name| name == destination);
+    let watches = settings.watches.iter().filter(delivers);
     let slowest = watches.max_by_key(|watch| watch.retry_max).map(watch_retry);
     let default = Retry { first: Duration::from_secs(1), max: Duration::from_secs(300), attempts: None };
     Retry { attempts: None, ..slowest.unwrap_or(default) }

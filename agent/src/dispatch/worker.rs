@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt};
+use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
 use skiff_common::{Digest, Fault, RelPath, Shipment};
 use tokio::task::spawn_blocking;
 
 use crate::finish;
 use crate::hooks;
+use crate::journal::Journal;
 use crate::receipts::Receipts;
 use crate::remote::RemoteError;
 use crate::remote::scp::Conflicts;
+use crate::route;
 use crate::source::Root;
 use crate::supervise::WatchContext;
 
@@ -27,6 +29,7 @@ pub(super) struct Report {
 pub(super) struct Work {
     pub(super) context: Arc<WatchContext>,
     pub(super) receipts: Arc<Receipts>,
+    pub(super) journal: Option<Journal>,
     pub(super) shipment: Shipment,
 }
 
@@ -45,7 +48,8 @@ impl Work {
 
     async fn stage(&self, root: &Root, survey: bool) -> Report {
         let context = &self.context;
-        let staged = context.remote.stage(&context.remote_root, root, &self.shipment, survey).await;
+        let place = context.place(&self.shipment.destination);
+        let staged = place.remote.stage(&place.root, root, &self.shipment, survey).await;
         staged.map_or_else(|error| failure(&error), |staged| report(Event::Staged(staged)))
     }
 
@@ -57,22 +61,22 @@ impl Work {
         let context = &self.context;
         let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
-        let placed =
-            context.remote.publish(&context.remote_root, &self.shipment, placements, &conflicts).await;
+        let place = context.place(&self.shipment.destination);
+        let placed = place.remote.publish(&place.root, &self.shipment, placements, &conflicts).await;
         placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
     }
 
     async fn claim(&self, placements: Vec<Placement>) -> std::io::Result<()> {
         let receipts = Arc::clone(&self.receipts);
-        let Shipment { watch, destination, .. } = &self.shipment;
-        let (watch, destination) = (watch.clone(), destination.clone());
+        let destination = self.shipment.destination.clone();
+        let watch = route::base(&self.shipment.watch).to_owned();
         let written = spawn_blocking(move || receipts.claim(&watch, &destination, &placements)).await;
         written.expect("claiming doesn't panic and isn't aborted")
     }
 
     /// Asked only in conflicts, which are rare; it reads the receipts.
     fn delivered_before(&self, name: &RelPath, digest: &Digest) -> bool {
-        let Shipment { destination, watch, .. } = &self.shipment;
+        let (destination, watch) = (&self.shipment.destination, route::base(&self.shipment.watch));
         self.receipts.delivered_before(destination, watch, name, digest).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the receipts, so the file at the destination counts as foreign");
             false
@@ -83,7 +87,8 @@ impl Work {
         let work = Arc::new(self);
         let here = Arc::clone(&work).finish_here(root, receipts);
         // What is published needs no staging, whatever becomes of the receipts.
-        let there = work.context.remote.discard(&work.context.remote_root, &work.shipment);
+        let place = work.context.place(&work.shipment.destination);
+        let there = place.remote.discard(&place.root, &work.shipment);
         let (disposals, discarded) = tokio::join!(here, there);
         if let Err(error) = discarded {
             tracing::debug!(shipment = %work.shipment.id, %error, "staging is left behind; it is cleared later");
@@ -109,7 +114,7 @@ impl Work {
     }
 
     fn write_receipts(&self, receipts: &[Receipt]) -> std::io::Result<()> {
-        let Shipment { destination, watch, .. } = &self.shipment;
+        let (destination, watch) = (&self.shipment.destination, route::base(&self.shipment.watch));
         self.receipts.append(watch, destination, receipts)
     }
 
@@ -118,7 +123,7 @@ impl Work {
         if settings.on_delivery.is_empty() || receipts.is_empty() {
             return;
         }
-        let Shipment { destination, watch, .. } = &self.shipment;
+        let (destination, watch) = (&self.shipment.destination, route::base(&self.shipment.watch));
         let input = crate::receipts::lines(watch, destination, receipts);
         if let Err(error) = hooks::run(&settings.on_delivery, input, settings.hook_timeout).await {
             tracing::warn!(%watch, shipment = %self.shipment.id, "delivered, but its command failed: {error}");
@@ -127,9 +132,29 @@ impl Work {
 
     /// Only after the receipt is durable.
     fn dispose(&self, root: &Root, receipts: &[Receipt]) -> Vec<Disposal> {
+        if !self.context.settings.removes() {
+            return vec![Disposal::Kept; receipts.len()];
+        }
+        let complete = self.context.muster.arrived(&self.context.settings, receipts, self.journal.as_ref());
+        match complete {
+            Ok(complete) => {
+                let each = receipts.iter().zip(complete);
+                each.map(|(receipt, complete)| self.dispose_of(root, receipt, complete)).collect()
+            }
+            Err(error) => {
+                let left = Trouble::retryable(format!("cannot tell whether the others have it: {error}"));
+                vec![Disposal::Left(left); receipts.len()]
+            }
+        }
+    }
+
+    /// What another destination still has to get stays; who delivers it there last disposes of it.
+    fn dispose_of(&self, root: &Root, receipt: &Receipt, complete: bool) -> Disposal {
+        if !complete {
+            return Disposal::Kept;
+        }
         let marker = self.context.settings.settle_marker.as_deref();
-        let dispose = |receipt| finish::dispose(root, receipt, &self.context.after, marker);
-        receipts.iter().map(dispose).collect()
+        finish::dispose(root, receipt, &self.context.after, marker)
     }
 }
 

@@ -75,7 +75,9 @@ impl Desk {
             vec![Effect::Record(Record::Finished { shipment: id.clone(), delivered: Vec::new() })];
         for item in &shipment.items {
             let item_id = shipment.item_id(item);
-            self.under_way.remove(&item_id);
+            if self.under_way.remove(&item_id).is_some() {
+                super::lighten(&mut self.loads, &shipment.watch);
+            }
             effects.push(Effect::Release(item_id, item.path.clone(), shipment.watch.clone()));
         }
         effects

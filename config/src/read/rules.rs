@@ -37,12 +37,14 @@ pub(super) fn one_watch(watch: &Watch, places: &Places, context: &Context<'_>) {
 pub(super) fn destinations_exist(watches: &[Placed], destinations: &[Destination], context: &Context<'_>) {
     let names = || destinations.iter().map(|destination| destination.name.as_str());
     for Placed { watch, places } in watches {
-        if places.sets(&["to"]) && !watch.to.is_empty() && !names().any(|name| name == watch.to) {
+        let wanted = watch.destinations().iter().filter(|to| !to.is_empty());
+        for to in wanted.filter(|to| !names().any(|name| name == *to)) {
             let unknown =
-                Complaint::new(code::UNKNOWN_DESTINATION, format!("there is no destination {:?}", watch.to));
-            let declare = unknown.clone().suggest(format!("declare [destination.{}]", watch.to));
-            let near = unknown.suggest_nearest(&watch.to, names());
-            places.report(context, &["to"], if near.suggestion.is_some() { near } else { declare });
+                Complaint::new(code::UNKNOWN_DESTINATION, format!("there is no destination {to:?}"));
+            let declare = unknown.clone().suggest(format!("declare [destination.{to}]"));
+            let near = unknown.suggest_nearest(to, names());
+            let keys = ["to", "failover", "spread"];
+            places.report(context, &keys, if near.suggestion.is_some() { near } else { declare });
         }
     }
 }

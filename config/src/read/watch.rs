@@ -8,7 +8,7 @@ use super::{Placed, rules};
 use crate::globs::WatchGlobs;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Given, Node, Section};
-use crate::settings::{AfterDelivery, Watch};
+use crate::settings::{AfterDelivery, Route, Watch};
 use crate::value::{choice, count, count_up_to, duration, local_path, name, remote_sub_folder, size};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -20,6 +20,8 @@ const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const RETRY: RangeInclusive<Duration> = BREATH..=DAY;
 /// A delivery waits for its command, so that isn't for ever.
 const HOOK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+/// As many as somebody may mean; which of them have a file is kept in the bits of one number.
+const MOST_DESTINATIONS: usize = 64;
 /// A batch is sent again as a whole when it fails, and stands in one tar.
 const BATCH_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 
@@ -74,14 +76,53 @@ pub(super) fn read(base: &Watch, mut section: Section<'_>, context: &Context<'_>
         section.rename(&format!("watch.{name}"));
     }
     let path = section.need("path", r#"add a line such as path = "/var/spool/sensors""#, local_path);
-    let to = section.need("to", "name the destination that it delivers to", name_of_destination);
+    let route = route(&mut section);
     let rules = overlaid(base, &mut section);
-    let (name, path, to) = (name.unwrap_or_default(), path.unwrap_or_default(), to.unwrap_or_default());
-    let watch = Watch { name, path, to, ..rules };
+    let (name, path) = (name.unwrap_or_default(), path.unwrap_or_default());
+    let (to, route) = route;
+    let watch = Watch { name, path, to, route, ..rules };
     let places = section.finish();
     rules::one_watch(&watch, &places, context);
     Placed { watch, places }
 }
+
+/// The first destination, and how several share the files. One of the three keys has to be there.
+fn route(section: &mut Section<'_>) -> (String, Route) {
+    let count_before = section.context().count();
+    let keys = ["to", "failover", "spread"];
+    let lists = keys.map(|key| (key, section.list(key, &[], name_of_destination)));
+    let mut given = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    let Some((key, names)) = given.next() else {
+        if section.context().count() == count_before {
+            let missing = Complaint::new(code::MISSING_KEY, "\"to\" is missing");
+            section.report(missing.suggest("name the destination that it delivers to"));
+        }
+        return (String::new(), Route::One);
+    };
+    if let Some((other, _)) = given.next() {
+        let both = Complaint::new(code::BAD_CHOICE, format!("stands beside {key:?}"));
+        section.report_at(other, both.suggest(format!("keep one of them: {ROUTES}")));
+    }
+    if let Some(twice) =
+        names.iter().enumerate().find_map(|(nth, name)| names[..nth].contains(name).then_some(name))
+    {
+        section.report_at(key, Complaint::new(code::BAD_CHOICE, format!("names {twice:?} twice")));
+    }
+    if names.len() > MOST_DESTINATIONS {
+        let many = format!("names {} destinations, but {MOST_DESTINATIONS} is the most", names.len());
+        section.report_at(key, Complaint::new(code::BAD_CHOICE, many));
+    }
+    let first = names[0].clone();
+    match (key, names.len()) {
+        (_, 1) => (first, Route::One),
+        ("failover", _) => (first, Route::Failover(names)),
+        ("spread", _) => (first, Route::Spread(names)),
+        (_, _) => (first, Route::All(names)),
+    }
+}
+
+const ROUTES: &str =
+    r#""to" delivers to all that it names, "failover" to the first that works, "spread" to one"#;
 
 fn include(base: &[String], section: &mut Section<'_>) -> Vec<String> {
     let count_before = section.context().count();

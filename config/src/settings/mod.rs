@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub use control::Control;
 pub use destination::{Agent, Compression, Destination, Jump};
 pub use log::{Log, LogFormat, LogLevel};
-pub use watch::{AfterDelivery, OnConflict, Watch};
+pub use watch::{AfterDelivery, OnConflict, Route, Watch};
 
 use crate::show;
 

@@ -16,8 +16,10 @@ pub struct Watch {
     pub name: String,
     /// The watched folder. Absolute; need not exist yet.
     pub path: PathBuf,
-    /// The name of the destination.
+    /// The name of the destination; of several, the first.
     pub to: String,
+    /// How several destinations share its files.
+    pub route: Route,
     /// Patterns of what is delivered.
     pub include: Vec<String>,
     /// Patterns of what is not.
@@ -68,6 +70,14 @@ impl Watch {
         WatchGlobs::new(&self.include, &self.exclude)
     }
 
+    /// The names of all its destinations.
+    pub fn destinations(&self) -> &[String] {
+        match &self.route {
+            Route::One => std::slice::from_ref(&self.to),
+            Route::All(names) | Route::Failover(names) | Route::Spread(names) => names,
+        }
+    }
+
     /// Whether files leave the folder once they are delivered.
     pub fn removes(&self) -> bool {
         self.after_delivery != AfterDelivery::Keep
@@ -79,6 +89,7 @@ impl Watch {
             name: String::new(),
             path: PathBuf::new(),
             to: String::new(),
+            route: Route::One,
             include: Vec::new(),
             exclude: Vec::new(),
             settle: Duration::ZERO,
@@ -99,6 +110,19 @@ impl Watch {
             destination_path: None,
         }
     }
+}
+
+/// How several destinations share the files of a watch; each list names two or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// There is just one.
+    One,
+    /// Each gets all files.
+    All(Vec<String>),
+    /// The first that works gets them.
+    Failover(Vec<String>),
+    /// One of them gets all; which one follows from the machine and the watch.
+    Spread(Vec<String>),
 }
 
 /// What becomes of a file that was delivered and verified.

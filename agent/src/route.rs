@@ -1,0 +1,175 @@
+//! Several destinations of one watch.
+//!
+//! A watch that delivers to all of several becomes a leg for each, `NAME>DESTINATION`, which is a watch of its own with
+//! its own journal and its own troubles: what one destination does holds up no other. What they share is the source,
+//! which goes when the last of them has delivered it ([`Muster`]). A name can't hold a `>`, so a leg is never mistaken.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+
+use skiff_common::delivery::Receipt;
+use skiff_common::{ItemId, spread};
+use skiff_config::{Route, Settings, Watch};
+
+use crate::journal::{Journal, JournalError};
+
+/// Deliveries that are kept in mind until those of the other legs come; what is older stands in the journal. 4 MiB.
+const MOST_MARKS: usize = 1 << 16;
+
+/// The settings with a watch for each leg, and one destination chosen where files are spread.
+pub fn legs(settings: &Settings, machine: &str) -> Settings {
+    let watches = settings.watches.iter().flat_map(|watch| legs_of(watch, machine)).collect();
+    Settings { watches, ..settings.clone() }
+}
+
+fn legs_of(watch: &Watch, machine: &str) -> Vec<Watch> {
+    match &watch.route {
+        Route::One | Route::Failover(_) => vec![watch.clone()],
+        Route::All(names) => {
+            let leg = |to: &String| Watch { name: leg(&watch.name, to), to: to.clone(), ..watch.clone() };
+            names.iter().map(leg).collect()
+        }
+        Route::Spread(names) => {
+            let key = [machine, watch.name.as_str()].join("\0");
+            let to = spread::first(key.as_bytes(), names).expect("a list names two or more").clone();
+            vec![Watch { to, route: Route::One, ..watch.clone() }]
+        }
+    }
+}
+
+/// The watch once for each destination that it may have delivered to.
+pub fn each(watch: &Watch) -> Vec<Watch> {
+    let names = watch.destinations();
+    let view = |to: &String| {
+        let name = if names.len() > 1 { leg(&watch.name, to) } else { watch.name.clone() };
+        Watch { name, to: to.clone(), ..watch.clone() }
+    };
+    names.iter().map(view).collect()
+}
+
+fn leg(watch: &str, destination: &str) -> String {
+    format!("{watch}>{destination}")
+}
+
+/// The watch as it is configured, of a watch or a leg.
+pub fn base(name: &str) -> &str {
+    name.split_once('>').map_or(name, |(base, _)| base)
+}
+
+/// The destinations that a watch or leg may deliver to.
+pub fn destinations(watch: &Watch) -> &[String] {
+    match &watch.route {
+        Route::One | Route::All(_) | Route::Spread(_) => std::slice::from_ref(&watch.to),
+        Route::Failover(names) => names,
+    }
+}
+
+/// Which legs have delivered which version: one bit each, in the order of their destinations.
+#[derive(Debug, Default)]
+pub struct Muster {
+    marks: Mutex<Marks>,
+}
+
+#[derive(Debug, Default)]
+struct Marks {
+    legs: HashMap<(ItemId, u64), u64>,
+    order: VecDeque<(ItemId, u64)>,
+}
+
+impl Muster {
+    /// The leg `watch` has delivered these, with durable receipts: for each, whether all other legs have too. Of two
+    /// that ask at once, the later one hears of both. Blocks.
+    pub fn arrived(
+        &self,
+        watch: &Watch,
+        receipts: &[Receipt],
+        journal: Option<&Journal>,
+    ) -> Result<Vec<bool>, JournalError> {
+        let Route::All(names) = &watch.route else { return Ok(vec![true; receipts.len()]) };
+        let marks = self.mark(watch, names, receipts);
+        let mut complete = Vec::with_capacity(receipts.len());
+        let mut folders = HashMap::new();
+        for (receipt, marks) in receipts.iter().zip(marks) {
+            let mut all = true;
+            for (nth, to) in names.iter().enumerate().filter(|(nth, _)| marks & bit(*nth) == 0) {
+                let (leg, item) = (leg(base(&watch.name), to), receipt.item());
+                let folder = ItemId::of_folder(&leg, item.path.folder().as_ref());
+                let Some(journal) = journal else {
+                    all = false;
+                    break;
+                };
+                if let std::collections::hash_map::Entry::Vacant(free) = folders.entry((nth, folder)) {
+                    free.insert(journal.delivered_in(folder)?);
+                }
+                all &= folders[&(nth, folder)].has(ItemId::of(&leg, &item.path), item.stamp.fingerprint());
+            }
+            complete.push(all);
+        }
+        Ok(complete)
+    }
+
+    fn mark(&self, watch: &Watch, names: &[String], receipts: &[Receipt]) -> Vec<u64> {
+        let own = names.iter().position(|name| *name == watch.to).expect("a leg is one of its watch");
+        let mut marks = self.marks.lock().expect("nothing panics while it holds the lock");
+        receipts.iter().map(|receipt| marks.mark(watch, receipt, bit(own))).collect()
+    }
+}
+
+impl Marks {
+    fn mark(&mut self, watch: &Watch, receipt: &Receipt, own: u64) -> u64 {
+        let item = receipt.item();
+        let version = (ItemId::of(base(&watch.name), &item.path), item.stamp.fingerprint());
+        if !self.legs.contains_key(&version) {
+            self.order.push_back(version);
+            if self.order.len() > MOST_MARKS {
+                self.order.pop_front().and_then(|oldest| self.legs.remove(&oldest));
+            }
+        }
+        let legs = self.legs.entry(version).or_default();
+        *legs |= own;
+        *legs
+    }
+}
+
+fn bit(nth: usize) -> u64 {
+    1_u64.checked_shl(u32::try_from(nth).unwrap_or(u32::MAX)).expect("a list names 64 at most")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn settings(route: &str) -> Settings {
+        let destinations = ["a", "b", "c"].map(|name| format!("[destination.{name}]\naddress = '{name}'\n"));
+        let text = format!("{}[[watch]]\nname = 'w'\npath = '/w'\n{route}\n", destinations.concat());
+        let environment = skiff_config::Environment::default();
+        let text = format!("state_dir = '/s'\n[defaults.destination]\nknown_hosts = ['/k']\n{text}");
+        skiff_config::parse(&text, Path::new("skiff.toml"), &environment).expect("it is right")
+    }
+
+    fn names(settings: &Settings) -> Vec<(&str, &str)> {
+        settings.watches.iter().map(|watch| (watch.name.as_str(), watch.to.as_str())).collect()
+    }
+
+    #[test]
+    fn all_become_legs_and_others_stay_one_watch() {
+        let legs = |route| legs(&settings(route), "m");
+        assert_eq!(names(&legs("to = ['a', 'b']")), [("w>a", "a"), ("w>b", "b")]);
+        assert_eq!(names(&legs("to = 'a'")), [("w", "a")]);
+        assert_eq!(names(&legs("failover = ['b', 'a']")), [("w", "b")]);
+        assert_eq!([base("w>a"), base("w")], ["w", "w"]);
+    }
+
+    #[test]
+    fn a_machine_always_spreads_to_the_same_and_a_fleet_to_all() {
+        let of = |machine: &str| legs(&settings("spread = ['a', 'b', 'c']"), machine).watches[0].to.clone();
+        let fleet: Vec<_> = (0..300).map(|n| of(&n.to_string())).collect();
+        assert_eq!(fleet, (0..300).map(|n| of(&n.to_string())).collect::<Vec<_>>());
+        for name in ["a", "b", "c"] {
+            let share = fleet.iter().filter(|to| *to == name).count();
+            assert!((70..=130).contains(&share), "{name} has {share} of 300");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which of several destinations a watch delivers to: the first that works.
+//!
+//! A shipment's destination is part of its name, so none changes it: it is dropped as if it had never been planned, its
+//! files are found again, and planned for another. A destination that recovers is tried by one shipment first.
+
+use super::{Desk, Effect};
+use crate::fault::Fault;
+use crate::moment::Moment;
+use crate::shipment::ShipmentId;
+
+impl Desk {
+    /// The watch delivers to the first of these that works; where there is just one, to that.
+    pub fn set_failover(&mut self, watch: &str, destinations: &[String]) {
+        if destinations.len() > 1 {
+            self.failover.insert(watch.to_owned(), destinations.to_vec());
+        } else {
+            self.failover.remove(watch);
+        }
+    }
+
+    /// Where a shipment of the watch is to go now; `only` where it has no choice.
+    pub fn destination(&self, watch: &str, only: &str, now: Moment) -> String {
+        let Some(names) = self.failover.get(watch) else { return only.to_owned() };
+        self.choose(names, now).map_or_else(|| only.to_owned(), |(name, _)| name.to_owned())
+    }
+
+    /// Whether a destination of the watch is in trouble, so that what goes elsewhere may be there already.
+    pub fn is_detouring(&self, watch: &str) -> bool {
+        let names = self.failover.get(watch).into_iter().flatten();
+        names.filter_map(|name| self.lanes.get(name)).any(|lane| lane.standing().failures > 0)
+    }
+
+    /// The first that works or is to be tried, and `true`; else the one that is to be tried next.
+    fn choose<'n>(&self, names: &'n [String], now: Moment) -> Option<(&'n str, bool)> {
+        let mut lanes = names.iter().filter_map(|name| Some((name.as_str(), self.lanes.get(name)?)));
+        if let Some((name, _)) = lanes.clone().find(|(_, lane)| lane.takes_more(now)) {
+            return Some((name, true));
+        }
+        // `min_by_key` takes the first of equals.
+        let soonest = lanes.by_ref().min_by_key(|(_, lane)| lane.standing().closed_until.unwrap_or(now));
+        soonest.map(|(name, _)| (name, false))
+    }
+
+    /// The shipment's destination is in trouble: whether another takes its items. If not, it stays where it is.
+    pub(super) fn other_way(&mut self, id: &ShipmentId, fault: Fault, now: Moment, chance: f64) -> bool {
+        let shipment = self.deliveries[id].shipment();
+        let (watch, destination) = (shipment.watch.clone(), shipment.destination.clone());
+        let Some(names) = self.failover.get(&watch).cloned() else { return false };
+        let others: Vec<String> = names.into_iter().filter(|name| *name != destination).collect();
+        if !matches!(self.choose(&others, now), Some((_, true))) {
+            return false;
+        }
+        // The trouble still counts, and closes the circuit.
+        let lane = self.lanes.get_mut(&destination).expect("shipments go to known destinations");
+        lane.trouble(id, fault, now, chance);
+        true
+    }
+
+    /// Drops what waits at a destination in trouble while another works.
+    pub(super) fn reroute(&mut self, now: Moment) -> Vec<Effect> {
+        if self.failover.is_empty() {
+            return Vec::new();
+        }
+        let stuck = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.standing().closed_until.is_some_and(|until| until > now));
+        let queued = stuck.flat_map(|(name, lane)| lane.queued().map(move |id| (name, id)));
+        let moves = |(name, id): &(&String, &ShipmentId)| {
+            let names = self.failover.get(&self.deliveries[*id].shipment().watch);
+            let other = names.and_then(|names| self.choose(names, now));
+            other.is_some_and(|(other, works)| works && other != *name)
+        };
+        let moving: Vec<ShipmentId> = queued.filter(moves).map(|(_, id)| id.clone()).collect();
+        moving.iter().flat_map(|id| self.drop_shipment(id)).collect()
+    }
+
+    /// When [`reroute`](Self::reroute) may find something, if nothing else happens.
+    pub(super) fn next_reroute(&self) -> Option<Moment> {
+        let waits = |names: &&Vec<String>| {
+            let mut lanes = names.iter().filter_map(|name| self.lanes.get(name));
+            lanes.any(|lane| lane.queued().next().is_some() && lane.standing().closed_until.is_some())
+        };
+        let waiting = self.failover.values().filter(waits).flatten();
+        let lanes = waiting.filter_map(|name| self.lanes.get(name));
+        // One whose time had come at the last look has nothing to wait for.
+        lanes.filter_map(|lane| lane.standing().closed_until).filter(|until| *until > self.ticked).min()
+    }
+}

@@ -1,0 +1,155 @@
+//! Several destinations of one watch.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
+use tempfile::TempDir;
+
+/// Two servers, and a folder for what is watched.
+fn two() -> (Sshd, Sshd, TempDir) {
+    (Sshd::start(), Sshd::start(), TempDir::new().expect("a temporary folder"))
+}
+
+/// While one of them is away, the other gets everything and the sources stay; they go when both have them. The agent is
+/// killed meanwhile, so the journal has to know what the first has.
+#[test]
+fn all_get_each_file_and_the_last_one_disposes() {
+    let (one, mut other, scratch) = two();
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.small_files(200, 5);
+    source.file("large.bin", 3 << 20);
+    let kept = Tree::new(scratch.path().join("kept"), 1);
+    copy(source.root(), kept.root());
+    other.stop();
+    let mut agent = Agent::to(&one)
+        .and_destination("other", &other, "")
+        .watch_by(
+            "in",
+            source.root(),
+            "to = ['server', 'other']\nafter_delivery = 'delete'\nbatch_items = 50",
+        )
+        .started();
+
+    agent.wait_until("the one that works has all", || tree::equal(kept.root(), &one.root()));
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    agent.wait_until("all have receipts", || {
+        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == 201)
+    });
+    assert_eq!(tree::count(source.root()), 201, "nothing goes before the other has it");
+    agent.kill9();
+    other.start_again();
+    agent.start();
+
+    agent.wait_until("the other has all", || tree::equal(kept.root(), &other.root()));
+    agent.wait_until("the sources are gone", || tree::count(source.root()) == 0);
+    tree::assert_equal(kept.root(), &one.root());
+    let receipts = agent.receipts();
+    for name in ["server", "other"] {
+        let of = receipts.iter().filter(|receipt| receipt["destination"] == name && receipt["watch"] == "in");
+        assert!(of.count() >= 201, "each destination has a receipt for each file");
+    }
+}
+
+/// Files go to the second while the first is away, and to the first again when it is back.
+#[test]
+fn failover_goes_to_the_second_and_back() {
+    let (mut one, other, scratch) = two();
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    one.stop();
+    let mut agent = Agent::to(&one)
+        .and_destination("other", &other, "")
+        .watch_by("in", source.root(), "failover = ['server', 'other']")
+        .started();
+    source.small_files(100, 3);
+    agent.wait_until("the second has all", || tree::count(&other.root()) == 100);
+    assert_eq!(tree::count(&one.root()), 0);
+
+    one.start_again();
+    let mut number = 0;
+    agent.wait_until("new files go to the first again", || {
+        source.file(format!("later/{number}"), 10);
+        number += 1;
+        tree::count(&one.root()) > 0
+    });
+    let before = tree::count(&other.root());
+    agent.wait_until("all are somewhere", || {
+        tree::count(&one.root()) + tree::count(&other.root()) >= 100 + number
+    });
+    (0..20).for_each(|n| drop(source.file(format!("last/{n}"), 10)));
+    agent.wait_until("the last are at the first", || tree::count(&one.root().join("last")) == 20);
+    assert!(tree::count(&other.root()) >= before);
+    assert!(!other.root().join("last").exists(), "the second gets no more");
+}
+
+/// Each watch of a machine has its one of several; which one outlives a restart.
+#[test]
+fn spread_chooses_one_for_good() {
+    let (one, other, scratch) = two();
+    let mut agent = Agent::to(&one).and_destination("other", &other, "");
+    let folders: Vec<_> = (0..8).map(|n| scratch.path().join(format!("in-{n}"))).collect();
+    for (n, folder) in folders.iter().enumerate() {
+        fs::create_dir(folder).expect("a new folder");
+        let rules = format!("spread = ['server', 'other']\ndestination_path = '{n}'");
+        agent = agent.watch_by(&format!("w{n}"), folder, &rules);
+    }
+    agent.start();
+    let put =
+        |name: &str| folders.iter().for_each(|folder| fs::write(folder.join(name), name).expect("room"));
+    let total = |name: &str| {
+        let at = |sshd: &Sshd| {
+            (0..8).filter(|n| sshd.root().join(format!("{n}/{name}")).exists()).collect::<Vec<_>>()
+        };
+        (at(&one), at(&other))
+    };
+    put("a");
+    agent.wait_until("each has gone somewhere", || total("a").0.len() + total("a").1.len() == 8);
+    agent.terminate();
+    agent.start();
+    put("b");
+    agent.wait_until("each has gone somewhere again", || total("b").0.len() + total("b").1.len() == 8);
+    assert_eq!(total("a"), total("b"));
+    let (here, there) = total("a");
+    assert!(here.iter().all(|n| !there.contains(n)), "none goes to both");
+}
+
+/// A destination that is away, with more waiting for it than the dispatcher takes of one watch, holds up no other.
+#[test]
+fn a_dead_destination_holds_up_no_other() {
+    let (one, mut dead, scratch) = two();
+    dead.stop();
+    let mut stuck = Tree::new(scratch.path().join("stuck"), 3);
+    stuck.small_files(20_000, 20);
+    let mut source = Tree::new(scratch.path().join("in"), 4);
+    let mut agent = Agent::to(&one).and_destination("dead", &dead, "");
+    for name in ["stuck", "stuck-too"] {
+        agent = agent.watch_by(name, stuck.root(), "settle = '0s'\nto = 'dead'");
+    }
+    agent = agent.watch("in", source.root(), "").started();
+    agent.wait_until_logged("it has noticed", |line| line.contains("again_in_ms"));
+    let deadline = Instant::now() + wait::LIMIT;
+    while !waits_for_room(&agent) {
+        assert!(Instant::now() < deadline, "never more than is taken at once");
+        thread::sleep(Duration::from_millis(50));
+    }
+    source.small_files(50, 1);
+    agent.wait_until("the other watch's files arrive", || tree::count(&one.root()) == 50);
+}
+
+/// Whether more files of the first two watches wait than the dispatcher takes.
+fn waits_for_room(agent: &Agent) -> bool {
+    let status: Value = serde_json::from_str(&agent.ask(&["status", "--json"]).said).unwrap_or_default();
+    let watches = status["watches"].as_array();
+    watches.is_some_and(|watches| watches.iter().take(2).all(|watch| watch["pending"]["more"] == true))
+}
+
+fn copy(from: &Path, to: &Path) {
+    for path in tree::files(from).expect("the new tree can be read").into_keys() {
+        let target = to.join(&path);
+        fs::create_dir_all(target.parent().expect("a file has a parent")).expect("the copy can be made");
+        fs::copy(from.join(&path), target).expect("the copy can be made");
+    }
+}
