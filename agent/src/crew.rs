@@ -16,12 +16,13 @@ use crate::admission::Admission;
 use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::journal::Journal;
-use crate::remote::scp::ScpRemote;
+use crate::remote::scp::{Limiter, ScpRemote};
 use crate::route::{self, Muster};
 use crate::scan::{Found, ScanError, Scanner};
 use crate::status::Status;
 use crate::supervise::{AgentError, WatchContext, context, machine, remote};
 use crate::wake::Waker;
+use crate::windows;
 
 /// All that is needed to start a scanner.
 pub(crate) struct Crew {
@@ -32,6 +33,10 @@ pub(crate) struct Crew {
     pub(crate) status: Arc<Status>,
     pub(crate) remotes: HashMap<String, Arc<ScpRemote>>,
     pub(crate) muster: Arc<Muster>,
+    /// The limit of all destinations together.
+    pub(crate) overall: Arc<Limiter>,
+    /// For who looks at the clock.
+    pub(crate) live: tokio::sync::watch::Sender<Vec<windows::Live>>,
     pub(crate) contexts: Vec<Arc<WatchContext>>,
     pub(crate) scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
     /// The contexts, for those who watch.
@@ -142,7 +147,8 @@ impl Crew {
             .collect();
         for name in &moved {
             let destination = new.destination(name).expect("its name was just read there");
-            self.remotes.insert(name.clone(), remote(destination, &self.status, None));
+            self.remotes
+                .insert(name.clone(), remote(destination, &self.status, (None, Arc::clone(&self.overall))));
         }
         self.remotes.retain(|name, _| new.destination(name).is_some());
         let paces = |settings: &Settings, name: &str| {
@@ -194,6 +200,8 @@ impl Crew {
         let (answer, answered) = oneshot::channel();
         // A dispatcher that has ended needs no change; its end is reported elsewhere.
         if self.orders.send(Order::Change(Box::new(change), answer)).await.is_ok() && answered.await.is_ok() {
+            self.overall.set(new.bandwidth);
+            self.live.send_replace(windows::live(&new, &self.remotes));
             self.settings = new;
             self.start(join)?;
         }

@@ -30,3 +30,4 @@ pub mod sys;
 pub mod telemetry;
 pub mod wake;
 pub mod watch;
+pub mod windows;

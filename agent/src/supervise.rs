@@ -19,13 +19,14 @@ use crate::finish::After;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::login::login;
 use crate::receipts::Receipts;
-use crate::remote::scp::ScpRemote;
+use crate::remote::scp::{Limiter, ScpRemote};
 use crate::route::{self, Muster};
 use crate::scan::ScanError;
 use crate::source::{FolderId, Root};
 use crate::status::snapshot::{Snapshot, Source};
 use crate::status::{History, Status};
 use crate::wake::Waker;
+use crate::windows::{self, Windows};
 
 /// Orders come from people, one at a time each.
 const ORDERS_AHEAD: usize = 16;
@@ -181,6 +182,7 @@ pub struct Agent {
     dispatcher: Dispatcher,
     crew: Crew,
     control: Option<control::Serving>,
+    windows: Option<(Windows, mpsc::Sender<dispatch::Order>)>,
 }
 
 impl Agent {
@@ -199,7 +201,9 @@ impl Agent {
             .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
         let status = Arc::new(Status::default());
         let paused = Paused::of(&settings.state_dir, plan.service.is_some());
-        let remotes = remotes(settings, &status, plan.limit);
+        let overall = Arc::new(Limiter::new(settings.bandwidth));
+        let remotes = remotes(settings, &status, plan.limit, &overall);
+        let (live, lives) = watch::channel(windows::live(settings, &remotes));
         let muster = Arc::default();
         let contexts = contexts(settings, &remotes, &muster, plan)?;
         let pausing: Vec<String> = paused_legs(settings, &paused.names());
@@ -248,6 +252,8 @@ impl Agent {
             status: Arc::clone(&status),
             remotes,
             muster,
+            overall,
+            live,
             contexts: Vec::new(),
             scanners: Vec::new(),
             roster,
@@ -255,7 +261,7 @@ impl Agent {
             journal,
             found,
             scanner_ended,
-            orders: order,
+            orders: order.clone(),
             reloads,
             numbers: contexts.len(),
         };
@@ -263,7 +269,8 @@ impl Agent {
             context.waker.pause(pausing.contains(&context.settings.name));
         }
         crew.start(contexts)?;
-        Ok(Self { status, dispatcher, crew, control })
+        let windows = plan.service.is_some().then(|| (Windows::new(lives), order));
+        Ok(Self { status, dispatcher, crew, control, windows })
     }
 
     /// Tells it, from elsewhere, to read its configuration again; `None` where it has none.
@@ -274,7 +281,20 @@ impl Agent {
     /// Runs until it is told to stop, or, where it runs once, until all is done. Returns how many items were given up
     /// or wait.
     pub async fn run(mut self, stop: Stop) -> Result<Outcome, AgentError> {
+        if let Some((windows, _)) = &mut self.windows {
+            // Before anything starts.
+            for (destination, reason) in windows.look().await {
+                self.dispatcher.rest(&destination, reason).await.map_err(AgentError::from)?;
+            }
+        }
+        let windows = async {
+            match self.windows {
+                Some((windows, orders)) => windows.run(orders).await,
+                None => std::future::pending().await,
+            }
+        };
         let outcome = tokio::select! {
+            () = windows => unreachable!("it looks for ever"),
             outcome = self.dispatcher.run(stop) => outcome.map_err(AgentError::from),
             Err(error) = self.crew.serve() => Err(error),
         };
@@ -295,16 +315,27 @@ fn tell_trust(trust: &Trust) {
     }
 }
 
-fn remotes(settings: &Settings, status: &Arc<Status>, limit: Option<u64>) -> HashMap<String, Arc<ScpRemote>> {
-    let destinations = settings.destinations.iter();
-    destinations.map(|destination| (destination.name.clone(), remote(destination, status, limit))).collect()
+fn remotes(
+    settings: &Settings,
+    status: &Arc<Status>,
+    limit: Option<u64>,
+    overall: &Arc<Limiter>,
+) -> HashMap<String, Arc<ScpRemote>> {
+    let one = |destination: &Destination| {
+        (destination.name.clone(), remote(destination, status, (limit, Arc::clone(overall))))
+    };
+    settings.destinations.iter().map(one).collect()
 }
 
 /// A destination to connect to.
-pub(crate) fn remote(destination: &Destination, status: &Arc<Status>, limit: Option<u64>) -> Arc<ScpRemote> {
+pub(crate) fn remote(
+    destination: &Destination,
+    status: &Arc<Status>,
+    (limit, overall): (Option<u64>, Arc<Limiter>),
+) -> Arc<ScpRemote> {
     let limit = limit.or(destination.bandwidth);
     let (status, compression) = (Arc::clone(status), destination.compression);
-    let remote = ScpRemote::new(login(destination), &sender(), status, limit, compression);
+    let remote = ScpRemote::limited(login(destination), &sender(), status, (limit, overall), compression);
     Arc::new(remote.named(&destination.name))
 }
 

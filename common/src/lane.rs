@@ -31,11 +31,14 @@ pub(crate) struct Lane {
     queue: Vec<(Moment, ShipmentId, Command)>,
     failures: u32,
     closed_until: Option<Moment>,
+    /// Nothing starts, though nothing is wrong.
+    rests: bool,
 }
 
 impl Lane {
     pub(crate) fn new(limit: usize, retry: Retry) -> Self {
-        Self { limit, retry, running: HashSet::new(), queue: Vec::new(), failures: 0, closed_until: None }
+        let (running, queue) = (HashSet::new(), Vec::new());
+        Self { limit, retry, running, queue, failures: 0, closed_until: None, rests: false }
     }
 
     /// Queues a shipment that may start at `due`.
@@ -91,7 +94,7 @@ impl Lane {
         now: Moment,
         rests: impl Fn(&ShipmentId) -> bool,
     ) -> Vec<(ShipmentId, Command)> {
-        if self.closed_until.is_some_and(|until| until > now) {
+        if self.rests || self.closed_until.is_some_and(|until| until > now) {
             return Vec::new();
         }
         // After trouble one shipment goes ahead and tries.
@@ -113,7 +116,7 @@ impl Lane {
     /// When [`take_ready`](Self::take_ready) may have something, if nothing else happens.
     pub(crate) fn next_due(&self, rests: impl Fn(&ShipmentId) -> bool) -> Option<Moment> {
         let limit = if self.failures > 0 { 1 } else { self.limit };
-        if self.running.len() >= limit {
+        if self.rests || self.running.len() >= limit {
             return None;
         }
         let awake = self.queue.iter().filter(|(_, id, _)| !rests(id));
@@ -136,7 +139,25 @@ impl Lane {
     /// Whether a shipment that could go elsewhere is welcome: it works, or is to be tried and nobody tries it yet.
     pub(crate) fn takes_more(&self, now: Moment) -> bool {
         let is_closed = self.closed_until.is_some_and(|until| until > now);
-        self.failures == 0 || (!is_closed && self.is_empty())
+        !self.rests && (self.failures == 0 || (!is_closed && self.is_empty()))
+    }
+
+    /// Whether what waits here gets no further for now.
+    pub(crate) fn is_stuck(&self, now: Moment) -> bool {
+        self.rests || self.closed_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether nothing starts though nothing is wrong.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests
+    }
+
+    /// From now on nothing starts, or all that waits may.
+    pub(crate) fn rest(&mut self, rests: bool, now: Moment) {
+        self.rests = rests;
+        if !rests && self.failures == 0 {
+            self.queue.iter_mut().for_each(|(due, ..)| *due = now);
+        }
     }
 
     /// What waits for its turn.

@@ -27,8 +27,8 @@ pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
-    AfterDelivery, Agent, Compression, Control, Destination, Jump, Log, LogFormat, LogLevel, OnConflict,
-    Route, Settings, Watch,
+    AfterDelivery, Agent, Allowance, Compression, Control, Destination, Jump, Log, LogFormat, LogLevel,
+    OnConflict, PauseWhen, Route, Settings, Watch, Window,
 };
 
 /// A JSON Schema of the configuration.

@@ -167,6 +167,8 @@ pub mod code {
         BAD_SIZE = "bad-size";
         /// Not a rate.
         BAD_RATE = "bad-rate";
+        /// Not a time of the week with its bandwidth.
+        BAD_SCHEDULE = "bad-schedule";
         /// Not an `[user@]host[:port]`.
         BAD_ADDRESS = "bad-address";
         /// Not an address and a port.

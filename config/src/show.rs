@@ -5,13 +5,16 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::raw::escape;
-use crate::settings::{AfterDelivery, Agent, Destination, Jump, Route, Settings, Watch};
-use crate::value::{Choice, escape_template, show_address, show_duration, show_listen, show_rate, show_size};
+use crate::settings::{AfterDelivery, Agent, Destination, Jump, PauseWhen, Route, Settings, Watch};
+use crate::value::{
+    Choice, escape_template, show_address, show_duration, show_listen, show_rate, show_size, show_window,
+};
 
 /// The whole configuration.
 pub(crate) fn settings(settings: &Settings) -> String {
     let mut document = DocumentMut::new();
     document["state_dir"] = path(&settings.state_dir);
+    document["bandwidth"] = text(&show_rate(settings.bandwidth));
     let log = [("format", text(settings.log.format.name())), ("level", text(settings.log.level.name()))];
     document["log"] = Item::Table(Table::from_iter(log));
     let token_file = settings.control.token_file.as_deref().unwrap_or(Path::new(""));
@@ -38,6 +41,9 @@ fn destination(destination: &Destination) -> Table {
         ("jump", list(destination.jump.iter().map(jump))),
         ("known_hosts", list(destination.known_hosts.iter().map(|one| one.to_string_lossy()))),
         ("bandwidth", text(&show_rate(destination.bandwidth))),
+        ("schedule", list(destination.schedule.iter().map(show_window))),
+        ("pause_when", pause_when(&destination.pause_when)),
+        ("pause_check", text(&show_duration(destination.pause_check))),
         ("compression", text(destination.compression.name())),
         ("in_flight", number(destination.in_flight.get())),
         ("connect_timeout", text(&show_duration(destination.connect_timeout))),
@@ -71,6 +77,14 @@ fn watch(watch: &Watch) -> Table {
         ("hook_timeout", text(&show_duration(watch.hook_timeout))),
         ("destination_path", text(&sub_folder)),
     ])
+}
+
+fn pause_when(when: &PauseWhen) -> Item {
+    match when {
+        PauseWhen::Never => text(""),
+        PauseWhen::File(file) => path(file),
+        PauseWhen::Command(words) => list(words),
+    }
 }
 
 fn route(watch: &Watch) -> (&'static str, Item) {

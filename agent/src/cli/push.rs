@@ -43,6 +43,7 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     let Sources { watches, only, .. } = sources;
     let log = skiff_config::Log { format: LogFormat::Human, level: args.scp.level() };
     let settings = Settings {
+        bandwidth: None,
         state_dir,
         log,
         control: skiff_config::Control::default(),

@@ -14,6 +14,7 @@ use super::args::Verify;
 use super::{config, exit, signals, size};
 use crate::receipts;
 use crate::remote::RemoteError;
+use crate::remote::scp::Limiter;
 use crate::route;
 use crate::source::Root;
 use crate::supervise::{Agent, Plan, remote, remote_root};
@@ -104,7 +105,7 @@ async fn compare(
     found: &mut Found,
 ) -> Result<(), RemoteError> {
     let root = remote_root(destination, watch).expect("the configuration was checked");
-    let remote = remote(destination, &Arc::default(), None);
+    let remote = remote(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
     let mut rest = delivered;
     let mut outcome = Ok(());
     while !rest.is_empty() && outcome.is_ok() {

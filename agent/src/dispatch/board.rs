@@ -241,7 +241,9 @@ impl Dispatcher {
         let view = |remote: &Arc<crate::remote::scp::ScpRemote>| {
             let standing = standings.get(remote.name())?;
             let closed_until = standing.closed_until.filter(|until| *until > now);
+            let paused = self.rests.get(remote.name()).cloned();
             let state = match remote.link() {
+                _ if paused.is_some() => DestinationState::Paused,
                 Link::Up if standing.failures == 0 => DestinationState::Connected,
                 Link::Connecting => DestinationState::Connecting,
                 Link::Up | Link::Down if standing.failures > 0 => DestinationState::Waiting,
@@ -255,6 +257,7 @@ impl Dispatcher {
                 failures: standing.failures,
                 running: standing.running as u64,
                 queued: standing.queued as u64,
+                paused,
                 last_error: self.board.errors.get(remote.name()).cloned(),
             })
         };

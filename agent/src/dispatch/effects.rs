@@ -127,6 +127,8 @@ impl Dispatcher {
             Command::Finish(_) => "finishing",
         };
         under_way.runs = true;
+        under_way.cut = Arc::default();
+        let cut = matches!(command, Command::Stage { .. }).then(|| Arc::clone(&under_way.cut));
         let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
         self.under_way.insert(id.clone(), under_way);
         let work = worker::Work {
@@ -135,13 +137,15 @@ impl Dispatcher {
             journal: self.journal.clone(),
             shipment,
         };
-        self.workers.spawn(async move { (id, counting(progress, Box::pin(work.run(command))).await) });
+        let work = counting(progress, Box::pin(work.run(command)));
+        self.workers.spawn(async move { (id, worker::until_cut(work, cut).await) });
     }
 
     fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
         Some(UnderWay {
             context: self.context(&shipment.watch)?,
             step: "",
+            cut: Arc::default(),
             runs: false,
             since: clock::now(),
             progress: Progress::default(),

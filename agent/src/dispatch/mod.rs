@@ -70,6 +70,8 @@ pub struct Dispatcher {
     once: bool,
     fresh: bool,
     desk: Desk,
+    /// Destinations that are paused, and why.
+    rests: BTreeMap<String, String>,
     settled: mpsc::Receiver<Found>,
     workers: JoinSet<(ShipmentId, worker::Report)>,
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
@@ -98,6 +100,8 @@ impl Live {
 struct UnderWay {
     context: Arc<WatchContext>,
     step: &'static str,
+    /// Ends what is being sent.
+    cut: Arc<Notify>,
     runs: bool,
     since: Moment,
     progress: Progress,
@@ -159,6 +163,7 @@ impl Dispatcher {
             once: setup.once,
             fresh: opening.trust != Trust::Kept,
             desk,
+            rests: BTreeMap::new(),
             settled,
             workers: JoinSet::new(),
             held: BinaryHeap::new(),

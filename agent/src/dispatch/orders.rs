@@ -24,6 +24,8 @@ pub enum Order {
     Gone(Vec<HeldItem>),
     /// These watches are to be paused, or to go on.
     Pause(Vec<String>, bool, oneshot::Sender<()>),
+    /// This destination is to rest, and why; or to go on.
+    Rest(String, Option<String>, oneshot::Sender<()>),
     /// What is under way? At most so many.
     Items(usize, oneshot::Sender<Vec<Item>>),
     /// The configuration has changed.
@@ -73,12 +75,40 @@ impl Dispatcher {
                 }
                 let _ = answer.send(());
             }
+            Order::Rest(destination, reason, answer) => {
+                self.rest(&destination, reason).await?;
+                let _ = answer.send(());
+            }
             Order::Change(change, answer) => {
                 self.change(*change).await?;
                 let _ = answer.send(());
             }
         }
         Ok(())
+    }
+
+    /// Nothing more goes to the destination, and what is being sent there is cut off; or it goes on.
+    pub(crate) async fn rest(
+        &mut self,
+        destination: &str,
+        reason: Option<String>,
+    ) -> Result<(), DispatchError> {
+        let rests = reason.is_some();
+        if let Some(reason) = reason {
+            tracing::info!(destination, "paused: {reason}");
+            self.rests.insert(destination.to_owned(), reason);
+        } else {
+            tracing::info!(destination, "goes on");
+            self.rests.remove(destination);
+        }
+        if rests {
+            let desk = &self.desk;
+            let of_it = |id| desk.shipment(id).is_some_and(|shipment| shipment.destination == destination);
+            let cut = self.under_way.iter().filter(|(id, under_way)| under_way.runs && of_it(id));
+            cut.for_each(|(_, under_way)| under_way.cut.notify_one());
+        }
+        let effects = self.desk.rest(destination, rests, clock::now());
+        self.apply(effects).await
     }
 
     async fn pause(&mut self, watch: &str, paused: bool) -> Result<(), DispatchError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
 use skiff_common::{Digest, Fault, RelPath, Shipment};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::finish;
@@ -31,6 +32,16 @@ pub(super) struct Work {
     pub(super) receipts: Arc<Receipts>,
     pub(super) journal: Option<Journal>,
     pub(super) shipment: Shipment,
+}
+
+/// Waits for `work`, unless it is cut off before: then it goes on later where it was, as after a lost connection.
+pub(super) async fn until_cut(work: impl Future<Output = Report>, cut: Option<Arc<Notify>>) -> Report {
+    let Some(cut) = cut else { return work.await };
+    tokio::select! {
+        biased;
+        report = work => report,
+        () = cut.notified() => local_failure("cut off, as its destination is paused".to_owned()),
+    }
 }
 
 impl Work {

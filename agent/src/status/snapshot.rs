@@ -135,6 +135,9 @@ pub struct Destination {
     pub running: u64,
     /// Shipments that wait for their turn.
     pub queued: u64,
+    /// Why it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// What went wrong last.
     pub last_error: Option<LastError>,
 }
@@ -151,6 +154,8 @@ pub enum DestinationState {
     Connected,
     /// It is in trouble, and is tried again later.
     Waiting,
+    /// Nothing is sent, by its schedule or because something says that the link costs.
+    Paused,
 }
 
 /// What went wrong last with a destination.

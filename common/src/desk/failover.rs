@@ -37,7 +37,8 @@ impl Desk {
             return Some((name, true));
         }
         // `min_by_key` takes the first of equals.
-        let soonest = lanes.by_ref().min_by_key(|(_, lane)| lane.standing().closed_until.unwrap_or(now));
+        let wait = |lane: &crate::lane::Lane| (lane.rests(), lane.standing().closed_until.unwrap_or(now));
+        let soonest = lanes.by_ref().min_by_key(|(_, lane)| wait(lane));
         soonest.map(|(name, _)| (name, false))
     }
 
@@ -61,10 +62,7 @@ impl Desk {
         if self.failover.is_empty() {
             return Vec::new();
         }
-        let stuck = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.standing().closed_until.is_some_and(|until| until > now));
+        let stuck = self.lanes.iter().filter(|(_, lane)| lane.is_stuck(now));
         let queued = stuck.flat_map(|(name, lane)| lane.queued().map(move |id| (name, id)));
         let moves = |(name, id): &(&String, &ShipmentId)| {
             let names = self.failover.get(&self.deliveries[*id].shipment().watch);

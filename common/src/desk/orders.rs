@@ -25,6 +25,14 @@ impl Desk {
         self.paused.contains(watch)
     }
 
+    /// Nothing more starts to this destination, or all may again. What runs goes on until it is cut off.
+    pub fn rest(&mut self, destination: &str, rests: bool, now: Moment) -> Vec<Effect> {
+        if let Some(lane) = self.lanes.get_mut(destination) {
+            lane.rest(rests, now);
+        }
+        self.tick(now)
+    }
+
     /// Somebody says that the item may go now: it begins with no failure, and what stands at the destination is asked
     /// for, as it may have come further than anybody knows.
     pub fn forgive(&mut self, held: HeldItem) -> Vec<Effect> {

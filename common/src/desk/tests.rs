@@ -369,3 +369,22 @@ fn a_destination_in_trouble_holds_up_no_other() {
     assert_eq!(starts(&effects).len(), 1);
     assert_eq!((desk.load("w"), desk.load("v")), (1, 1));
 }
+
+#[test]
+fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
+    let mut desk = desk(1, RETRY);
+    desk.rest("d", true, at(0));
+    let effects = desk.plan(shipment(&["a"]), false, at(0));
+    assert!(starts(&effects).is_empty() && desk.next_due().is_none());
+    assert_eq!(starts(&desk.rest("d", false, at(9))).len(), 1);
+}
+
+#[test]
+fn failover_passes_by_a_destination_that_rests() {
+    let mut desk = failover_desk();
+    desk.rest("first", true, at(0));
+    assert_eq!(desk.destination("w", "first", at(0)), "second");
+    desk.rest("second", true, at(0));
+    desk.rest("first", false, at(0));
+    assert_eq!(desk.destination("w", "first", at(0)), "first");
+}

@@ -44,6 +44,16 @@ impl<'n> Given<'n> {
         }
     }
 
+    /// The members, if it is a list.
+    pub(crate) fn members(&self) -> Option<Vec<Given<'n>>> {
+        match &self.node.value {
+            Value::List(members) => {
+                Some(members.iter().map(|node| Given::new(node, self.environment)).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// The folder of the file that it was written in.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.node.place.file.parent()

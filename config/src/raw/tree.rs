@@ -45,6 +45,15 @@ pub(crate) enum Value {
     Other(&'static str),
 }
 
+impl Node {
+    /// A text that stands nowhere.
+    #[cfg(test)]
+    pub(crate) fn text(text: &str) -> Self {
+        let place = Place { file: Arc::from(Path::new("test")), line: None };
+        Self { place, value: Value::Text(text.to_owned()) }
+    }
+}
+
 impl Value {
     /// What it is, for a message.
     pub(crate) fn kind(&self) -> &'static str {

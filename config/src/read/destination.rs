@@ -3,15 +3,19 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::raw::Section;
-use crate::settings::Destination;
+use crate::problem::Complaint;
+use crate::raw::{Given, Section};
+use crate::settings::{Destination, PauseWhen};
 use crate::value::{
-    address, agent, check_name, choice, count_up_to, duration, jump, local_path, rate, remote_path,
-    secret_path,
+    absolute_command, address, agent, check_name, choice, count_up_to, duration, jump, local_path,
+    optional_path, rate, remote_path, secret_path, window,
 };
 
 /// From a tenth of a second to a day: a wait on the network that is neither hopeless nor endless.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
+
+/// Each check may start a process.
+const CHECK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// `base`, with what `section` says.
 pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destination {
@@ -25,12 +29,26 @@ pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destina
         jump: section.list("jump", &base.jump, jump),
         known_hosts: section.list("known_hosts", &base.known_hosts, local_path),
         bandwidth: section.get("bandwidth", &base.bandwidth, rate),
+        schedule: section.list("schedule", &base.schedule, window),
+        pause_when: section.get("pause_when", &base.pause_when, pause_when),
+        pause_check: section.get("pause_check", &base.pause_check, duration(CHECK)),
         compression: section.get("compression", &base.compression, choice),
         in_flight: section.get("in_flight", &base.in_flight, count_up_to(64)),
         connect_timeout: section.get("connect_timeout", &base.connect_timeout, duration(PATIENCE)),
         stall_timeout: section.get("stall_timeout", &base.stall_timeout, duration(PATIENCE)),
         keepalive: section.get("keepalive", &base.keepalive, duration(PATIENCE)),
         ..base.clone()
+    }
+}
+
+/// The path of a file, or a command and its arguments.
+fn pause_when(given: Given<'_>) -> Result<PauseWhen, Complaint> {
+    match given.members() {
+        Some(words) => {
+            let words = absolute_command(words)?;
+            Ok(if words.is_empty() { PauseWhen::Never } else { PauseWhen::Command(words) })
+        }
+        None => Ok(optional_path(given)?.map_or(PauseWhen::Never, PauseWhen::File)),
     }
 }
 

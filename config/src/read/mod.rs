@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use crate::raw::{self, Context, Place, Places, Section, Table};
 use crate::settings::{Control, Destination, Log, LogFormat, LogLevel, Settings, Watch};
-use crate::value::{choice, local_path};
+use crate::value::{choice, local_path, rate};
 use crate::{DEFAULT_TOML, Environment};
 
 /// What holds where a configuration says nothing.
 pub(crate) struct Base {
     pub(crate) state_dir: PathBuf,
+    pub(crate) bandwidth: Option<u64>,
     pub(crate) log: Log,
     pub(crate) control: Control,
     pub(crate) destination: Destination,
@@ -38,6 +39,7 @@ impl Base {
     /// This, with what `root` says about defaults.
     fn overlaid(&self, root: &mut Section<'_>) -> Self {
         let state_dir = root.get("state_dir", &self.state_dir, local_path);
+        let bandwidth = root.get("bandwidth", &self.bandwidth, rate);
         let mut log = root.table("log");
         let format = log.get("format", &self.log.format, choice);
         let level = log.get("level", &self.log.level, choice);
@@ -53,12 +55,13 @@ impl Base {
         let watch = watch::overlaid(&self.watch, &mut section);
         rules::one_watch(&watch, &section.finish(), root.context());
         defaults.finish();
-        Self { state_dir, log: Log { format, level }, control, destination, watch }
+        Self { state_dir, bandwidth, log: Log { format, level }, control, destination, watch }
     }
 
     fn blank() -> Self {
         Self {
             state_dir: PathBuf::new(),
+            bandwidth: Some(1),
             log: Log { format: LogFormat::Json, level: LogLevel::Trace },
             control: Control::default(),
             destination: Destination::blank(),
@@ -92,7 +95,8 @@ pub(crate) fn settings(table: Table, file: &Arc<Path>, is_complete: bool, contex
     rules::folders_stay_apart(&watches, context);
     rules::state_is_apart(&base.state_dir, &watches, context);
     let watches = watches.into_iter().map(|placed| placed.watch).collect();
-    Settings { state_dir: base.state_dir, log: base.log, control: base.control, destinations, watches }
+    let Base { state_dir, bandwidth, log, control, .. } = base;
+    Settings { state_dir, bandwidth, log, control, destinations, watches }
 }
 
 #[cfg(test)]
@@ -120,6 +124,7 @@ mod tests {
         let mut control = root.table("control");
         control::overlaid(&Control::default(), &mut control);
         root.get("state_dir", &PathBuf::new(), local_path);
+        root.get("bandwidth", &None, rate);
         for section in [root, defaults, destination, watch, log, control] {
             assert_eq!(section.unset(), Vec::<&str>::new());
             section.finish();

@@ -9,7 +9,9 @@ use crate::globs::WatchGlobs;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Given, Node, Section};
 use crate::settings::{AfterDelivery, Route, Watch};
-use crate::value::{choice, count, count_up_to, duration, local_path, name, remote_sub_folder, size};
+use crate::value::{
+    check_command, choice, count, count_up_to, duration, local_path, name, remote_sub_folder, size, word,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A pause shorter than this would be a busy loop.
@@ -53,20 +55,10 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
 /// A command and its arguments. No shell reads it, so it is found by its path alone.
 fn command(key: &'static str, base: &[String], section: &mut Section<'_>) -> Vec<String> {
     let words = section.list(key, base, word);
-    if words.first().is_some_and(|command| !command.starts_with('/')) {
-        let relative = format!("{:?} is not an absolute path", words[0]);
-        let complaint = Complaint::new(code::RELATIVE_PATH, relative);
-        section.report_at(key, complaint.suggest(r#"write one such as ["/usr/local/bin/told", "argument"]"#));
+    if let Err(complaint) = check_command(&words) {
+        section.report_at(key, complaint);
     }
     words
-}
-
-fn word(given: Given<'_>) -> Result<String, Complaint> {
-    let text = given.text()?;
-    if text.contains('\0') {
-        return Err(Complaint::new(code::BAD_PATH, format!("{text:?} holds a control character")));
-    }
-    Ok(text.into_owned())
 }
 
 /// One watch, and where its keys stand.

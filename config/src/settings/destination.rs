@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Environment;
 use crate::read::Base;
+use crate::settings::{PauseWhen, Window};
 use crate::value::Choice;
 
 /// Whether ssh-agent is asked for keys.
@@ -61,6 +62,12 @@ pub struct Destination {
     pub known_hosts: Vec<PathBuf>,
     /// The most to send, in bits a second.
     pub bandwidth: Option<u64>,
+    /// What holds instead at times of the week; the first that covers a moment counts.
+    pub schedule: Vec<Window>,
+    /// What says that nothing is to be sent now.
+    pub pause_when: PauseWhen,
+    /// How often that is looked at.
+    pub pause_check: Duration,
     /// Whether what is sent is packed.
     pub compression: Compression,
     /// How many shipments may be under way at once.
@@ -97,6 +104,9 @@ impl Destination {
             jump: Vec::new(),
             known_hosts: Vec::new(),
             bandwidth: None,
+            schedule: Vec::new(),
+            pause_when: PauseWhen::Never,
+            pause_check: Duration::ZERO,
             compression: Compression::Off,
             in_flight: NonZeroUsize::MIN,
             connect_timeout: Duration::ZERO,

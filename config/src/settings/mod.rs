@@ -4,6 +4,7 @@ mod control;
 mod destination;
 mod log;
 mod watch;
+mod window;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ pub use control::Control;
 pub use destination::{Agent, Compression, Destination, Jump};
 pub use log::{Log, LogFormat, LogLevel};
 pub use watch::{AfterDelivery, OnConflict, Route, Watch};
+pub use window::{Allowance, PauseWhen, Window};
 
 use crate::show;
 
@@ -19,6 +21,8 @@ use crate::show;
 pub struct Settings {
     /// The folder where skiff keeps its journal. Absolute.
     pub state_dir: PathBuf,
+    /// The most to send to all destinations together, in bits a second.
+    pub bandwidth: Option<u64>,
     /// What is logged, and how.
     pub log: Log,
     /// Who may ask a running agent what it does.

@@ -2,6 +2,7 @@
 
 mod address;
 mod choice;
+mod command;
 mod duration;
 mod listen;
 mod login;
@@ -11,9 +12,11 @@ mod quantity;
 mod rate;
 mod remote;
 mod size;
+mod window;
 
 pub(crate) use address::{address, show_address};
 pub(crate) use choice::{Choice, choice};
+pub(crate) use command::{absolute_command, check_command, word};
 pub(crate) use duration::{duration, show_duration};
 pub(crate) use listen::{listen, show_listen};
 pub(crate) use login::{agent, jump, secret_path};
@@ -23,3 +26,4 @@ pub(crate) use quantity::{count, count_up_to};
 pub(crate) use rate::{rate, show_rate};
 pub(crate) use remote::{escape_template, remote_path, remote_sub_folder};
 pub(crate) use size::{show_size, size};
+pub(crate) use window::{show_window, window};

@@ -35,7 +35,12 @@ pub(crate) fn rate(given: Given<'_>) -> Result<Option<u64>, Complaint> {
     if let Some(number) = given.number() {
         return Err(not_a_rate(&number.to_string()));
     }
-    match given.text()?.trim() {
+    parse_rate(given.text()?.trim())
+}
+
+/// The same of a text.
+pub(crate) fn parse_rate(text: &str) -> Result<Option<u64>, Complaint> {
+    match text {
         "unlimited" => Ok(None),
         text => within(parse(text)?, &RANGE, |rate| show_rate(Some(rate))).map(Some),
     }

@@ -99,6 +99,7 @@ fn draw_destinations(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Sna
         let style = match destination.state {
             DestinationState::Connected => pen.good(),
             DestinationState::Waiting => pen.bad(),
+            DestinationState::Paused => pen.warn(),
             DestinationState::Idle | DestinationState::Connecting => Style::new(),
         };
         Row::new([
@@ -313,6 +314,7 @@ mod tests {
             bytes_per_second: 13 << 20,
         };
         let destination = |name: &str, state, failures| Destination {
+            paused: None,
             name: name.to_owned(),
             address: "ingest@collector.example.net:22".to_owned(),
             state,

@@ -81,7 +81,7 @@ fn destinations(paint: Paint, snapshot: &Snapshot) {
         let state = match destination.state {
             DestinationState::Connected => paint.good(&state),
             DestinationState::Waiting => paint.bad(&state),
-            DestinationState::Idle | DestinationState::Connecting => state,
+            DestinationState::Idle | DestinationState::Connecting | DestinationState::Paused => state,
         };
         rows.push(vec![
             destination.name.clone(),
@@ -100,6 +100,10 @@ pub(super) fn state(snapshot: &Snapshot, destination: &Destination) -> String {
         DestinationState::Idle => "idle".to_owned(),
         DestinationState::Connecting => "connecting".to_owned(),
         DestinationState::Connected => "connected".to_owned(),
+        DestinationState::Paused => match &destination.paused {
+            Some(why) => format!("paused: {why}"),
+            None => "paused".to_owned(),
+        },
         DestinationState::Waiting => {
             let code = destination.last_error.as_ref().map_or("in trouble", |error| &error.code);
             match destination.retry_at_ms {

@@ -30,6 +30,7 @@ use super::RemoteError;
 use super::session::{ChannelError, Login, Session};
 use crate::status::Status;
 use channels::{Channels, OpenChannel};
+pub use traffic::Limiter;
 use traffic::Traffic;
 
 /// The slowest digest tool that is waited for, in bytes a second.
@@ -56,6 +57,7 @@ pub struct ScpRemote {
     connection: Mutex<Option<Arc<Session>>>,
     idle: std::sync::Mutex<Vec<(RemotePath, Hand)>>,
     traffic: Arc<Traffic>,
+    limiter: Arc<Limiter>,
     channels: Arc<Channels>,
     swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
 }
@@ -71,8 +73,20 @@ impl ScpRemote {
         limit: Option<u64>,
         compression: Compression,
     ) -> Self {
+        Self::limited(login, sender, status, (limit, Arc::new(Limiter::new(None))), compression)
+    }
+
+    /// The same, where it shares a limit with others.
+    pub fn limited(
+        login: Login,
+        sender: &str,
+        status: Arc<Status>,
+        (limit, overall): (Option<u64>, Arc<Limiter>),
+        compression: Compression,
+    ) -> Self {
         let idle = std::sync::Mutex::new(Vec::new());
-        let traffic = Arc::new(Traffic::new(status, limit, compression));
+        let limiter = Arc::new(Limiter::new(limit));
+        let traffic = Arc::new(Traffic::new(status, (Arc::clone(&limiter), overall), compression));
         Self {
             name: login.host.clone(),
             login,
@@ -80,9 +94,15 @@ impl ScpRemote {
             connection: Mutex::new(None),
             idle,
             traffic,
+            limiter,
             channels: Channels::new(),
             swept: std::sync::Mutex::default(),
         }
+    }
+
+    /// From now on it is sent at most so many bits a second.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.limiter.set(limit);
     }
 
     /// The destination's name.

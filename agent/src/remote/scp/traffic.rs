@@ -21,12 +21,49 @@ const BURST: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Traffic {
     status: Arc<Status>,
-    bits_per_second: Option<u64>,
+    own: Arc<Limiter>,
+    overall: Arc<Limiter>,
     compression: Compression,
     /// The shortest that a question took, in microseconds.
     round_trip_us: AtomicU64,
     pace: std::sync::Mutex<Pace>,
+}
+
+/// A limit that can be changed while it is kept.
+#[derive(Debug)]
+pub struct Limiter {
+    /// `u64::MAX` for none.
+    bits_per_second: AtomicU64,
     next: Mutex<Instant>,
+}
+
+impl Limiter {
+    /// A limit of so many bits a second, if any.
+    pub fn new(bits_per_second: Option<u64>) -> Self {
+        let bits_per_second = AtomicU64::new(bits_per_second.unwrap_or(u64::MAX));
+        Self { bits_per_second, next: Mutex::new(Instant::now()) }
+    }
+
+    /// From now on it is this.
+    pub fn set(&self, bits_per_second: Option<u64>) {
+        self.bits_per_second.store(bits_per_second.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What it is.
+    pub fn get(&self) -> Option<u64> {
+        Some(self.bits_per_second.load(Ordering::Relaxed)).filter(|bits| *bits != u64::MAX)
+    }
+
+    /// So many bytes were sent; returns when the next may go.
+    async fn sent(&self, bytes: usize) {
+        let Some(bits) = self.get() else { return };
+        let mut next = self.next.lock().await;
+        let earliest = Instant::now().checked_sub(BURST).unwrap_or_else(Instant::now);
+        #[expect(clippy::cast_precision_loss, reason = "rates need no 53 bits")]
+        let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / bits.max(1) as f64);
+        *next = next.max(earliest) + takes;
+        tokio::time::sleep_until(*next).await;
+    }
 }
 
 /// What was measured of sending and packing.
@@ -67,10 +104,13 @@ impl Speed {
 }
 
 impl Traffic {
-    pub(crate) fn new(status: Arc<Status>, bits_per_second: Option<u64>, compression: Compression) -> Self {
-        let round_trip_us = AtomicU64::new(u64::MAX);
-        let (pace, next) = (std::sync::Mutex::default(), Mutex::new(Instant::now()));
-        Self { status, bits_per_second, compression, round_trip_us, pace, next }
+    pub(crate) fn new(
+        status: Arc<Status>,
+        (own, overall): (Arc<Limiter>, Arc<Limiter>),
+        compression: Compression,
+    ) -> Self {
+        let (round_trip_us, pace) = (AtomicU64::new(u64::MAX), std::sync::Mutex::default());
+        Self { status, own, overall, compression, round_trip_us, pace }
     }
 
     /// A question was answered after `took`.
@@ -129,7 +169,8 @@ impl Traffic {
     /// How much to send at once: at most what a limit lets through in a tenth of a second.
     pub(crate) fn piece_bytes(&self) -> usize {
         let tenth = |bits: u64| usize::try_from(bits / 80).unwrap_or(usize::MAX);
-        self.bits_per_second.map_or(UNLIMITED_PIECE, tenth).clamp(512, UNLIMITED_PIECE)
+        let limit = self.own.get().into_iter().chain(self.overall.get()).min();
+        limit.map_or(UNLIMITED_PIECE, tenth).clamp(512, UNLIMITED_PIECE)
     }
 
     /// The destination took so long to read back what was sent.
@@ -141,13 +182,8 @@ impl Traffic {
     pub(crate) async fn sent(&self, bytes: usize) {
         Status::add(&self.status.sent_bytes, bytes as u64);
         status::note_sent(bytes as u64);
-        let Some(bits) = self.bits_per_second else { return };
-        let mut next = self.next.lock().await;
-        let earliest = Instant::now().checked_sub(BURST).unwrap_or_else(Instant::now);
-        #[expect(clippy::cast_precision_loss, reason = "rates need no 53 bits")]
-        let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / bits.max(1) as f64);
-        *next = next.max(earliest) + takes;
-        tokio::time::sleep_until(*next).await;
+        self.own.sent(bytes).await;
+        self.overall.sent(bytes).await;
     }
 }
 
@@ -159,7 +195,7 @@ mod tests {
     fn packing_pays_where_the_link_is_slower_than_the_packer() {
         const MIB: u64 = 1 << 20;
         let ms = Duration::from_millis;
-        let traffic = Traffic::new(Arc::default(), None, Compression::Auto);
+        let traffic = limited(None, None, Compression::Auto);
         assert!(traffic.packing_pays(true) && !traffic.packing_pays(false), "nothing is known");
         traffic.carried(MIB, ms(5));
         assert!(traffic.packing_pays(false), "to be tried");
@@ -169,15 +205,40 @@ mod tests {
             traffic.carried(MIB, ms(50));
         }
         assert!(traffic.packing_pays(false), "the link got slow");
-        let always = Traffic::new(Arc::default(), None, Compression::Zstd);
+        let always = limited(None, None, Compression::Zstd);
         always.packed(1 << 20, 1 << 18, ms(400));
         always.carried(MIB, ms(5));
         assert!(always.packing_pays(false), "somebody wants it so");
     }
 
+    fn limited(own: Option<u64>, overall: Option<u64>, compression: Compression) -> Traffic {
+        let limiters = [own, overall].map(|limit| Arc::new(Limiter::new(limit)));
+        let [own, overall] = limiters;
+        Traffic::new(Arc::default(), (own, overall), compression)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_destinations_share_the_limit_of_all_and_a_change_holds_at_once() {
+        let overall = Arc::new(Limiter::new(Some(8000)));
+        let one = || (Arc::new(Limiter::new(None)), Arc::clone(&overall));
+        let (a, b) = (one(), one());
+        let [a, b] = [a, b].map(|limits| Traffic::new(Arc::default(), limits, Compression::Auto));
+        assert_eq!(a.piece_bytes(), 512);
+        let start = Instant::now();
+        for _ in 0..10 {
+            tokio::join!(a.sent(500), b.sent(500));
+        }
+        let took = start.elapsed().as_secs_f64();
+        assert!((9.5..=10.5).contains(&took), "10,000 bytes at 1,000 bytes/s took {took} s");
+        overall.set(None);
+        let start = Instant::now();
+        a.sent(1 << 30).await;
+        assert!(start.elapsed() < Duration::from_millis(10) && a.piece_bytes() == UNLIMITED_PIECE);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_limit_holds_on_average() {
-        let traffic = Traffic::new(Arc::default(), Some(8000), Compression::Auto);
+        let traffic = limited(Some(8000), None, Compression::Auto);
         let start = Instant::now();
         for _ in 0..20 {
             traffic.sent(500).await;

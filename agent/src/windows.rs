@@ -1,0 +1,183 @@
+//! When each destination may be sent to, and how much: by the clock, and by what says that the link costs.
+//!
+//! Owns the looks at both. Sets the limits itself and tells the dispatcher what is to rest; what is on its way to a
+//! destination that rests is cut off there, and goes on where it was.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Zoned;
+use skiff_config::{Allowance, Destination, PauseWhen, Settings};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::dispatch::Order;
+use crate::hooks::{self, HookError};
+use crate::remote::scp::ScpRemote;
+
+/// How often the clock is looked at: a window may begin half a second late.
+const CLOCK: Duration = Duration::from_millis(500);
+/// How long a command may take to say whether the link costs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A destination and the connection to it.
+pub type Live = (Destination, Arc<ScpRemote>);
+
+/// The destinations of these settings.
+pub(crate) fn live(settings: &Settings, remotes: &HashMap<String, Arc<ScpRemote>>) -> Vec<Live> {
+    let one = |destination: &Destination| (destination.clone(), Arc::clone(&remotes[&destination.name]));
+    settings.destinations.iter().map(one).collect()
+}
+
+/// Looks at the clock for all destinations.
+pub struct Windows {
+    destinations: watch::Receiver<Vec<Live>>,
+    told: HashMap<String, Option<String>>,
+    looked: HashMap<String, (Instant, Option<String>)>,
+}
+
+impl Windows {
+    /// Of these destinations; those of a new configuration come by the same way.
+    pub fn new(destinations: watch::Receiver<Vec<Live>>) -> Self {
+        Self { destinations, told: HashMap::new(), looked: HashMap::new() }
+    }
+
+    /// Sets the limits, and says which destinations are to rest or to go on, where that has changed: why, or `None`.
+    pub async fn look(&mut self) -> Vec<(String, Option<String>)> {
+        let destinations = self.destinations.borrow_and_update().clone();
+        self.told.retain(|name, _| destinations.iter().any(|(destination, _)| destination.name == *name));
+        let (day, minute) = clock();
+        let mut changes = Vec::new();
+        for (destination, remote) in destinations {
+            let allowance = allowance(&destination, day, minute);
+            let reason = match allowance {
+                Allowance::Nothing => Some("by its schedule".to_owned()),
+                Allowance::Rate(rate) => {
+                    remote.set_limit(rate);
+                    self.pausing(&destination).await
+                }
+            };
+            let before = self.told.entry(destination.name.clone()).or_default();
+            if *before != reason {
+                before.clone_from(&reason);
+                changes.push((destination.name, reason));
+            }
+        }
+        changes
+    }
+
+    /// Looks for ever, and tells the dispatcher.
+    pub async fn run(mut self, orders: mpsc::Sender<Order>) {
+        loop {
+            let is_idle =
+                self.destinations.borrow().iter().all(|(destination, _)| is_always_open(destination));
+            if is_idle && self.told.values().all(Option::is_none) {
+                // Nothing to look at until the configuration changes.
+                if self.destinations.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            } else {
+                tokio::time::sleep(CLOCK).await;
+            }
+            for (destination, reason) in self.look().await {
+                let (answer, answered) = oneshot::channel();
+                if orders.send(Order::Rest(destination, reason, answer)).await.is_err() {
+                    return std::future::pending().await;
+                }
+                // A dispatcher that has ended answers nobody.
+                let _ = answered.await;
+            }
+        }
+    }
+
+    async fn pausing(&mut self, destination: &Destination) -> Option<String> {
+        let known = self.looked.get(&destination.name);
+        if let Some((_, reason)) = known.filter(|(at, _)| at.elapsed() < destination.pause_check) {
+            return reason.clone();
+        }
+        let reason = says_pause(destination).await;
+        self.looked.insert(destination.name.clone(), (Instant::now(), reason.clone()));
+        reason
+    }
+}
+
+fn is_always_open(destination: &Destination) -> bool {
+    destination.schedule.is_empty() && destination.pause_when == PauseWhen::Never
+}
+
+fn allowance(destination: &Destination, day: u8, minute: u16) -> Allowance {
+    let covers = destination.schedule.iter().find(|window| window.covers(day, minute));
+    covers.map_or(Allowance::Rate(destination.bandwidth), |window| window.allows)
+}
+
+/// The day, Monday being 0, and the minute by this machine's clock.
+fn clock() -> (u8, u16) {
+    let now = Zoned::now();
+    let day = u8::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(0);
+    let minute = i16::from(now.hour()) * 60 + i16::from(now.minute());
+    (day, u16::try_from(minute).unwrap_or(0))
+}
+
+async fn says_pause(destination: &Destination) -> Option<String> {
+    match &destination.pause_when {
+        PauseWhen::Never => None,
+        PauseWhen::File(file) => {
+            // A look at one file; what hangs there hangs for whoever asked for it.
+            file.exists().then(|| format!("{} is there", file.display()))
+        }
+        PauseWhen::Command(words) => match hooks::run(words, Vec::new(), PATIENCE).await {
+            Ok(()) => Some(format!("{} says so", words[0])),
+            Err(HookError::Failed { .. }) => None,
+            Err(error @ (HookError::Start { .. } | HookError::TimedOut { .. })) => {
+                // What was meant to save costs must not stop the deliveries by its own fault.
+                tracing::warn!(destination = %destination.name, "cannot tell whether to pause, so it goes on: {error}");
+                None
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn destination(more: &str) -> Destination {
+        let text = format!(
+            "state_dir = '/s'\n[destination.d]\naddress = 'h'\nknown_hosts = ['/k']\n{more}\n\
+             [[watch]]\nname = 'w'\npath = '/w'\nto = 'd'\n"
+        );
+        let environment = skiff_config::Environment::default();
+        let settings =
+            skiff_config::parse(&text, Path::new("skiff.toml"), &environment).expect("it is right");
+        settings.destinations[0].clone()
+    }
+
+    #[test]
+    fn the_first_window_counts_and_outside_of_all_the_destinations_own_limit() {
+        let of = destination(
+            "bandwidth = '8 Mbit/s'\nschedule = ['sun pause', '22:00-06:00 unlimited', 'mon-sun 08:00-18:00 1 Mbit/s']",
+        );
+        let (monday, sunday) = (0, 6);
+        assert_eq!(allowance(&of, sunday, 600), Allowance::Nothing);
+        assert_eq!(allowance(&of, monday, 23 * 60), Allowance::Rate(None));
+        assert_eq!(allowance(&of, monday, 9 * 60), Allowance::Rate(Some(1_000_000)));
+        assert_eq!(allowance(&of, monday, 19 * 60), Allowance::Rate(Some(8_000_000)));
+    }
+
+    #[tokio::test]
+    async fn a_file_or_a_command_says_that_the_link_costs() {
+        let home = tempfile::tempdir().expect("a folder");
+        let file = home.path().join("metered");
+        let of = destination(&format!("pause_when = '{}'", file.display()));
+        assert_eq!(says_pause(&of).await, None);
+        std::fs::write(&file, "").expect("there is room");
+        assert!(says_pause(&of).await.is_some_and(|why| why.ends_with("metered is there")));
+        for (command, pauses) in [("/bin/true", true), ("/bin/false", false), ("/nowhere", false)] {
+            let of = destination(&format!("pause_when = ['{command}']"));
+            assert_eq!(says_pause(&of).await.is_some(), pauses, "{command}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! When a destination may be sent to, and how much.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use skiff_tests::{Agent, Sshd, Tree, tree};
+use tempfile::TempDir;
+
+fn status(agent: &Agent) -> Value {
+    let said = agent.ask(&["status", "--json"]).expect_code(0).said;
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"))
+}
+
+/// What is on its way when the link begins to cost is cut off, and goes on where it was; nothing goes meanwhile.
+#[test]
+fn a_metered_link_is_left_alone_and_nothing_is_sent_twice() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let metered = scratch.path().join("metered");
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.file("large.bin", 3 << 20);
+    fs::write(&metered, "").expect("there is room");
+    let more = format!("bandwidth = '8 Mbit/s'\npause_when = '{}'\npause_check = '100ms'", metered.display());
+    let mut agent = Agent::with_destination(&sshd, &more).watch("in", source.root(), "").started();
+    agent
+        .wait_until_logged("it rests", |line| line.contains("paused: ") && line.contains("metered is there"));
+    agent.wait_until_logged("it runs", |line| line.contains("ready"));
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(tree::staged_bytes(&sshd.root()), 0, "nothing goes while it costs");
+    assert_eq!(status(&agent)["destinations"][0]["state"], "paused");
+
+    fs::remove_file(&metered).expect("it is there");
+    agent.wait_until("a part is there", || tree::staged_bytes(&sshd.root()) > 500_000);
+    fs::write(&metered, "").expect("there is room");
+    agent.wait_until_logged("it is cut off", |line| line.contains("cut off"));
+    // What is in the sockets' buffers still arrives.
+    thread::sleep(Duration::from_millis(300));
+    let rest = tree::staged_bytes(&sshd.root());
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(tree::staged_bytes(&sshd.root()), rest, "nothing more comes");
+    assert!(rest < 3 << 20, "it was cut off in the middle");
+
+    fs::remove_file(&metered).expect("it is there");
+    agent.wait_until("it arrives", || tree::equal(source.root(), &sshd.root()));
+    agent.wait_until_logged("it is done", |line| line.contains("delivered and verified"));
+    let sent = status(&agent)["totals"]["sent_bytes"].as_u64().expect("a number");
+    assert!(sent < (3 << 20) + (1 << 20), "{sent} bytes were sent for 3 MiB");
+}
+
+/// A command says the same.
+#[test]
+fn a_command_pauses_while_it_ends_with_0() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    source.small_files(5, 1);
+    let metered = scratch.path().join("metered");
+    fs::write(&metered, "").expect("there is room");
+    let more = format!("pause_when = ['/bin/test', '-e', '{}']\npause_check = '100ms'", metered.display());
+    let mut agent = Agent::with_destination(&sshd, &more).watch("in", source.root(), "").started();
+    agent.wait_until_logged("it rests", |line| line.contains("/bin/test says so"));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(tree::count(&sshd.root()), 0);
+    fs::remove_file(&metered).expect("it is there");
+    agent.wait_until("all arrives", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// A window with a bandwidth holds in place of the destination's own; a changed schedule holds at once.
+#[test]
+fn a_window_pauses_or_slows_and_a_reload_opens_it() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    source.file("first", 300_000);
+    let schedule = "schedule = ['mon-sun pause']";
+    let mut agent = Agent::with_destination(&sshd, schedule).watch("in", source.root(), "").started();
+    agent.wait_until_logged("it rests", |line| line.contains("paused: by its schedule"));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(tree::count(&sshd.root()), 0);
+
+    let text = fs::read_to_string(agent.config()).expect("it is there");
+    fs::write(agent.config(), text.replace(schedule, "schedule = ['mon-sun 800 kbit/s']"))
+        .expect("there is room");
+    let began = Instant::now();
+    agent.ask(&["reload"]).expect_code(0);
+    agent.wait_until("it arrives", || tree::equal(source.root(), &sshd.root()));
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(2), "300 kB at 100 kB/s took {took:?}");
+}
+
+/// The limit of all holds for two destinations together.
+#[test]
+fn the_limit_of_all_is_shared() {
+    let (one, other, scratch) = (Sshd::start(), Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 4);
+    source.file("first", 300_000);
+    let mut agent = Agent::to(&one).and_destination("other", &other, "").watch_by(
+        "in",
+        source.root(),
+        "to = ['server', 'other']",
+    );
+    let text = fs::read_to_string(agent.config()).expect("it is there");
+    fs::write(agent.config(), format!("bandwidth = '2 Mbit/s'\n{text}")).expect("there is room");
+    let began = Instant::now();
+    agent.start();
+    agent.wait_until("both have it", || {
+        tree::equal(source.root(), &one.root()) && tree::equal(source.root(), &other.root())
+    });
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(2), "600 kB at 250 kB/s took {took:?}");
+}
