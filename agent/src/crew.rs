@@ -17,6 +17,7 @@ use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::journal::Journal;
 use crate::remote::scp::{Limiter, ScpRemote};
+use crate::retain::Keeper;
 use crate::route::{self, Muster};
 use crate::scan::{Found, ScanError, Scanner};
 use crate::status::Status;
@@ -63,6 +64,18 @@ impl Crew {
                 let _tells_end = tells_end;
                 scanner.run()
             };
+            if let Some(keeper) =
+                Keeper::of(&context, self.journal.as_ref(), &self.status, &self.settings.state_dir)
+            {
+                let tells_end = TellsEnd::new(&self.scanner_ended, &context.waker);
+                let run = move || {
+                    let _tells_end = tells_end;
+                    keeper.run();
+                    Ok(())
+                };
+                let thread = std::thread::Builder::new().name(format!("keep {name}")).spawn(run);
+                self.scanners.push((name.clone(), thread.map_err(AgentError::Thread)?));
+            }
             let thread = std::thread::Builder::new().name(format!("scan {name}")).spawn(run);
             self.scanners.push((name, thread.map_err(AgentError::Thread)?));
             self.contexts.push(context);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use skiff_common::delivery::{Disposal, Receipt, Trouble};
-use skiff_common::{RelPath, Stamp};
+use skiff_common::{Digest, RelPath, Stamp};
 
 use crate::source::{OWN_FOLDER, OpenItem, Root, SourceError};
 
@@ -46,7 +46,12 @@ pub fn dispose(root: &Root, receipt: &Receipt, after: &After, marker: Option<&st
         Err(SourceError::Gone { .. }) => return Disposal::Removed,
         Err(error) => return Disposal::Left(error.trouble()),
     };
-    match take_away(root, &item.path, &open, item.stamp, after, receipt) {
+    let leave = match after {
+        After::Keep => return Disposal::Kept,
+        After::Delete => Leave::Deleted,
+        After::Move(target) => Leave::Moved { target, digest: &receipt.digests().blake3 },
+    };
+    match take_away(root, &item.path, &open, item.stamp, leave) {
         Ok(true) => {
             if let Some(suffix) = marker {
                 remove_marker(root, &item.path, suffix);
@@ -61,14 +66,31 @@ pub fn dispose(root: &Root, receipt: &Receipt, after: &After, marker: Option<&st
     }
 }
 
+/// Deletes the version of a file that has this stamp, for good: what the journal knows as delivered, or what the
+/// configuration allows to lose. `false`: it isn't that version any longer. Blocks.
+pub(crate) fn expire(root: &Root, path: &RelPath, stamp: Stamp) -> io::Result<bool> {
+    let open = match root.open_item(path) {
+        Ok(open) if open.stamp == stamp => open,
+        Ok(_) | Err(SourceError::Gone { .. }) => return Ok(false),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    take_away(root, path, &open, stamp, Leave::Deleted)
+}
+
+/// How a file leaves its folder.
+#[derive(Clone, Copy)]
+enum Leave<'a> {
+    Deleted,
+    Moved { target: &'a Path, digest: &'a Digest },
+}
+
 /// `false`: it isn't what was delivered any longer, and stands where it stood.
 fn take_away(
     root: &Root,
     path: &RelPath,
     open: &OpenItem,
     delivered: Stamp,
-    after: &After,
-    receipt: &Receipt,
+    leave: Leave<'_>,
 ) -> io::Result<bool> {
     let folder = root.folder_of(path).map_err(io::Error::other)?;
     let leaving = leaving(root, path)?;
@@ -86,10 +108,9 @@ fn take_away(
         back()?;
         return Ok(false);
     }
-    let gone = match after {
-        After::Keep => Ok(()),
-        After::Delete => unlinkat(&leaving, name, AtFlags::empty()).map_err(io::Error::from),
-        After::Move(target) => move_to(&leaving, path, open, target, receipt),
+    let gone = match leave {
+        Leave::Deleted => unlinkat(&leaving, name, AtFlags::empty()).map_err(io::Error::from),
+        Leave::Moved { target, digest } => move_to(&leaving, path, open, target, digest),
     };
     if let Err(error) = gone {
         back()?;
@@ -146,7 +167,7 @@ fn move_to(
     path: &RelPath,
     open: &OpenItem,
     target: &Path,
-    receipt: &Receipt,
+    digest: &Digest,
 ) -> io::Result<()> {
     let name = OsStr::from_bytes(path.name());
     let goal = target.join(OsStr::from_bytes(path.as_bytes()));
@@ -158,7 +179,7 @@ fn move_to(
         let goal = OsStr::from_bytes(other.name());
         match renameat_with(leaving, name, &handle, goal, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
-            Err(Errno::XDEV) => return copy_to(leaving, name, open, folder, goal, receipt),
+            Err(Errno::XDEV) => return copy_to(leaving, name, open, folder, goal, digest),
             outcome => return Ok(outcome?),
         }
     }
@@ -172,14 +193,14 @@ fn copy_to(
     open: &OpenItem,
     folder: &Path,
     goal: &OsStr,
-    receipt: &Receipt,
+    digest: &Digest,
 ) -> io::Result<()> {
     let mut copy = tempfile::Builder::new().prefix(".skiff-").tempfile_in(folder)?;
     let source = openat(leaving, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     io::copy(&mut File::from(source), copy.as_file_mut())?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(copy.path())?)?;
-    if hasher.finalize().as_bytes() != receipt.digests().blake3.bytes() {
+    if hasher.finalize().as_bytes() != digest.bytes() {
         return Err(io::Error::other("the copy differs"));
     }
     let modified = open.file.metadata()?.modified()?;

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod pull;
 pub mod receipts;
 pub mod remote;
+pub mod retain;
 pub mod route;
 pub mod scan;
 pub mod ship;

@@ -37,6 +37,20 @@ pub fn text(snapshot: &Snapshot, status: &Status) -> String {
         &[],
         totals.standing_files,
     );
+    page.one(
+        "skiff_expired_files_total",
+        "counter",
+        "Delivered files that were deleted later, to make room.",
+        &[],
+        Status::get(&status.expired_files),
+    );
+    page.one(
+        "skiff_lost_files_total",
+        "counter",
+        "Files deleted undelivered, as the configuration allows when the disk is full.",
+        &[],
+        Status::get(&status.lost_files),
+    );
     watches(&mut page, snapshot);
     destinations(&mut page, snapshot);
     page.family("skiff_failures_total", "counter", "Failures by their stable code.");

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use skiff_common::delivery::{Placement, Receipt};
-use skiff_common::{Digest, RelPath};
+use skiff_common::{Digest, RelPath, Stamp};
 
 /// A file of receipts is set aside at this size; three are kept.
 const ROTATE_BYTES: u64 = 64 << 20;
@@ -84,6 +84,40 @@ impl Receipts {
         }
         Ok(false)
     }
+}
+
+/// A file that is about to be deleted undelivered.
+pub struct Loss<'a> {
+    /// Its watch.
+    pub watch: &'a str,
+    /// Where it stands in the watched folder.
+    pub path: &'a RelPath,
+    /// What it looks like.
+    pub stamp: &'a Stamp,
+}
+
+/// Writes a loss down in the file `losses`; durable when this returns. Blocks.
+pub fn lose(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
+    append(losses, std::iter::once(loss_line(loss, "deleted_undelivered")))
+}
+
+/// What was written down before didn't come to pass: the file is still there. Blocks.
+pub fn kept(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
+    append(losses, std::iter::once(loss_line(loss, "kept_after_all")))
+}
+
+fn loss_line(Loss { watch, path, stamp }: &Loss<'_>, what: &str) -> Value {
+    let modified =
+        SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(u64::try_from(stamp.mtime_ns).unwrap_or(0));
+    json!({
+        "v": VERSION,
+        "time": humantime::format_rfc3339_millis(now()).to_string(),
+        "what": what,
+        "watch": watch,
+        "path": path.to_string(),
+        "size": stamp.size,
+        "modified": humantime::format_rfc3339_millis(modified).to_string(),
+    })
 }
 
 /// The receipts as they are written, for others than the file.

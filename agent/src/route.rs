@@ -56,6 +56,14 @@ pub fn base(name: &str) -> &str {
     name.split_once('>').map_or(name, |(base, _)| base)
 }
 
+/// The names of all legs of the watch; its own where it has none.
+pub fn siblings(watch: &Watch) -> Vec<String> {
+    match &watch.route {
+        Route::All(names) => names.iter().map(|to| leg(base(&watch.name), to)).collect(),
+        Route::One | Route::Failover(_) | Route::Spread(_) => vec![watch.name.clone()],
+    }
+}
+
 /// The destinations that a watch or leg may deliver to.
 pub fn destinations(watch: &Watch) -> &[String] {
     match &watch.route {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::admission::{Admission, Standing};
 use crate::clock;
-use crate::finish::{self, After};
+use crate::finish;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::source::{Look, Root, SourceError};
 use crate::supervise::WatchContext;
@@ -160,7 +160,7 @@ impl Scanner {
 
     /// What a crash left half-way out of the folder goes back, and is verified anew.
     fn restore(&self, root: &Root) {
-        if self.context.after == After::Keep {
+        if !self.context.settings.removes() {
             return;
         }
         match finish::restore(root) {

@@ -76,13 +76,20 @@ impl Waker {
     /// Whether the dispatcher has as much of this watch as it takes.
     pub fn fill(&self, full: bool) {
         self.state().full = full;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     /// Waits until the dispatcher takes more of this watch, or the scanner is to end or to rest. Blocks.
     pub fn wait_for_room(&self) {
         let no_room = |state: &mut State| state.full && !state.stop && !state.paused;
         drop(self.changed.wait_while(self.state(), no_room).expect("nothing panics while it holds the lock"));
+    }
+
+    /// Waits so long, or until the watch is to end. Blocks.
+    pub fn wait_for_stop(&self, at_most: Duration) {
+        let goes_on = |state: &mut State| !state.stop;
+        let waited = self.changed.wait_timeout_while(self.state(), at_most, goes_on);
+        drop(waited.expect("nothing panics while it holds the lock"));
     }
 
     /// End.
@@ -138,7 +145,7 @@ impl Waker {
         let mut state = self.state();
         change(&mut state);
         state.asked += 1;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -28,7 +28,7 @@ pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
     AfterDelivery, Agent, Allowance, Compression, Control, Destination, Jump, Log, LogFormat, LogLevel,
-    OnConflict, PauseWhen, Route, Settings, Watch, Window,
+    OnConflict, PauseWhen, Retain, Route, Settings, Watch, WhenFull, Window,
 };
 
 /// A JSON Schema of the configuration.

@@ -78,6 +78,15 @@ fn value(key: &str, item: &Item) -> Value {
         "after_delivery" => {
             return json!({ "anyOf": [{ "enum": ["keep", "delete"] }, move_to], "default": "keep" });
         }
+        "retain" => {
+            let text = json!({ "type": "string" });
+            let limits = json!({
+                "type": "object",
+                "properties": { "age": text, "bytes": { "type": ["string", "integer"] } },
+                "additionalProperties": false,
+            });
+            return json!({ "anyOf": [{ "enum": ["all"] }, limits], "default": "all" });
+        }
         // A number of bytes, or text with a unit.
         "small_file" | "batch_bytes" => {
             return json!({ "type": ["string", "integer"], "default": item.as_str() });

@@ -5,9 +5,10 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::raw::escape;
-use crate::settings::{AfterDelivery, Agent, Destination, Jump, PauseWhen, Route, Settings, Watch};
+use crate::settings::{AfterDelivery, Agent, Destination, Jump, PauseWhen, Retain, Route, Settings, Watch};
 use crate::value::{
-    Choice, escape_template, show_address, show_duration, show_listen, show_rate, show_size, show_window,
+    Choice, escape_template, show_address, show_duration, show_listen, show_mark, show_rate, show_retain,
+    show_size, show_window,
 };
 
 /// The whole configuration.
@@ -63,6 +64,9 @@ fn watch(watch: &Watch) -> Table {
         ("settle", text(&show_duration(watch.settle))),
         ("settle_marker", text(watch.settle_marker.as_deref().unwrap_or_default())),
         ("after_delivery", after_delivery(&watch.after_delivery)),
+        ("retain", retain(watch.retain)),
+        ("high_water", text(&show_mark(watch.high_water))),
+        ("when_full", text(watch.when_full.name())),
         ("small_file", text(&show_size(watch.small_file))),
         ("batch_bytes", text(&show_size(watch.batch_bytes))),
         ("batch_items", number(watch.batch_items.get())),
@@ -118,6 +122,14 @@ fn after_delivery(after: &AfterDelivery) -> Item {
             value(InlineTable::from_iter([("move", target)]))
         }
     }
+}
+
+fn retain(retain: Retain) -> Item {
+    if !retain.is_limited() {
+        return text("all");
+    }
+    let given = show_retain(retain).into_iter().filter_map(|(key, given)| Some((key, Value::from(given?))));
+    value(given.collect::<InlineTable>())
 }
 
 fn text(text: &str) -> Item {

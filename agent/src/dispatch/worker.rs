@@ -8,7 +8,7 @@ use skiff_common::{Digest, Fault, RelPath, Shipment};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use crate::finish;
+use crate::finish::{self, After};
 use crate::hooks;
 use crate::journal::Journal;
 use crate::receipts::Receipts;
@@ -143,7 +143,7 @@ impl Work {
 
     /// Only after the receipt is durable.
     fn dispose(&self, root: &Root, receipts: &[Receipt]) -> Vec<Disposal> {
-        if !self.context.settings.removes() {
+        if self.context.after == After::Keep {
             return vec![Disposal::Kept; receipts.len()];
         }
         let complete = self.context.muster.arrived(&self.context.settings, receipts, self.journal.as_ref());

@@ -34,6 +34,10 @@ pub struct Status {
     pub failures: AtomicU64,
     /// Bytes of [`sent_bytes`](Self::sent_bytes) that had been sent before.
     pub resent_bytes: AtomicU64,
+    /// Delivered files that were deleted later, to make room.
+    pub expired_files: AtomicU64,
+    /// Files that were deleted undelivered, as the configuration allows when the disk is full.
+    pub lost_files: AtomicU64,
     /// What the destinations took to read back what was sent.
     pub digest_times: Histogram,
     failures_by_code: Mutex<BTreeMap<String, u64>>,

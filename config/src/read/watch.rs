@@ -10,7 +10,8 @@ use crate::problem::{Complaint, code};
 use crate::raw::{Context, Given, Node, Section};
 use crate::settings::{AfterDelivery, Route, Watch};
 use crate::value::{
-    check_command, choice, count, count_up_to, duration, local_path, name, remote_sub_folder, size, word,
+    check_command, choice, count, count_up_to, duration, local_path, mark, name, remote_sub_folder, retain,
+    size, word,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -35,6 +36,9 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         settle: section.get("settle", &base.settle, duration(SETTLE)),
         settle_marker: section.get("settle_marker", &base.settle_marker, settle_marker),
         after_delivery: section.get("after_delivery", &base.after_delivery, after_delivery),
+        retain: section.get("retain", &base.retain, retain),
+        high_water: section.get("high_water", &base.high_water, mark),
+        when_full: section.get("when_full", &base.when_full, choice),
         small_file: section.get("small_file", &base.small_file, size(0..=*BATCH_BYTES.end())),
         batch_bytes: section.get("batch_bytes", &base.batch_bytes, size(BATCH_BYTES)),
         batch_items: section.get("batch_items", &base.batch_items, count_up_to(100_000)),

@@ -3,6 +3,7 @@
 mod control;
 mod destination;
 mod log;
+mod retain;
 mod watch;
 mod window;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub use control::Control;
 pub use destination::{Agent, Compression, Destination, Jump};
 pub use log::{Log, LogFormat, LogLevel};
+pub use retain::{Retain, WhenFull};
 pub use watch::{AfterDelivery, OnConflict, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::Environment;
 use crate::globs::{PatternError, WatchGlobs};
 use crate::read::Base;
+use crate::settings::{Retain, WhenFull};
 use crate::value::Choice;
 
 /// A watched folder and its rules.
@@ -30,6 +31,12 @@ pub struct Watch {
     pub settle_marker: Option<String>,
     /// What becomes of a file that was delivered.
     pub after_delivery: AfterDelivery,
+    /// How much of what was delivered and stays is kept.
+    pub retain: Retain,
+    /// How full the disk of the folder may be, in percent, before delivered files go.
+    pub high_water: Option<u8>,
+    /// What goes when no delivered files are left.
+    pub when_full: WhenFull,
     /// Files up to this many bytes travel in batches.
     pub small_file: u64,
     /// The most bytes in a batch; at least [`small_file`](Self::small_file).
@@ -78,9 +85,14 @@ impl Watch {
         }
     }
 
-    /// Whether files leave the folder once they are delivered.
+    /// Whether files leave the folder, when they are delivered or later.
     pub fn removes(&self) -> bool {
-        self.after_delivery != AfterDelivery::Keep
+        self.after_delivery != AfterDelivery::Keep || self.makes_room()
+    }
+
+    /// Whether files that were delivered and stayed are deleted later.
+    pub fn makes_room(&self) -> bool {
+        self.retain.is_limited() || self.high_water.is_some()
     }
 
     /// Without any defaults: what `default.toml` is read into.
@@ -95,6 +107,9 @@ impl Watch {
             settle: Duration::ZERO,
             settle_marker: None,
             after_delivery: AfterDelivery::Keep,
+            retain: Retain::default(),
+            high_water: Some(1),
+            when_full: WhenFull::DeleteUndelivered,
             small_file: 0,
             batch_bytes: 0,
             batch_items: NonZeroUsize::MIN,

@@ -11,6 +11,7 @@ mod path;
 mod quantity;
 mod rate;
 mod remote;
+mod retain;
 mod size;
 mod window;
 
@@ -25,5 +26,6 @@ pub(crate) use path::{local_path, optional_path};
 pub(crate) use quantity::{count, count_up_to};
 pub(crate) use rate::{rate, show_rate};
 pub(crate) use remote::{escape_template, remote_path, remote_sub_folder};
+pub(crate) use retain::{mark, retain, show_mark, show_retain};
 pub(crate) use size::{show_size, size};
 pub(crate) use window::{show_window, window};

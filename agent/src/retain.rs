@@ -1,0 +1,292 @@
+//! Makes room: delivered files that stayed go when they are too old, too many, or the disk is too full.
+//!
+//! Promises that a delivered file goes only where the journal says so of just this version, for every destination that
+//! is to have it, the oldest first; an undelivered one only where the configuration allows it in words, when no
+//! delivered one is left, and after it was written down. Works while no destination can be reached, for that is when
+//! disks fill. Blocks: runs in a thread of its own.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use skiff_common::{ItemId, RelPath, Stamp};
+use skiff_config::WhenFull;
+
+use crate::finish;
+use crate::journal::{DeliveredFolder, Journal, JournalError};
+use crate::receipts::{self, Loss};
+use crate::route;
+use crate::source::{Look, Root};
+use crate::status::Status;
+use crate::supervise::WatchContext;
+
+/// How often the disk is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// A disk that stays too full is gone over so often.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The oldest files that one walk over the folder finds; the next one finds more. 2 MiB.
+const OLDEST: usize = 16 << 10;
+
+/// Makes room in one watched folder.
+pub struct Keeper {
+    context: Arc<WatchContext>,
+    journal: Journal,
+    status: Arc<Status>,
+    losses: PathBuf,
+}
+
+/// A file that may go; the oldest is the least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    changed_ns: i64,
+    path: RelPath,
+    stamp: Stamp,
+    delivered: bool,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.changed_ns, &self.path).cmp(&(other.changed_ns, &other.path))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What one walk found.
+#[derive(Default)]
+struct Walk {
+    delivered: Oldest,
+    others: Oldest,
+    delivered_bytes: u64,
+}
+
+/// The oldest of all that were shown to it.
+#[derive(Default)]
+struct Oldest(BinaryHeap<Candidate>);
+
+impl Oldest {
+    fn show(&mut self, candidate: Candidate) {
+        self.0.push(candidate);
+        if self.0.len() > OLDEST {
+            self.0.pop();
+        }
+    }
+
+    fn in_order(self) -> impl Iterator<Item = Candidate> {
+        let mut order: BinaryHeap<_> = self.0.into_iter().map(Reverse).collect();
+        std::iter::from_fn(move || order.pop().map(|Reverse(oldest)| oldest))
+    }
+}
+
+impl Keeper {
+    /// A keeper for this watch; `None` where nothing is limited, or where another leg of the watch has it.
+    pub fn of(
+        context: &Arc<WatchContext>,
+        journal: Option<&Journal>,
+        status: &Arc<Status>,
+        state_dir: &Path,
+    ) -> Option<Self> {
+        let is_first = route::siblings(&context.settings).first() == Some(&context.settings.name);
+        let wanted = context.settings.makes_room() && is_first && !context.once;
+        let (context, status) = (Arc::clone(context), Arc::clone(status));
+        let losses = state_dir.join("losses.jsonl");
+        wanted.then(|| Some(Self { context, journal: journal?.clone(), status, losses })).flatten()
+    }
+
+    /// Makes room until it is told to stop.
+    pub fn run(self) {
+        let settings = &self.context.settings;
+        let (mut rested, mut rest) = (settings.rescan, settings.rescan);
+        while !self.context.waker.is_stopped() {
+            let is_due = settings.retain.is_limited() && rested >= settings.rescan;
+            let too_full = rested >= rest && self.is_too_full();
+            if is_due || too_full {
+                let made = self.make_room();
+                if let Err(error) = &made {
+                    tracing::warn!(watch = %settings.name, %error, "cannot make room");
+                }
+                rested = Duration::ZERO;
+                rest = if matches!(made, Ok(true)) { Duration::ZERO } else { AGAIN };
+            }
+            let pause = LOOK.min(settings.rescan);
+            self.context.waker.wait_for_stop(pause);
+            rested += pause;
+        }
+    }
+
+    /// Whether anything went.
+    fn make_room(&self) -> Result<bool, JournalError> {
+        let Some(root) = self.context.root() else { return Ok(false) };
+        let mut walk = Walk::default();
+        self.walk(&root, None, &mut walk)?;
+        let mut went = 0_u64;
+        let mut left_bytes = walk.delivered_bytes;
+        for candidate in walk.delivered.in_order() {
+            if self.context.waker.is_stopped() || !self.is_to_go(&candidate, left_bytes) {
+                break;
+            }
+            if self.remove(&root, &candidate) {
+                left_bytes = left_bytes.saturating_sub(candidate.stamp.size);
+                went += 1;
+            }
+        }
+        if went > 0 {
+            Status::add(&self.status.expired_files, went);
+            tracing::info!(watch = %self.context.settings.name, files = went, "delivered files were deleted to make room");
+        }
+        Ok(self.lose(&root, walk.others) || went > 0)
+    }
+
+    fn is_to_go(&self, candidate: &Candidate, delivered_bytes: u64) -> bool {
+        let retain = &self.context.settings.retain;
+        let too_old = retain.age.is_some_and(|age| age_of(candidate.changed_ns) > age);
+        let too_many = retain.bytes.is_some_and(|bytes| delivered_bytes > bytes);
+        too_old || too_many || self.is_too_full()
+    }
+
+    /// Deletes what was never delivered, where that is allowed and nothing else helps. Whether anything went.
+    fn lose(&self, root: &Root, others: Oldest) -> bool {
+        let settings = &self.context.settings;
+        if !self.is_too_full() {
+            return false;
+        }
+        match settings.when_full {
+            WhenFull::KeepUndelivered => {
+                self.context.complain("the disk is above high_water, and no delivered file is left to go");
+                false
+            }
+            WhenFull::DeleteUndelivered => {
+                let mut lost = false;
+                for candidate in others.in_order() {
+                    if self.context.waker.is_stopped() || !self.is_too_full() {
+                        break;
+                    }
+                    lost |= self.lose_one(root, &candidate);
+                }
+                lost
+            }
+        }
+    }
+
+    fn lose_one(&self, root: &Root, candidate: &Candidate) -> bool {
+        let watch = route::base(&self.context.settings.name);
+        let loss = Loss { watch, path: &candidate.path, stamp: &candidate.stamp };
+        if let Err(error) = receipts::lose(&self.losses, &loss) {
+            tracing::warn!(watch, path = %candidate.path, %error, "not deleted, as it can't be written down");
+            return false;
+        }
+        let gone = self.remove(root, candidate);
+        if gone {
+            Status::add(&self.status.lost_files, 1);
+            tracing::error!(watch, path = %candidate.path, bytes = candidate.stamp.size,
+                "deleted though it was never delivered: the disk is full and when_full allows it");
+        } else if let Err(error) = receipts::kept(&self.losses, &loss) {
+            tracing::warn!(watch, path = %candidate.path, %error, "written down as lost, but it is still there");
+        }
+        gone
+    }
+
+    fn remove(&self, root: &Root, candidate: &Candidate) -> bool {
+        let gone = finish::expire(root, &candidate.path, candidate.stamp);
+        gone.unwrap_or_else(|error| {
+            tracing::warn!(watch = %self.context.settings.name, path = %candidate.path, %error, "cannot delete");
+            false
+        })
+    }
+
+    fn is_too_full(&self) -> bool {
+        let Some(mark) = self.context.settings.high_water else { return false };
+        used_percent(&self.context.settings.path).is_some_and(|used| used >= f64::from(mark))
+    }
+
+    fn walk(&self, root: &Root, folder: Option<&RelPath>, walk: &mut Walk) -> Result<(), JournalError> {
+        // What can't be listed now is found by a later walk.
+        let Ok(listing) = root.list(folder) else { return Ok(()) };
+        let legs = route::siblings(&self.context.settings);
+        let delivered = legs.iter().map(|leg| self.journal.delivered_in(ItemId::of_folder(leg, folder)));
+        let delivered = delivered.collect::<Result<Vec<_>, _>>()?;
+        let mut folders = Vec::new();
+        for entry in listing.flatten() {
+            if self.context.waker.is_stopped() {
+                return Ok(());
+            }
+            let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
+            match entry.look {
+                Look::Folder if self.context.globs.may_contain(path.as_bytes()) => folders.push(path),
+                Look::File { stamp, .. } if self.context.globs.matches(path.as_bytes()) => {
+                    let delivered = everywhere(&legs, &delivered, &path, stamp);
+                    walk.add(Candidate { changed_ns: stamp.ctime_ns, path, stamp, delivered });
+                }
+                Look::File { .. } | Look::Folder | Look::Other(_) => {}
+            }
+        }
+        drop(delivered);
+        folders.iter().try_for_each(|folder| self.walk(root, Some(folder), walk))
+    }
+}
+
+impl Walk {
+    fn add(&mut self, candidate: Candidate) {
+        if candidate.delivered {
+            self.delivered_bytes += candidate.stamp.size;
+            self.delivered.show(candidate);
+        } else {
+            self.others.show(candidate);
+        }
+    }
+}
+
+fn everywhere(legs: &[String], delivered: &[DeliveredFolder], path: &RelPath, stamp: Stamp) -> bool {
+    let has =
+        |(leg, folder): (&String, &DeliveredFolder)| folder.has(ItemId::of(leg, path), stamp.fingerprint());
+    legs.iter().zip(delivered).all(has)
+}
+
+fn age_of(changed_ns: i64) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // A clock that went back makes nothing old.
+    now.saturating_sub(Duration::from_nanos(u64::try_from(changed_ns).unwrap_or(u64::MAX)))
+}
+
+/// As `df` counts it: of what those who aren't root may use.
+fn used_percent(path: &Path) -> Option<f64> {
+    let space = rustix::fs::statvfs(path).ok()?;
+    let used = space.f_blocks.saturating_sub(space.f_bfree);
+    let all = used + space.f_bavail;
+    #[expect(clippy::cast_precision_loss, reason = "a share of a disk needs no 53 bits")]
+    let share = used as f64 * 100.0 / all.max(1) as f64;
+    Some(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(changed_ns: i64) -> Candidate {
+        let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 0, ctime_ns: changed_ns };
+        let path = RelPath::parse(changed_ns.to_string().as_bytes()).expect("a path");
+        Candidate { changed_ns, path, stamp, delivered: true }
+    }
+
+    #[test]
+    fn the_oldest_of_many_come_in_order() {
+        let mut oldest = Oldest::default();
+        for changed_ns in (0..40_000).rev() {
+            oldest.show(candidate(changed_ns));
+        }
+        let order: Vec<_> = oldest.in_order().map(|candidate| candidate.changed_ns).collect();
+        assert_eq!(order, (0..16_384).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_clock_that_went_back_makes_nothing_old() {
+        assert_eq!(age_of(i64::MAX), Duration::ZERO);
+        assert!(age_of(0) > Duration::from_secs(86_400 * 365 * 50));
+    }
+}

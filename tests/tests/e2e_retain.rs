@@ -1,0 +1,149 @@
+//! Making room: what was delivered goes first, the oldest first.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use skiff_tests::tmpfs::Tmpfs;
+use skiff_tests::{Agent, Sshd, Tree, machine, tree};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let files = tree::files(folder).expect("it can be read");
+    files.into_keys().map(|path| path.display().to_string()).collect()
+}
+
+/// Puts files one after the other, so that their order is known.
+fn put(source: &mut Tree, names: impl IntoIterator<Item = String>, bytes: u64) {
+    for name in names {
+        source.file(name, bytes);
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> BTreeSet<String> {
+    numbers.map(|number| format!("{prefix}{number:02}")).collect()
+}
+
+/// Of the delivered files only the newest stay, and what went is neither missed nor sent again.
+#[test]
+fn retained_bytes_are_those_of_the_newest() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    put(&mut source, numbered("f", 0..10), 10_000);
+    let mut agent =
+        Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'\nretain = { bytes = '50 kB' }").started();
+    agent.wait_until("all arrive", || names(&sshd.root()) == numbered("f", 0..10));
+    agent.wait_until("five stay", || names(source.root()) == numbered("f", 5..10));
+    put(&mut source, numbered("f", 10..12), 10_000);
+    agent.wait_until("the next two oldest go", || names(source.root()) == numbered("f", 7..12));
+    assert_eq!(names(&sshd.root()), numbered("f", 0..12));
+    assert_eq!(agent.receipts().len(), 12, "nothing is sent twice");
+}
+
+/// With an age: the delivered go when it is over, and what can't be delivered stays however old it is.
+#[test]
+fn old_delivered_files_go_and_undelivered_ones_stay() {
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    put(&mut source, numbered("f", 0..3), 100);
+    let mut agent =
+        Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'\nretain = { age = '2s' }").started();
+    agent.wait_until("all arrive", || names(&sshd.root()) == numbered("f", 0..3));
+    sshd.stop();
+    put(&mut source, numbered("g", 0..3), 100);
+    agent.wait_until("the delivered ones go", || names(source.root()) == numbered("g", 0..3));
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(names(source.root()), numbered("g", 0..3));
+    sshd.start_again();
+    agent.wait_until("the others arrive, and go", || names(source.root()).is_empty());
+    assert_eq!(names(&sshd.root()).len(), 6);
+}
+
+/// The disk fills while no server can be reached: delivered files go, the oldest first; no other does.
+#[test]
+fn a_full_disk_costs_delivered_files_and_no_others() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let folder = scratch.path().join("in");
+    fs::create_dir(&folder).expect("a new folder");
+    let _disk = Tmpfs::over(&folder, "size=8m");
+    let mut source = Tree::new(&folder, 3);
+    put(&mut source, numbered("sent", 0..10), MIB / 4);
+    let mut agent = Agent::to(&sshd).watch("in", &folder, "rescan = '1s'\nhigh_water = '70%'").started();
+    agent.wait_until("all arrive", || names(&sshd.root()) == numbered("sent", 0..10));
+    sshd.stop();
+
+    put(&mut source, numbered("new", 0..15), MIB / 4);
+    let below = || names(&folder).iter().filter(|name| name.starts_with("sent")).count() < 10;
+    agent.wait_until("delivered ones go", below);
+    thread::sleep(Duration::from_millis(2500));
+    let left = names(&folder);
+    assert!(numbered("new", 0..15).is_subset(&left), "no undelivered file goes: {left:?}");
+    let sent: Vec<_> = left.iter().filter(|name| name.starts_with("sent")).collect();
+    assert!(!sent.is_empty(), "no more go than have to");
+    assert_eq!(sent.last().map(|name| name.as_str()), Some("sent09"), "the oldest go first: {sent:?}");
+
+    put(&mut source, numbered("newer", 0..10), MIB / 4);
+    agent.wait_until_logged("it says that it can't help", |line| line.contains("no delivered file is left"));
+    thread::sleep(Duration::from_millis(2500));
+    let new: BTreeSet<_> = numbered("new", 0..15).union(&numbered("newer", 0..10)).cloned().collect();
+    assert_eq!(names(&folder), new, "not one undelivered file goes");
+    assert!(!agent.state_dir().join("losses.jsonl").exists());
+    sshd.start_again();
+    agent.wait_until("all arrive", || new.is_subset(&names(&sshd.root())));
+}
+
+/// Where the configuration allows it in words, undelivered files go too: the oldest first, and each is written down.
+#[test]
+fn each_file_that_is_lost_by_permission_is_written_down() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let folder = scratch.path().join("in");
+    fs::create_dir(&folder).expect("a new folder");
+    let _disk = Tmpfs::over(&folder, "size=8m");
+    let mut source = Tree::new(&folder, 4);
+    put(&mut source, numbered("sent", 0..4), MIB / 4);
+    let rules = "rescan = '1s'\nhigh_water = '60%'\nwhen_full = 'delete_undelivered'";
+    let mut agent = Agent::to(&sshd).watch("in", &folder, rules).started();
+    agent.wait_until("they arrive", || names(&sshd.root()) == numbered("sent", 0..4));
+    sshd.stop();
+    put(&mut source, numbered("new", 0..24), MIB / 4);
+
+    let losses = agent.state_dir().join("losses.jsonl");
+    agent.wait_until("some are lost", || losses.exists());
+    agent.wait_until("the disk is below the mark", || tree::total_bytes(&folder) <= 19 * MIB / 4);
+    thread::sleep(Duration::from_millis(2500));
+    let left = names(&folder);
+    let text = fs::read_to_string(&losses).expect("it is there");
+    let lost: BTreeSet<String> = text
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("each line is JSON");
+            assert_eq!(
+                (&line["what"], &line["watch"], &line["size"]),
+                (&"deleted_undelivered".into(), &"in".into(), &(MIB / 4).into())
+            );
+            line["path"].as_str().expect("a path").to_owned()
+        })
+        .collect();
+    let all: BTreeSet<_> = left.union(&lost).cloned().collect();
+    assert_eq!(
+        all,
+        numbered("new", 0..24),
+        "each is there or written down, and all delivered ones went before"
+    );
+    assert!(left.is_disjoint(&lost), "{left:?} {lost:?}");
+    assert!(lost.last() < left.first(), "the oldest go first: {lost:?}, {left:?}");
+    sshd.start_again();
+    agent.wait_until("what is left arrives", || left.is_subset(&names(&sshd.root())));
+}
