@@ -10,6 +10,7 @@ pub mod campaign;
 pub mod chromium;
 pub mod dropbear;
 pub mod fault_proxy;
+pub mod fleet;
 pub mod http;
 pub mod liar;
 pub mod machine;

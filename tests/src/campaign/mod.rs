@@ -10,6 +10,7 @@ mod cut;
 pub mod cuts;
 pub mod disk;
 mod errors;
+pub mod fleet;
 mod flips;
 mod foreign;
 mod kill_everywhere;
@@ -112,6 +113,7 @@ pub struct Campaign {
 pub const ALL: &[Campaign] = &[
     cuts::CAMPAIGN,
     simulation::CAMPAIGN,
+    fleet::CAMPAIGN,
     power_journal::CAMPAIGN,
     Campaign {
         name: "kill-everywhere",

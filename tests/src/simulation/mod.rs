@@ -14,7 +14,7 @@
 
 mod agent;
 mod blob;
-mod chance;
+pub(crate) mod chance;
 mod defect;
 mod destination;
 mod disk;
