@@ -1,7 +1,7 @@
 //! The one monotonic clock; everything else is told the time.
 
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use skiff_common::Moment;
 
@@ -22,4 +22,21 @@ pub fn chance() -> f64 {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+/// How long ago a file says that it was changed, in nanoseconds since 1970. A clock that went back makes nothing old.
+pub fn age_of(changed_ns: i64) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_nanos(u64::try_from(changed_ns).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_went_back_makes_nothing_old() {
+        assert_eq!(age_of(i64::MAX), Duration::ZERO);
+        assert!(age_of(0) > Duration::from_secs(86_400 * 365 * 50));
+    }
 }

@@ -14,6 +14,7 @@ pub mod finish;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hooks;
+mod ignores;
 pub mod journal;
 pub mod login;
 pub mod metrics;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::admission::{Admission, Standing};
 use crate::clock;
 use crate::finish;
+use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::source::{Look, Root, SourceError};
 use crate::supervise::WatchContext;
@@ -62,6 +63,7 @@ pub struct Scanner {
     waker: Arc<Waker>,
     settler: Settler,
     cached: Option<DeliveredFolder>,
+    ignores: Ignores,
     first_scan: bool,
     next_scan: Moment,
     events: Option<Watch>,
@@ -81,6 +83,7 @@ impl Scanner {
         let waker = Arc::clone(&context.waker);
         let next_scan = Moment::START;
         Self {
+            ignores: Ignores::of(context.settings.taken.ignore_file.as_deref()),
             name: context.settings.name.as_str().into(),
             context,
             admission,
@@ -243,6 +246,7 @@ impl Scanner {
                 return Ok(());
             }
         };
+        self.ignores.refresh(root, folder);
         let delivered = self.delivered_in(folder)?;
         let mut seen = HashSet::new();
         let mut complete = true;
@@ -269,7 +273,7 @@ impl Scanner {
                 }
             };
             match entry.look {
-                Look::Folder if self.context.globs.may_contain(path.as_bytes()) => folders.push(path),
+                Look::Folder if self.enters(root, &path) => folders.push(path),
                 Look::Folder => {}
                 Look::Other(kind) => self.refuse(&path, kind),
                 Look::File { stamp, mode } => {
@@ -290,6 +294,11 @@ impl Scanner {
     /// Looks at one path that an event or a timer named.
     fn look(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
         match root.look(path) {
+            Ok(Look::File { .. }) if self.is_ignore_file(path) => {
+                // What it ignored, or ignores now, is looked at again.
+                self.ignores.refresh(root, path.folder().as_ref());
+                self.scan_folder(root, path.folder().as_ref())
+            }
             Ok(Look::File { stamp, mode }) => {
                 let folder = path.folder();
                 let id = ItemId::of_folder(&self.context.settings.name, folder.as_ref());
@@ -302,7 +311,7 @@ impl Scanner {
                 outcome
             }
             // A folder that appears may be filled before it is watched.
-            Ok(Look::Folder) if self.context.globs.may_contain(path.as_bytes()) => {
+            Ok(Look::Folder) if self.enters(root, path) => {
                 self.cover(path);
                 self.scan_folder(root, Some(path))
             }
@@ -336,7 +345,7 @@ impl Scanner {
         let id = self.id(path);
         let fingerprint = stamp.fingerprint();
         let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
-        if known || !self.context.wants(root, path) || !self.admission.is_new(id, fingerprint) {
+        if known || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
             self.settler.forget(path);
             return Ok(());
         }
@@ -395,6 +404,21 @@ impl Scanner {
                 let _ = self.out.blocking_send(found);
             }
         }
+    }
+
+    fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
+        self.context.wants(root, path)
+            && (self.context.only.is_some()
+                || (self.context.takes(path, stamp) && !self.ignores.ignores(root, path, false)))
+    }
+
+    fn enters(&mut self, root: &Root, path: &RelPath) -> bool {
+        self.context.globs.may_contain(path.as_bytes()) && !self.ignores.ignores(root, path, true)
+    }
+
+    fn is_ignore_file(&self, path: &RelPath) -> bool {
+        let name = self.context.settings.taken.ignore_file.as_deref();
+        self.context.only.is_none() && name.is_some_and(|name| path.name() == name.as_bytes())
     }
 
     fn refuse(&self, path: &RelPath, kind: &str) {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use skiff_common::delivery::OnConflict;
 use skiff_common::retry::Retry;
-use skiff_common::{RelPath, RemotePath};
+use skiff_common::{RelPath, RemotePath, Stamp};
 use skiff_config::{AfterDelivery, Destination, Environment, Settings, Watch, WatchGlobs};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admission::Admission;
+use crate::clock;
 use crate::control::{self, Control, ControlError, Paused, Roster};
 use crate::crew::Crew;
 use crate::dispatch::{self, DispatchError, Dispatcher, Stop};
@@ -107,6 +108,12 @@ impl WatchContext {
             words.clone_into(&mut last);
             tracing::warn!(watch = %self.settings.name, "{words}");
         }
+    }
+
+    /// Whether a file that the patterns name is taken.
+    pub(crate) fn takes(&self, path: &RelPath, stamp: Stamp) -> bool {
+        let taken = &self.settings.taken;
+        taken.takes(path.as_bytes(), stamp.size) && taken.is_of_age(clock::age_of(stamp.mtime_ns))
     }
 
     /// Whether the file at `path` is meant, and its producer is done with it.

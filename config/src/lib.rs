@@ -27,8 +27,8 @@ pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
-    AfterDelivery, Agent, Allowance, Compression, Control, Destination, Jump, Log, LogFormat, LogLevel,
-    OnConflict, PauseWhen, Retain, Route, Settings, Watch, WhenFull, Window,
+    AfterDelivery, Agent, Allowance, Compression, Control, Destination, Hidden, Jump, Log, LogFormat,
+    LogLevel, OnConflict, PauseWhen, Retain, Route, Settings, Taken, Watch, WhenFull, Window,
 };
 
 /// A JSON Schema of the configuration.

@@ -87,8 +87,9 @@ fn value(key: &str, item: &Item) -> Value {
             });
             return json!({ "anyOf": [{ "enum": ["all"] }, limits], "default": "all" });
         }
+        "max_depth" => return json!({ "type": "integer", "minimum": -1, "default": -1 }),
         // A number of bytes, or text with a unit.
-        "small_file" | "batch_bytes" => {
+        "small_file" | "batch_bytes" | "min_size" | "max_size" => {
             return json!({ "type": ["string", "integer"], "default": item.as_str() });
         }
         _ => {}

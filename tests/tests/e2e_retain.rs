@@ -18,6 +18,14 @@ fn names(folder: &Path) -> BTreeSet<String> {
     files.into_keys().map(|path| path.display().to_string()).collect()
 }
 
+/// Waits until so many have receipts: what only stands there may still be unknown to the agent when the server goes.
+fn wait_for_receipts(agent: &mut Agent, count: usize) {
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    agent.wait_until("they have receipts", || {
+        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == count)
+    });
+}
+
 /// Puts files one after the other, so that their order is known.
 fn put(source: &mut Tree, names: impl IntoIterator<Item = String>, bytes: u64) {
     for name in names {
@@ -55,6 +63,7 @@ fn old_delivered_files_go_and_undelivered_ones_stay() {
     let mut agent =
         Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'\nretain = { age = '2s' }").started();
     agent.wait_until("all arrive", || names(&sshd.root()) == numbered("f", 0..3));
+    wait_for_receipts(&mut agent, 3);
     sshd.stop();
     put(&mut source, numbered("g", 0..3), 100);
     agent.wait_until("the delivered ones go", || names(source.root()) == numbered("g", 0..3));
@@ -79,6 +88,7 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
     put(&mut source, numbered("sent", 0..10), MIB / 4);
     let mut agent = Agent::to(&sshd).watch("in", &folder, "rescan = '1s'\nhigh_water = '70%'").started();
     agent.wait_until("all arrive", || names(&sshd.root()) == numbered("sent", 0..10));
+    wait_for_receipts(&mut agent, 10);
     sshd.stop();
 
     put(&mut source, numbered("new", 0..15), MIB / 4);
@@ -116,6 +126,7 @@ fn each_file_that_is_lost_by_permission_is_written_down() {
     let rules = "rescan = '1s'\nhigh_water = '60%'\nwhen_full = 'delete_undelivered'";
     let mut agent = Agent::to(&sshd).watch("in", &folder, rules).started();
     agent.wait_until("they arrive", || names(&sshd.root()) == numbered("sent", 0..4));
+    wait_for_receipts(&mut agent, 4);
     sshd.stop();
     put(&mut source, numbered("new", 0..24), MIB / 4);
 

@@ -59,6 +59,8 @@ impl Sources {
         let mut watch = Watch::with_defaults(&name, folder, super::scp::DESTINATION);
         watch.settle = std::time::Duration::ZERO;
         watch.exclude = Vec::new();
+        // What somebody names is what is meant.
+        watch.taken = skiff_config::Taken::everything();
         watch.retry_attempts = Some(3);
         watch.retry_max = std::time::Duration::from_secs(5);
         watch.destination_path = below.map(|name| name.to_string_lossy().into_owned());

@@ -8,13 +8,14 @@ use super::{Placed, rules};
 use crate::globs::WatchGlobs;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Given, Node, Section};
-use crate::settings::{AfterDelivery, Route, Watch};
+use crate::settings::{AfterDelivery, Route, Taken, Watch};
 use crate::value::{
     check_command, choice, count, count_up_to, duration, local_path, mark, name, remote_sub_folder, retain,
     size, word,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
+const AGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400 * 36_500);
 /// A pause shorter than this would be a busy loop.
 const BREATH: Duration = Duration::from_millis(10);
 const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
@@ -33,6 +34,7 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
     Watch {
         include: include(&base.include, section),
         exclude: section.list("exclude", &base.exclude, pattern),
+        taken: taken(&base.taken, section),
         settle: section.get("settle", &base.settle, duration(SETTLE)),
         settle_marker: section.get("settle_marker", &base.settle_marker, settle_marker),
         after_delivery: section.get("after_delivery", &base.after_delivery, after_delivery),
@@ -54,6 +56,28 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         destination_path: section.get("destination_path", &base.destination_path, remote_sub_folder),
         ..base.clone()
     }
+}
+
+/// Which files are taken; 0 is no limit.
+fn taken(base: &Taken, section: &mut Section<'_>) -> Taken {
+    Taken {
+        hidden: section.get("hidden", &base.hidden, choice),
+        max_depth: section.get("max_depth", &base.max_depth, max_depth),
+        min_size: section.get("min_size", &base.min_size, size(0..=u64::MAX)),
+        max_size: section.get("max_size", &base.max_size, |given| size(0..=u64::MAX)(given).map(limit)),
+        min_age: section.get("min_age", &base.min_age, duration(AGE)),
+        max_age: section.get("max_age", &base.max_age, |given| duration(AGE)(given).map(limit)),
+        ignore_file: section.get("ignore_file", &base.ignore_file, settle_marker),
+    }
+}
+
+fn limit<T: Default + PartialEq>(value: T) -> Option<T> {
+    Some(value).filter(|value| *value != T::default())
+}
+
+/// -1, which no depth is, means any.
+fn max_depth(given: Given<'_>) -> Result<Option<u32>, Complaint> {
+    if given.number() == Some(-1) { Ok(None) } else { count(0..=10_000)(given).map(Some) }
 }
 
 /// A command and its arguments. No shell reads it, so it is found by its path alone.

@@ -4,6 +4,7 @@ mod control;
 mod destination;
 mod log;
 mod retain;
+mod taken;
 mod watch;
 mod window;
 
@@ -13,6 +14,7 @@ pub use control::Control;
 pub use destination::{Agent, Compression, Destination, Jump};
 pub use log::{Log, LogFormat, LogLevel};
 pub use retain::{Retain, WhenFull};
+pub use taken::{Hidden, Taken};
 pub use watch::{AfterDelivery, OnConflict, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};
 

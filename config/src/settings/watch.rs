@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Environment;
 use crate::globs::{PatternError, WatchGlobs};
 use crate::read::Base;
-use crate::settings::{Retain, WhenFull};
+use crate::settings::{Hidden, Retain, Taken, WhenFull};
 use crate::value::Choice;
 
 /// A watched folder and its rules.
@@ -25,6 +25,8 @@ pub struct Watch {
     pub include: Vec<String>,
     /// Patterns of what is not.
     pub exclude: Vec<String>,
+    /// Which files of those are taken.
+    pub taken: Taken,
     /// How long a file has to hold still before it counts as complete.
     pub settle: Duration,
     /// If `.done`, `a.csv` counts as complete once `a.csv.done` stands beside it.
@@ -104,6 +106,15 @@ impl Watch {
             route: Route::One,
             include: Vec::new(),
             exclude: Vec::new(),
+            taken: Taken {
+                hidden: Hidden::Skip,
+                max_depth: Some(0),
+                min_size: 1,
+                max_size: Some(1),
+                min_age: Duration::MAX,
+                max_age: Some(Duration::ZERO),
+                ignore_file: None,
+            },
             settle: Duration::ZERO,
             settle_marker: None,
             after_delivery: AfterDelivery::Keep,

@@ -34,7 +34,7 @@ pub fn as_picture(courses: &[(Policy, Course)]) -> String {
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\"/>\n\
          <text class=\"title\" x=\"20\" y=\"30\">{} agents come back to a collector after half an hour</text>\n\
          <text class=\"dim\" x=\"20\" y=\"51\">Simulated: sshd with MaxStartups 10:30:100 and 1,000 connections on 2 cores; \
-         share of the fleet that has delivered, by minutes since it is back</text>\n",
+         share that has delivered, by minutes</text>\n",
         grouped(agents as u64)
     );
     axes(&mut svg, longest);
