@@ -44,6 +44,8 @@ pub struct WatchContext {
     pub settings: Watch,
     /// Which files are meant.
     pub globs: WatchGlobs,
+    /// Which files go before others.
+    pub classes: Vec<WatchGlobs>,
     /// If set, only these paths are meant.
     pub only: Option<Vec<RelPath>>,
     /// Whether one look is enough.
@@ -405,6 +407,7 @@ pub(crate) fn context(
         order: AtomicUsize::new(order),
         settings: watch.clone(),
         globs: watch.globs().map_err(|error| AgentError::Settings(error.to_string()))?,
+        classes: watch.classes().map_err(|error| AgentError::Settings(error.to_string()))?,
         only,
         once,
         waker: Arc::default(),

@@ -13,7 +13,7 @@ use crate::delivery::{Command, Delivery, Event, HeldItem, Left, Receipt, Record,
 use crate::fault::Fault;
 use crate::item::{Item, ItemId};
 use crate::lane::Lane;
-pub use crate::lane::LaneStanding;
+pub use crate::lane::{LaneStanding, Rank};
 use crate::moment::Moment;
 use crate::path::RelPath;
 use crate::retry::Retry;
@@ -56,6 +56,8 @@ pub struct Desk {
     /// How many items of each watch are under way.
     loads: HashMap<String, usize>,
     ticked: Moment,
+    /// Which shipments go before others; one without a rank comes last.
+    ranks: HashMap<ShipmentId, Rank>,
 }
 
 impl Desk {
@@ -99,14 +101,20 @@ impl Desk {
         self.attempts.insert(held.item, held.attempts);
     }
 
+    /// A shipment that is planned next goes before those of a higher rank.
+    pub fn rank(&mut self, id: &ShipmentId, rank: Rank) {
+        self.ranks.insert(id.clone(), rank);
+    }
+
     /// Settled items are to go. Those that are under way already are left out, and looked at again afterwards.
     pub fn plan(&mut self, shipment: Shipment, survey: bool, now: Moment) -> Vec<Effect> {
-        let planned = shipment.items.len();
+        let (planned, rank) = (shipment.items.len(), self.ranks.remove(&shipment.id));
         let Some(mut shipment) = self.take_items(shipment) else { return Vec::new() };
         if shipment.items.len() < planned {
             let Shipment { watch, destination, kind, items, .. } = shipment;
             shipment = Shipment::new(&watch, &destination, kind, items);
         }
+        self.ranks.extend(rank.map(|rank| (shipment.id.clone(), rank)));
         // A member that failed before may have come further than anybody knows.
         let survey =
             survey || shipment.items.iter().any(|i| self.attempts.contains_key(&shipment.item_id(i)));
@@ -151,7 +159,10 @@ impl Desk {
     fn start_ready(&mut self, now: Moment) -> Vec<Effect> {
         let (deliveries, paused) = (&self.deliveries, &self.paused);
         let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
-        let ready = self.lanes.values_mut().flat_map(|lane| lane.take_ready(now, rests));
+        let ranks = &self.ranks;
+        let rank = |id: &ShipmentId| ranks.get(id).copied().unwrap_or((u32::MAX, i64::MAX));
+        let rank = (!ranks.is_empty()).then_some(rank);
+        let ready = self.lanes.values_mut().flat_map(|lane| lane.take_ready(now, rests, rank.as_ref()));
         ready.map(|(id, command)| Effect::Start(id, command)).collect()
     }
 
@@ -255,6 +266,7 @@ impl Desk {
     /// The shipment's items may travel again.
     fn over(&mut self, id: &ShipmentId) -> Vec<Effect> {
         let done = self.deliveries.remove(id).expect("checked by the caller");
+        self.ranks.remove(id);
         self.withdrawn.remove(id);
         let Shipment { watch, items, .. } = done.shipment();
         let wanted = items.iter().filter_map(|item| {

@@ -33,12 +33,19 @@ pub(crate) struct Lane {
     closed_until: Option<Moment>,
     /// Nothing starts, though nothing is wrong.
     rests: bool,
+    /// What has started by now, to tell whose turn it is.
+    started: u32,
 }
+
+/// What goes first: the least. Its class, and its place in there.
+pub type Rank = (u32, i64);
+/// Of the shipments that start, one in so many is the one that has waited longest, whatever its rank: none waits for ever.
+const FAIR_TURN: u32 = 4;
 
 impl Lane {
     pub(crate) fn new(limit: usize, retry: Retry) -> Self {
         let (running, queue) = (HashSet::new(), Vec::new());
-        Self { limit, retry, running, queue, failures: 0, closed_until: None, rests: false }
+        Self { limit, retry, running, queue, failures: 0, closed_until: None, rests: false, started: 0 }
     }
 
     /// Queues a shipment that may start at `due`.
@@ -93,6 +100,7 @@ impl Lane {
         &mut self,
         now: Moment,
         rests: impl Fn(&ShipmentId) -> bool,
+        rank: Option<&impl Fn(&ShipmentId) -> Rank>,
     ) -> Vec<(ShipmentId, Command)> {
         if self.rests || self.closed_until.is_some_and(|until| until > now) {
             return Vec::new();
@@ -100,13 +108,18 @@ impl Lane {
         // After trouble one shipment goes ahead and tries.
         let limit = if self.failures > 0 { 1 } else { self.limit };
         let mut ready = Vec::new();
-        let mut at = 0;
-        while at < self.queue.len() && self.running.len() < limit {
-            if self.queue[at].0 > now || rests(&self.queue[at].1) {
-                at += 1;
-                continue;
-            }
+        while self.running.len() < limit {
+            let mut may = self.queue.iter().enumerate().filter(|(_, (due, id, _))| *due <= now && !rests(id));
+            let next = match rank {
+                // The first of equals is the one that has waited longest.
+                Some(rank) if self.started % FAIR_TURN != FAIR_TURN - 1 => {
+                    may.min_by_key(|(_, (_, id, _))| rank(id))
+                }
+                Some(_) | None => may.next(),
+            };
+            let Some(at) = next.map(|(at, _)| at) else { break };
             let (_, id, command) = self.queue.remove(at);
+            self.started = self.started.wrapping_add(1);
             self.running.insert(id.clone());
             ready.push((id, command));
         }

@@ -74,6 +74,8 @@ fn watch(watch: &Watch) -> Table {
         ("retain", retain(watch.retain)),
         ("high_water", text(&show_mark(watch.high_water))),
         ("when_full", text(watch.when_full.name())),
+        ("order", text(watch.order.name())),
+        ("first", list(&watch.first)),
         ("small_file", text(&show_size(watch.small_file))),
         ("batch_bytes", text(&show_size(watch.batch_bytes))),
         ("batch_items", number(watch.batch_items.get())),

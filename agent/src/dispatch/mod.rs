@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use skiff_common::batch::{Planned, Planner};
 use skiff_common::delivery::Event;
-use skiff_common::desk::Desk;
-use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
+use skiff_common::desk::{Desk, Rank};
+use skiff_common::{Item, ItemId, Moment, RelPath, Shipment, ShipmentId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -314,6 +314,10 @@ impl Dispatcher {
         let now = clock::now();
         let destination = self.desk.destination(&settings.name, &settings.to, now);
         let shipment = Shipment::new(&settings.name, &destination, planned.kind, planned.items);
+        if settings.order != skiff_config::Order::Found || !settings.first.is_empty() {
+            let rank = rank(&self.watches[&watch].context, &shipment);
+            self.desk.rank(&shipment.id, rank);
+        }
         let survey = survey || self.desk.is_detouring(&settings.name);
         let effects = self.desk.plan(shipment, survey, now);
         self.apply(effects).await
@@ -405,4 +409,21 @@ impl Dispatcher {
             self.resumed.push(shipment);
         }
     }
+}
+
+/// What goes first of a watch: the best class of its members, then as they are ordered.
+fn rank(context: &WatchContext, shipment: &Shipment) -> Rank {
+    use skiff_config::Order;
+    let class_of = |item: &Item| {
+        let class = context.classes.iter().position(|class| class.matches(item.path.as_bytes()));
+        class.and_then(|class| u32::try_from(class).ok()).unwrap_or(u32::MAX - 1)
+    };
+    let place_of = |item: &Item| match context.settings.order {
+        Order::Found => 0,
+        Order::Oldest => item.stamp.mtime_ns,
+        Order::Newest => item.stamp.mtime_ns.saturating_neg(),
+        Order::Smallest => i64::try_from(item.stamp.size).unwrap_or(i64::MAX),
+    };
+    let ranks = shipment.items.iter().map(|item| (class_of(item), place_of(item)));
+    ranks.min().expect("a shipment has members")
 }

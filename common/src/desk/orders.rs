@@ -77,6 +77,7 @@ impl Desk {
     pub(super) fn drop_shipment(&mut self, id: &ShipmentId) -> Vec<Effect> {
         let dropped = self.deliveries.remove(id).expect("the caller names what is under way");
         self.withdrawn.remove(id);
+        self.ranks.remove(id);
         let shipment = dropped.shipment();
         self.lane(&shipment.destination).forget(id);
         let mut effects =

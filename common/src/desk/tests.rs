@@ -388,3 +388,36 @@ fn failover_passes_by_a_destination_that_rests() {
     desk.rest("first", false, at(0));
     assert_eq!(desk.destination("w", "first", at(0)), "first");
 }
+
+#[test]
+fn the_least_rank_goes_first_and_none_waits_for_ever() {
+    let mut desk = desk(1, RETRY);
+    let plan = |desk: &mut Desk, name: &str, rank| {
+        let one = Shipment::new("w", "d", ShipmentKind::Single, shipment(&[name]).items);
+        desk.rank(&one.id, rank);
+        let effects = desk.plan(one, false, at(0));
+        started(&effects)
+    };
+    let mut running = plan(&mut desk, "first", (1, 9));
+    assert_eq!(running.len(), 1);
+    let _queued = plan(&mut desk, "waits", (9, 0));
+    let mut order = Vec::new();
+    for number in 0..6 {
+        let _queued = plan(&mut desk, &format!("{number}"), (0, -number));
+    }
+    for _ in 0..8 {
+        let id = running.pop().expect("one runs at a time");
+        let now = desk.shipment(&id).expect("it runs").clone();
+        order.push(now.items[0].path.to_string());
+        desk.on(&id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+        desk.on(&id, Event::Published(vec![Placed::At(now.items[0].path.clone())]), at(1), 0.5);
+        running = started(&desk.on(&id, Event::Finished(vec![Disposal::Kept]), at(1), 0.5));
+    }
+    assert_eq!(order, ["first", "5", "4", "waits", "3", "2", "1", "0"]);
+    assert!(desk.ranks.is_empty(), "nothing is kept of what is over");
+}
+
+fn started(effects: &[Effect]) -> Vec<ShipmentId> {
+    let start = |effect: &Effect| if let Effect::Start(id, _) = effect { Some(id.clone()) } else { None };
+    effects.iter().filter_map(start).collect()
+}

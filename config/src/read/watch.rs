@@ -41,6 +41,8 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         retain: section.get("retain", &base.retain, retain),
         high_water: section.get("high_water", &base.high_water, mark),
         when_full: section.get("when_full", &base.when_full, choice),
+        order: section.get("order", &base.order, choice),
+        first: section.list("first", &base.first, pattern),
         small_file: section.get("small_file", &base.small_file, size(0..=*BATCH_BYTES.end())),
         batch_bytes: section.get("batch_bytes", &base.batch_bytes, size(BATCH_BYTES)),
         batch_items: section.get("batch_items", &base.batch_items, count_up_to(100_000)),

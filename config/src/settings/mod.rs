@@ -15,7 +15,7 @@ pub use destination::{Agent, Compression, Destination, Jump};
 pub use log::{Log, LogFormat, LogLevel};
 pub use retain::{Retain, WhenFull};
 pub use taken::{Hidden, Taken};
-pub use watch::{AfterDelivery, OnConflict, Route, Watch};
+pub use watch::{AfterDelivery, OnConflict, Order, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};
 
 use crate::show;

@@ -39,6 +39,10 @@ pub struct Watch {
     pub high_water: Option<u8>,
     /// What goes when no delivered files are left.
     pub when_full: WhenFull,
+    /// Which of the files that wait goes first.
+    pub order: Order,
+    /// Patterns of files that go before others; those of an earlier one before those of a later one.
+    pub first: Vec<String>,
     /// Files up to this many bytes travel in batches.
     pub small_file: u64,
     /// The most bytes in a batch; at least [`small_file`](Self::small_file).
@@ -87,6 +91,11 @@ impl Watch {
         }
     }
 
+    /// Its classes, compiled, the first one first. Never fails for a watch that was loaded.
+    pub fn classes(&self) -> Result<Vec<WatchGlobs>, PatternError> {
+        self.first.iter().map(|pattern| WatchGlobs::new(std::slice::from_ref(pattern), &[])).collect()
+    }
+
     /// Whether files leave the folder, when they are delivered or later.
     pub fn removes(&self) -> bool {
         self.after_delivery != AfterDelivery::Keep || self.makes_room()
@@ -121,6 +130,8 @@ impl Watch {
             retain: Retain::default(),
             high_water: Some(1),
             when_full: WhenFull::DeleteUndelivered,
+            order: Order::Newest,
+            first: Vec::new(),
             small_file: 0,
             batch_bytes: 0,
             batch_items: NonZeroUsize::MIN,
@@ -160,6 +171,28 @@ pub enum AfterDelivery {
     Delete,
     /// It is moved below this absolute folder, under its relative path.
     Move(PathBuf),
+}
+
+/// Which of the files that wait goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The one that was found first.
+    Found,
+    /// The one whose content is oldest.
+    Oldest,
+    /// The one whose content is newest.
+    Newest,
+    /// The smallest.
+    Smallest,
+}
+
+impl Choice for Order {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("found", Self::Found),
+        ("oldest", Self::Oldest),
+        ("newest", Self::Newest),
+        ("smallest", Self::Smallest),
+    ];
 }
 
 /// What to do about a foreign file that already has the name.
