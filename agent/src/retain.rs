@@ -71,18 +71,23 @@ struct Walk {
 
 /// The oldest of all that were shown to it.
 #[derive(Default)]
-struct Oldest(BinaryHeap<Candidate>);
+struct Oldest {
+    kept: BinaryHeap<Candidate>,
+    /// Whether some of what was shown isn't kept.
+    is_cut: bool,
+}
 
 impl Oldest {
     fn show(&mut self, candidate: Candidate) {
-        self.0.push(candidate);
-        if self.0.len() > OLDEST {
-            self.0.pop();
+        self.kept.push(candidate);
+        if self.kept.len() > OLDEST {
+            self.kept.pop();
+            self.is_cut = true;
         }
     }
 
     fn in_order(self) -> impl Iterator<Item = Candidate> {
-        let mut order: BinaryHeap<_> = self.0.into_iter().map(Reverse).collect();
+        let mut order: BinaryHeap<_> = self.kept.into_iter().map(Reverse).collect();
         std::iter::from_fn(move || order.pop().map(|Reverse(oldest)| oldest))
     }
 }
@@ -130,6 +135,7 @@ impl Keeper {
         let mut walk = Walk { ignores, ..Walk::default() };
         self.walk(&root, None, &mut walk)?;
         let mut went = 0_u64;
+        let more_delivered = walk.delivered.is_cut;
         let mut left_bytes = walk.delivered_bytes;
         for candidate in walk.delivered.in_order() {
             if self.context.waker.is_stopped() || !self.is_to_go(&candidate, left_bytes) {
@@ -144,7 +150,8 @@ impl Keeper {
             Status::add(&self.status.expired_files, went);
             tracing::info!(watch = %self.context.settings.name, files = went, "delivered files were deleted to make room");
         }
-        Ok(self.lose(&root, walk.others) || went > 0)
+        // The next walk finds more of them; as long as there are any, nothing else goes.
+        Ok((!more_delivered && self.lose(&root, walk.others)) || went > 0)
     }
 
     fn is_to_go(&self, candidate: &Candidate, delivered_bytes: u64) -> bool {
@@ -291,6 +298,7 @@ mod tests {
         for changed_ns in (0..40_000).rev() {
             oldest.show(candidate(changed_ns));
         }
+        assert!(oldest.is_cut);
         let order: Vec<_> = oldest.in_order().map(|candidate| candidate.changed_ns).collect();
         assert_eq!(order, (0..16_384).collect::<Vec<_>>());
     }
