@@ -229,12 +229,7 @@ impl Keeper {
             }
             let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
             match entry.look {
-                Look::Folder
-                    if self.context.globs.may_contain(path.as_bytes())
-                        && !walk.ignores.ignores(root, &path, true) =>
-                {
-                    folders.push(path);
-                }
+                Look::Folder if self.context.enters(root, &path, &mut walk.ignores) => folders.push(path),
                 // What isn't meant to be delivered is no business of ours.
                 Look::File { stamp, .. }
                     if self.context.globs.matches(path.as_bytes())

@@ -25,10 +25,7 @@ pub fn legs(settings: &Settings, machine: &str) -> Settings {
 fn legs_of(watch: &Watch, machine: &str) -> Vec<Watch> {
     match &watch.route {
         Route::One | Route::Failover(_) => vec![watch.clone()],
-        Route::All(names) => {
-            let leg = |to: &String| Watch { name: leg(&watch.name, to), to: to.clone(), ..watch.clone() };
-            names.iter().map(leg).collect()
-        }
+        Route::All(names) => names.iter().map(|to| leg_of(watch, to)).collect(),
         Route::Spread(names) => {
             let key = [machine, watch.name.as_str()].join("\0");
             let to = spread::first(key.as_bytes(), names).expect("a list names two or more").clone();
@@ -39,12 +36,14 @@ fn legs_of(watch: &Watch, machine: &str) -> Vec<Watch> {
 
 /// The watch once for each destination that it may have delivered to.
 pub fn each(watch: &Watch) -> Vec<Watch> {
-    let names = watch.destinations();
-    let view = |to: &String| {
-        let name = if names.len() > 1 { leg(&watch.name, to) } else { watch.name.clone() };
-        Watch { name, to: to.clone(), ..watch.clone() }
-    };
-    names.iter().map(view).collect()
+    match watch.destinations() {
+        [_] => vec![watch.clone()],
+        names => names.iter().map(|to| leg_of(watch, to)).collect(),
+    }
+}
+
+fn leg_of(watch: &Watch, to: &str) -> Watch {
+    Watch { name: leg(&watch.name, to), to: to.to_owned(), ..watch.clone() }
 }
 
 fn leg(watch: &str, destination: &str) -> String {
@@ -54,6 +53,11 @@ fn leg(watch: &str, destination: &str) -> String {
 /// The watch as it is configured, of a watch or a leg.
 pub fn base(name: &str) -> &str {
     name.split_once('>').map_or(name, |(base, _)| base)
+}
+
+/// Those of `live`, watches and legs, that these names of the configuration stand for.
+pub fn of_names<'a>(live: impl Iterator<Item = &'a str>, names: &[String]) -> Vec<String> {
+    live.filter(|live| names.iter().any(|name| name == base(live))).map(str::to_owned).collect()
 }
 
 /// The names of all legs of the watch; its own where it has none.

@@ -273,7 +273,7 @@ impl Scanner {
                 }
             };
             match entry.look {
-                Look::Folder if self.enters(root, &path) => folders.push(path),
+                Look::Folder if self.context.enters(root, &path, &mut self.ignores) => folders.push(path),
                 Look::Folder => {}
                 Look::Other(kind) => self.refuse(&path, kind),
                 Look::File { stamp, mode } => {
@@ -311,7 +311,7 @@ impl Scanner {
                 outcome
             }
             // A folder that appears may be filled before it is watched.
-            Ok(Look::Folder) if self.enters(root, path) => {
+            Ok(Look::Folder) if self.context.enters(root, path, &mut self.ignores) => {
                 self.cover(path);
                 self.scan_folder(root, Some(path))
             }
@@ -410,10 +410,6 @@ impl Scanner {
         self.context.wants(root, path)
             && (self.context.only.is_some()
                 || (self.context.takes(path, stamp) && !self.ignores.ignores(root, path, false)))
-    }
-
-    fn enters(&mut self, root: &Root, path: &RelPath) -> bool {
-        self.context.globs.may_contain(path.as_bytes()) && !self.ignores.ignores(root, path, true)
     }
 
     fn is_ignore_file(&self, path: &RelPath) -> bool {

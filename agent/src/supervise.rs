@@ -17,6 +17,7 @@ use crate::control::{self, Control, ControlError, Paused, Roster};
 use crate::crew::Crew;
 use crate::dispatch::{self, DispatchError, Dispatcher, Stop};
 use crate::finish::After;
+use crate::ignores::Ignores;
 use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::login::login;
 use crate::receipts::Receipts;
@@ -110,6 +111,11 @@ impl WatchContext {
             words.clone_into(&mut last);
             tracing::warn!(watch = %self.settings.name, "{words}");
         }
+    }
+
+    /// Whether files below the folder at `path` can be meant.
+    pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
+        self.globs.may_contain(path.as_bytes()) && !ignores.ignores(root, path, true)
     }
 
     /// Whether a file that the patterns name is taken.
@@ -215,7 +221,8 @@ impl Agent {
         let (live, lives) = watch::channel(windows::live(settings, &remotes));
         let muster = Arc::default();
         let contexts = contexts(settings, &remotes, &muster, plan)?;
-        let pausing: Vec<String> = paused_legs(settings, &paused.names());
+        let live_names = settings.watches.iter().map(|watch| watch.name.as_str());
+        let pausing = route::of_names(live_names, &paused.names());
         let admission = Arc::new(Admission::default());
         let (found, settled) = mpsc::channel(FOUND_AHEAD);
         let (order, orders) = mpsc::channel(ORDERS_AHEAD);
@@ -357,12 +364,6 @@ pub fn sender() -> String {
 pub(crate) fn machine() -> String {
     let environment = Environment::from_process();
     environment.machine_id.or(environment.host_name).unwrap_or_default()
-}
-
-/// The watches and legs that these names of the configuration stand for.
-fn paused_legs(settings: &Settings, names: &[String]) -> Vec<String> {
-    let legs = settings.watches.iter().map(|watch| &watch.name);
-    legs.filter(|leg| names.iter().any(|name| name == route::base(leg))).cloned().collect()
 }
 
 /// The folder at the destination that a watch delivers to.

@@ -309,9 +309,8 @@ async fn pause(control: &Arc<Control>, request: Request<Incoming>, paused: bool)
     let written = tokio::task::spawn_blocking(move || file.set(&names, paused)).await;
     let written = written.map_err(Refusal::internal)?;
     written.map_err(|error| Refusal::internal(format!("cannot write down what is paused: {error}")))?;
-    let legs = roster.iter().map(|context| context.settings.name.clone());
-    let paused_legs = legs.filter(|leg| watches.iter().any(|watch| watch == route::base(leg))).collect();
-    order(control, |answer| Order::Pause(paused_legs, paused, answer)).await?;
+    let live = route::of_names(roster.iter().map(|context| context.settings.name.as_str()), &watches);
+    order(control, |answer| Order::Pause(live, paused, answer)).await?;
     Ok(object(&json!({ "watches": watches, "paused": paused })))
 }
 
