@@ -15,6 +15,7 @@ mod pace;
 mod publish;
 mod receive;
 mod round;
+mod sorted;
 mod source;
 mod split;
 mod target;
@@ -34,7 +35,8 @@ pub use self::source::{Source, SourceError};
 pub use self::target::LocalError;
 
 use self::giver::{Found, Giver};
-use self::listing::{Kind, Listed, is_own};
+use self::listing::Listed;
+use self::sorted::{Fetch, Folder, Sorted};
 use self::target::{Standing, Target};
 use crate::remote::RemoteError;
 use crate::remote::session::{Login, Session};
@@ -132,26 +134,6 @@ impl Report {
         }
         self.problem(what);
     }
-}
-
-/// One file to fetch.
-#[derive(Debug, Clone)]
-struct Fetch {
-    /// Its name at the server.
-    from: Vec<u8>,
-    /// Where it goes.
-    to: RelPath,
-    size: u64,
-    mtime_ns: Option<i64>,
-    mode: u32,
-}
-
-/// A folder that is to be here in the end.
-#[derive(Debug, Clone)]
-struct Folder {
-    to: RelPath,
-    mode: u32,
-    mtime_ns: Option<i64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -333,7 +315,7 @@ impl Pull<'_> {
 
     /// What is to be fetched of all that was found.
     fn sort(&self, found: Vec<Found>, report: &mut Report) -> (Vec<Fetch>, Vec<Folder>) {
-        let mut sorted = Sorted { seen: HashSet::new(), fetches: Vec::new(), folders: Vec::new() };
+        let mut sorted = Sorted::default();
         for (source, found) in self.wish.sources.iter().zip(found) {
             match found {
                 Found::Nothing(why) => report.problem(format!(
@@ -427,63 +409,6 @@ impl Pull<'_> {
             report.problem(what);
         }
         Ok(())
-    }
-}
-
-/// What was found, by where it goes.
-struct Sorted {
-    seen: HashSet<RelPath>,
-    fetches: Vec<Fetch>,
-    folders: Vec<Folder>,
-}
-
-impl Sorted {
-    fn file(&mut self, from: Vec<u8>, to: RelPath, listed: &Listed, report: &mut Report) {
-        if is_own(&to) {
-            return;
-        }
-        if !self.seen.insert(to.clone()) {
-            report.problem(format!("{to} would come twice: the second is left out"));
-            return;
-        }
-        self.fetches.push(Fetch {
-            from,
-            to,
-            size: listed.size,
-            mtime_ns: listed.mtime_ns,
-            mode: listed.mode,
-        });
-    }
-
-    fn folder(&mut self, source: &Source, listed: Vec<Listed>, report: &mut Report) {
-        let into = if source.contents_only { None } else { source.name.clone() };
-        for listed in listed {
-            let to = match &listed.path {
-                Some(path) if is_own(path) => continue,
-                Some(path) => RelPath::in_folder(into.as_ref(), path.as_bytes()).map(Some),
-                None => Ok(into.clone()),
-            };
-            let to = match to {
-                Ok(Some(to)) => to,
-                Ok(None) => continue,
-                Err(error) => {
-                    report.problem(format!("cannot fetch: {error}"));
-                    continue;
-                }
-            };
-            match listed.kind {
-                Kind::File => {
-                    let Some(path) = &listed.path else { continue };
-                    self.file(giver::below(&source.path, path), to, &listed, report);
-                }
-                Kind::Folder if !is_own(&to) => {
-                    let (mode, mtime_ns) = (listed.mode, listed.mtime_ns);
-                    self.folders.push(Folder { to, mode, mtime_ns });
-                }
-                Kind::Folder => {}
-                Kind::Symlink | Kind::Other => report.left_out += 1,
-            }
-        }
     }
 }
 
