@@ -20,6 +20,7 @@ pub mod receipts;
 pub mod simulation;
 pub mod skiff;
 pub mod sshd;
+mod svg;
 pub mod tmpfs;
 pub mod toolbox;
 pub mod tree;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +32,14 @@ fn put(source: &mut Tree, names: impl IntoIterator<Item = String>, bytes: u64) {
         source.file(name, bytes);
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A folder with a disk of 8 MiB of its own.
+fn small_disk(scratch: &TempDir) -> (PathBuf, Tmpfs) {
+    let folder = scratch.path().join("in");
+    fs::create_dir(&folder).expect("a new folder");
+    let disk = Tmpfs::over(&folder, "size=8m");
+    (folder, disk)
 }
 
 fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> BTreeSet<String> {
@@ -81,9 +89,7 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
         return;
     }
     let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let folder = scratch.path().join("in");
-    fs::create_dir(&folder).expect("a new folder");
-    let _disk = Tmpfs::over(&folder, "size=8m");
+    let (folder, _disk) = small_disk(&scratch);
     let mut source = Tree::new(&folder, 3);
     put(&mut source, numbered("sent", 0..10), MIB / 4);
     let mut agent = Agent::to(&sshd).watch("in", &folder, "rescan = '1s'\nhigh_water = '70%'").started();
@@ -118,9 +124,7 @@ fn each_file_that_is_lost_by_permission_is_written_down() {
         return;
     }
     let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let folder = scratch.path().join("in");
-    fs::create_dir(&folder).expect("a new folder");
-    let _disk = Tmpfs::over(&folder, "size=8m");
+    let (folder, _disk) = small_disk(&scratch);
     let mut source = Tree::new(&folder, 4);
     put(&mut source, numbered("sent", 0..4), MIB / 4);
     let rules = "rescan = '1s'\nhigh_water = '60%'\nwhen_full = 'delete_undelivered'";

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::compare::{Cell, Entry};
 use super::contender::Contender;
+use crate::svg::Sheet;
 
-const WIDTH: usize = 900;
 const COLUMNS: usize = 2;
 const PANEL_WIDTH: usize = 430;
 const NAMES_WIDTH: usize = 196;
@@ -20,13 +20,10 @@ const FOOT_HEIGHT: usize = 48;
 /// What a pale bar means.
 const CUT: &str = "“&gt;” and a pale bar: not done within the limit, so it would have taken longer.";
 
-const STYLE: &str = "\
-text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2328}\
-.paper{fill:#fff}.title{font-size:18px;font-weight:600}.panel{font-size:14px;font-weight:600}\
-.dim{fill:#59636e}.ours{font-weight:600}.bar{fill:#9aa4af}.bar.skiff{fill:#0969da}\
-.bar.cut{fill:#9aa4af;opacity:.45}.axis{stroke:#d1d9e0}\
-@media (prefers-color-scheme:dark){text{fill:#f0f6fc}.paper{fill:#0d1117}.dim{fill:#9198a1}\
-.bar{fill:#656c76}.bar.skiff{fill:#4493f8}.bar.cut{fill:#656c76}.axis{stroke:#3d444d}}";
+const DAY: &str = "\
+.panel{font-size:14px;font-weight:600}.ours{font-weight:600}.bar{fill:#9aa4af}.bar.skiff{fill:#0969da}\
+.bar.cut{fill:#9aa4af;opacity:.45}";
+const NIGHT: &str = ".bar{fill:#656c76}.bar.skiff{fill:#4493f8}.bar.cut{fill:#656c76}";
 
 /// Draws the cells in their order.
 pub fn as_picture(cells: &[Cell]) -> String {
@@ -35,15 +32,7 @@ pub fn as_picture(cells: &[Cell]) -> String {
     let rounds = cells.iter().flat_map(|cell| &cell.entries).map(|entry| entry.runs.len()).max().unwrap_or(0);
     let counted =
         if rounds == 1 { "One run each".to_owned() } else { format!("Median of {rounds} runs each") };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Delivery times of skiff and others\">\n\
-         <style>{STYLE}</style>\n\
-         <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n\
-         <text class=\"title\" x=\"20\" y=\"30\">Time to deliver over SSH, in seconds: shorter is better</text>\n\
-         <text class=\"dim\" x=\"20\" y=\"51\">{counted} on one machine, in turns. \
-         ✓ makes sure that what arrived is what was sent. Each panel has its own scale.</text>\n"
-    );
+    let mut svg = String::new();
     for (number, cell) in cells.iter().enumerate() {
         let left = 20 + number % COLUMNS * (PANEL_WIDTH + 10);
         let top = HEAD_HEIGHT + number / COLUMNS * panel_height;
@@ -51,9 +40,18 @@ pub fn as_picture(cells: &[Cell]) -> String {
     }
     let cut = cells.iter().flat_map(|cell| &cell.entries).any(|entry| entry.wall_s().is_none());
     let note = if cut { CUT } else { "" };
-    let _infallible =
-        writeln!(svg, "<text class=\"dim\" x=\"20\" y=\"{}\">{note}</text>\n</svg>", height - 20);
-    svg
+    let _infallible = writeln!(svg, "<text class=\"dim\" x=\"20\" y=\"{}\">{note}</text>", height - 20);
+    let subtitle = format!(
+        "{counted} on one machine, in turns. ✓ makes sure that what arrived is what was sent. Each panel has its own scale."
+    );
+    let sheet = Sheet {
+        height,
+        label: "Delivery times of skiff and others",
+        styles: [DAY, NIGHT],
+        title: "Time to deliver over SSH, in seconds: shorter is better",
+        subtitle: &subtitle,
+    };
+    sheet.around(&svg)
 }
 
 fn most_bars(cells: &[Cell]) -> usize {

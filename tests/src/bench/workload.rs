@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use ::skiff::cli::size::number;
 use blake3::{Hash, Hasher};
 use clap::ValueEnum;
 
@@ -72,10 +73,10 @@ impl Workload {
     pub fn title(self, sizes: &Sizes) -> String {
         match self {
             Workload::Large => format!("{} random file", bytes_in_words(sizes.large_bytes)),
-            Workload::Small => format!("{} × 4 KiB", with_commas(sizes.small_files)),
-            Workload::Tiny => format!("{} × 1 KiB", with_commas(sizes.tiny_files)),
+            Workload::Small => format!("{} × 4 KiB", number(sizes.small_files)),
+            Workload::Tiny => format!("{} × 1 KiB", number(sizes.tiny_files)),
             Workload::Logs => format!("{} of text logs", bytes_in_words(sizes.logs_bytes)),
-            Workload::Trickle => format!("{} files, one each 100 ms", with_commas(sizes.trickle_files)),
+            Workload::Trickle => format!("{} files, one each 100 ms", number(sizes.trickle_files)),
         }
     }
 
@@ -185,25 +186,12 @@ fn bytes_in_words(bytes: u64) -> String {
     }
 }
 
-fn with_commas(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && place % 3 == first {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::with_commas;
+    use super::number;
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!([200, 1000, 10_000, 100_000].map(with_commas), ["200", "1,000", "10,000", "100,000"]);
+        assert_eq!([200, 1000, 10_000, 100_000].map(number), ["200", "1,000", "10,000", "100,000"]);
     }
 }

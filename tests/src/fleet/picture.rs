@@ -4,9 +4,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Course, Policy};
+use ::skiff::cli::size::number;
 
-const WIDTH: usize = 900;
+use super::{Course, Policy};
+use crate::svg::Sheet;
+
 const HEIGHT: usize = 520;
 const LEFT: f64 = 60.0;
 const TOP: f64 = 80.0;
@@ -15,11 +17,8 @@ const PLOT_HEIGHT: f64 = 250.0;
 const TABLE_TOP: usize = 395;
 
 const STYLE: &str = "\
-text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2328}\
-.paper{fill:#fff}.title{font-size:18px;font-weight:600}.dim{fill:#59636e}.axis{stroke:#d1d9e0}\
-.line{fill:none;stroke-width:2.5}.c0{stroke:#0969da;fill:#0969da}.c1{stroke:#54aeff;fill:#54aeff}\
-.c2{stroke:#1a7f37;fill:#1a7f37}.c3{stroke:#bc4c00;fill:#bc4c00}.c4{stroke:#8250df;fill:#8250df}.line{fill:none!important}\
-@media (prefers-color-scheme:dark){text{fill:#f0f6fc}.paper{fill:#0d1117}.dim{fill:#9198a1}.axis{stroke:#3d444d}}";
+.line{stroke-width:2.5}.c0{stroke:#0969da;fill:#0969da}.c1{stroke:#54aeff;fill:#54aeff}\
+.c2{stroke:#1a7f37;fill:#1a7f37}.c3{stroke:#bc4c00;fill:#bc4c00}.c4{stroke:#8250df;fill:#8250df}.line{fill:none}";
 
 /// Draws them.
 pub fn as_picture(courses: &[(Policy, Course)]) -> String {
@@ -27,23 +26,22 @@ pub fn as_picture(courses: &[(Policy, Course)]) -> String {
     // One that never drains must not make all others a spike at the left.
     let drained = courses.iter().filter(|(_, course)| course.drained.is_some());
     let longest = drained.map(|(_, course)| course.curve.len()).max().unwrap_or(60).max(2);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-         viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"A fleet that comes back\">\n\
-         <style>{STYLE}</style>\n\
-         <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\"/>\n\
-         <text class=\"title\" x=\"20\" y=\"30\">{} agents come back to a collector after half an hour</text>\n\
-         <text class=\"dim\" x=\"20\" y=\"51\">Simulated: sshd with MaxStartups 10:30:100 and 1,000 connections on 2 cores; \
-         share that has delivered, by minutes</text>\n",
-        grouped(agents as u64)
-    );
+    let mut svg = String::new();
     axes(&mut svg, longest);
     for (nth, (_, course)) in courses.iter().enumerate() {
         line(&mut svg, nth, course, agents, longest);
     }
     table(&mut svg, courses);
-    svg.push_str("</svg>\n");
-    svg
+    let title = format!("{} agents come back to a collector after half an hour", number(agents as u64));
+    let sheet = Sheet {
+        height: HEIGHT,
+        label: "A fleet that comes back",
+        styles: [STYLE, ""],
+        title: &title,
+        subtitle: "Simulated: sshd with MaxStartups 10:30:100 and 1,000 connections on 2 cores; share that has \
+                   delivered, by minutes",
+    };
+    sheet.around(&svg)
 }
 
 fn axes(svg: &mut String, longest: usize) {
@@ -105,8 +103,8 @@ fn table(svg: &mut String, courses: &[(Policy, Course)]) {
         let values = [
             time(course.half),
             time(course.drained),
-            grouped(course.refused),
-            grouped(course.refused_at_worst),
+            number(course.refused),
+            number(course.refused_at_worst),
         ];
         let _infallible = writeln!(
             svg,
@@ -119,17 +117,4 @@ fn table(svg: &mut String, courses: &[(Policy, Course)]) {
             let _infallible = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\">{value}</text>");
         }
     }
-}
-
-/// `1,234,567`
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (nth, digit) in digits.chars().enumerate() {
-        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
