@@ -182,8 +182,8 @@ fn fault_72_dropbear_will_do() {
 #[test]
 fn fault_73_slow_digest_is_no_stall() {
     let slow = "[ \"$#\" = 0 ] || { exec \"$REAL\" \"$@\"; }\n\
-                cat >\"$HOME/hashed\"; [ \"$(wc -c <\"$HOME/hashed\")\" -lt 1000 ] || sleep 3\n\
-                exec \"$REAL\" <\"$HOME/hashed\"";
+                cat >\"$HOME/hashed.$$\"; [ \"$(wc -c <\"$HOME/hashed.$$\")\" -lt 1000 ] || sleep 3\n\
+                exec \"$REAL\" <\"$HOME/hashed.$$\"";
     let toolbox = Toolbox::usual().with("b3sum", slow).and(&["sleep"]);
     let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
     let mut source = Tree::new(scratch.path().join("in"), 6);
@@ -197,9 +197,9 @@ fn fault_73_slow_digest_is_no_stall() {
 
 /// Tells another digest than that of the file, except when it is tried out.
 const LYING: &str = "if [ \"$#\" = 0 ]; then\n\
-                       cat >\"$HOME/hashed\"\n\
-                       [ \"$(wc -c <\"$HOME/hashed\")\" -gt 3 ] || exec \"$REAL\" <\"$HOME/hashed\"\n\
-                       \"$REAL\" <\"$HOME/hashed\" | tr 0123456789 1234567890\n\
+                       cat >\"$HOME/hashed.$$\"\n\
+                       [ \"$(wc -c <\"$HOME/hashed.$$\")\" -gt 3 ] || exec \"$REAL\" <\"$HOME/hashed.$$\"\n\
+                       \"$REAL\" <\"$HOME/hashed.$$\" | tr 0123456789 1234567890\n\
                      else \"$REAL\" \"$@\" | tr 0123456789 1234567890; fi";
 
 /// A digest that does not agree: never published, sent again, but not for ever; the sources stay.
