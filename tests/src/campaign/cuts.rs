@@ -2,7 +2,8 @@
 //!
 //! One agent goes on delivering files through a proxy that cuts each of its connections, each at another byte. There is
 //! always something to deliver, so each connection gets to its byte. Nothing is ever wrong at the destination, and in the
-//! end all has arrived. The places of the cuts are spread evenly over all that there are; runs of the same count with seeds 1, 2, 3, …
+//! end all has arrived. The places of the cuts are spread evenly over all bytes of both directions, ends, resets and stalls
+//! in turn; a count of all bytes cuts each once, three times that cuts each in each way. Runs of the same count with seeds 1, 2, 3, …
 //! share none.
 
 mod course;
@@ -32,8 +33,10 @@ const GLANCE: Duration = Duration::from_millis(3);
 /// So many failures tell all there is to tell.
 const MOST_FAILURES: usize = 10;
 
+#[expect(clippy::print_stdout, reason = "who asks for a count wants to know of how many")]
 fn run(order: &Order) -> Tally {
     let places = Course::start(order.seed).measure();
+    println!("a session of {} bytes, both directions together", places.bytes());
     thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES)
             .map(|lane| scope.spawn(move || drive(Course::start(order.seed), part(&places, order, lane))))
