@@ -40,7 +40,8 @@ struct Shared {
 }
 
 struct State {
-    usual: Plan,
+    /// Of connections that have none of their own; `None`: they are turned away and not counted.
+    usual: Option<Plan>,
     next: VecDeque<Plan>,
     carried: Vec<Carried>,
     is_up: bool,
@@ -61,7 +62,7 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the kernel has a free port");
         let own = listener.local_addr().expect("a listener knows its port").port();
         let state = State {
-            usual: Plan::default(),
+            usual: Some(Plan::default()),
             next: VecDeque::new(),
             carried: Vec::new(),
             is_up: true,
@@ -84,7 +85,12 @@ impl FaultProxy {
 
     /// The plan of all connections from now on.
     pub fn always(&self, plan: Plan) {
-        self.shared.state().usual = plan;
+        self.shared.state().usual = Some(plan);
+    }
+
+    /// Only connections that have a plan of their own come through from now on.
+    pub fn turn_away_others(&self) {
+        self.shared.state().usual = None;
     }
 
     /// The plan of one connection: the next that has none yet.
@@ -136,7 +142,7 @@ fn accept(listener: &TcpListener, shared: &Shared) {
                 return;
             }
             let number = state.carried.len();
-            let plan = state.next.pop_front().unwrap_or(state.usual);
+            let Some(plan) = state.next.pop_front().or(state.usual) else { continue };
             state.carried.push(Carried::default());
             scope.spawn(move || link::serve(shared, number, plan, client));
         }

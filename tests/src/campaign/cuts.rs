@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use std::{iter, thread};
 
 use super::{Campaign, Order, Tally};
+use crate::fault_proxy::Plan;
 use course::Course;
 use places::{Place, Places};
 
@@ -52,6 +53,8 @@ fn drive(mut course: Course, mut places: impl Iterator<Item = Place>) -> Tally {
     let mut under_way: Vec<Place> = Vec::new();
     let mut again: Vec<Place> = Vec::new();
     let mut moved = Instant::now();
+    // One that came through without a place would live on, and leave none to the places that are to be met again.
+    course.proxy.turn_away_others();
     while tally.failures.len() < MOST_FAILURES {
         let next = iter::from_fn(|| places.next().or_else(|| again.pop()));
         let next: Vec<Place> = next.take(PLANS_AHEAD - under_way.len()).collect();
@@ -89,6 +92,7 @@ fn drive(mut course: Course, mut places: impl Iterator<Item = Place>) -> Tally {
         let named = || cut.iter().map(Place::to_string).collect::<Vec<_>>().join(", ");
         tally.failures.extend(course.wrong().map(|wrong| format!("after {}: {wrong}", named())));
     }
+    course.proxy.always(Plan::default());
     tally.failures.extend(course.end());
     tally
 }
