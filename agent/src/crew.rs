@@ -13,6 +13,7 @@ use skiff_config::{Environment, Settings, Watch};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admission::Admission;
+use crate::census::Census;
 use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::journal::Journal;
@@ -43,6 +44,8 @@ pub(crate) struct Crew {
     /// The contexts, for those who watch.
     pub(crate) roster: Roster,
     pub(crate) admission: Arc<Admission>,
+    /// Where there is a journal.
+    pub(crate) census: Option<Arc<Census>>,
     pub(crate) journal: Option<Journal>,
     pub(crate) found: mpsc::Sender<Found>,
     pub(crate) scanner_ended: Arc<Notify>,
@@ -59,7 +62,12 @@ impl Crew {
             let (name, tells_end) =
                 (context.settings.name.clone(), TellsEnd::new(&self.scanner_ended, &context.waker));
             let (admission, journal) = (Arc::clone(&self.admission), self.journal.clone());
-            let scanner = Scanner::new(Arc::clone(&context), admission, journal, self.found.clone());
+            let census = self.census.clone().filter(|_| !context.once);
+            if let Some(census) = &census {
+                census.join(context.number);
+            }
+            let scanner =
+                Scanner::new(Arc::clone(&context), admission, (journal, census), self.found.clone());
             let run = || {
                 let _tells_end = tells_end;
                 scanner.run()
@@ -208,6 +216,9 @@ impl Crew {
         reloaded.removed = gone.map(|context| context.settings.name.clone()).collect();
         reloaded.destinations = moved;
         change.leave = left.iter().map(|context| context.number).collect();
+        if let Some(census) = &self.census {
+            change.leave.iter().for_each(|watch| census.leave(*watch));
+        }
         let join = change.join.clone();
         self.contexts = kept;
         let (answer, answered) = oneshot::channel();

@@ -4,6 +4,7 @@
 //! `status` and `metrics` are sinks. The decisions are in `skiff-common`; here they meet files, sockets, clocks and signals.
 
 pub mod admission;
+mod census;
 pub mod cli;
 pub mod clock;
 pub mod control;

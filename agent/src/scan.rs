@@ -13,6 +13,7 @@ use skiff_common::{Item, ItemId, Moment, RelPath, Stamp};
 use tokio::sync::mpsc;
 
 use crate::admission::{Admission, Standing};
+use crate::census::Census;
 use crate::clock;
 use crate::finish;
 use crate::ignores::Ignores;
@@ -59,6 +60,7 @@ pub struct Scanner {
     name: Arc<str>,
     admission: Arc<Admission>,
     journal: Option<Journal>,
+    census: Option<Arc<Census>>,
     out: mpsc::Sender<Found>,
     waker: Arc<Waker>,
     settler: Settler,
@@ -72,11 +74,11 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A scanner that hands on to `out`.
+    /// A scanner that hands on to `out`. It takes part in the census, if any.
     pub fn new(
         context: Arc<WatchContext>,
         admission: Arc<Admission>,
-        journal: Option<Journal>,
+        (journal, census): (Option<Journal>, Option<Arc<Census>>),
         out: mpsc::Sender<Found>,
     ) -> Self {
         let settler = Settler::new(context.settings.settle, SETTLING);
@@ -88,6 +90,7 @@ impl Scanner {
             context,
             admission,
             journal,
+            census,
             out,
             waker,
             settler,
@@ -219,7 +222,7 @@ impl Scanner {
         self.trouble = false;
         match self.context.only.clone() {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
-            None => self.scan_folder(root, None)?,
+            None => self.scan_whole(root)?,
         }
         let now = clock::now();
         // Polling a large tree must not become all that is done.
@@ -234,6 +237,16 @@ impl Scanner {
             };
         self.first_scan &= self.waker.is_paused();
         Ok(())
+    }
+
+    fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
+        let (census, watch) = (self.census.clone(), self.context.number);
+        if let Some(census) = &census {
+            census.begin(watch)?;
+        }
+        self.scan_folder(root, None)?;
+        let whole = !self.trouble && !self.waker.is_stopped() && !self.waker.is_paused();
+        Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
     }
 
     fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
@@ -423,6 +436,9 @@ impl Scanner {
 
     fn delivered_in(&self, folder: Option<&RelPath>) -> Result<Option<DeliveredFolder>, ScanError> {
         let id = ItemId::of_folder(&self.context.settings.name, folder);
+        if let Some(census) = &self.census {
+            census.met(id);
+        }
         Ok(self.journal.as_ref().map(|journal| journal.delivered_in(id)).transpose()?)
     }
 

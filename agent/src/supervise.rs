@@ -12,6 +12,7 @@ use skiff_config::{AfterDelivery, Destination, Environment, Settings, Watch, Wat
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admission::Admission;
+use crate::census::Census;
 use crate::clock;
 use crate::control::{self, Control, ControlError, Paused, Roster};
 use crate::crew::Crew;
@@ -274,6 +275,7 @@ impl Agent {
             scanners: Vec::new(),
             roster,
             admission,
+            census: journal.clone().map(|journal| Arc::new(Census::of(journal))),
             journal,
             found,
             scanner_ended,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use skiff::journal::Journal;
 use skiff_tests::{Agent, Sshd, Tree, tree};
 use tempfile::TempDir;
 
@@ -40,6 +41,34 @@ fn killed_agent_finishes_after_a_restart_and_then_resends_nothing() {
     assert!(after == writings, "a delivered file was written again");
     assert!(agent.state_dir().join("journal").exists(), "the journal stays");
     assert!(!quarantined(&agent), "a kill never costs the journal");
+}
+
+/// What was delivered of a folder that is gone is forgotten, so that the journal doesn't grow for ever.
+#[test]
+fn folders_that_are_gone_leave_the_journal() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    source.file("stays/file", 10);
+    source.file("goes/file", 10);
+    let rules = "rescan = '1s'\nsettle = '0s'";
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), rules).started();
+    agent.wait_until("both are delivered", || tree::equal(source.root(), &sshd.root()));
+    stop(&mut agent);
+    assert_eq!(folders(&agent), 2);
+
+    fs::remove_dir_all(source.root().join("goes")).expect("it is there");
+    agent.start();
+    agent.wait_until_logged("a scan is over", |line| line.contains("forgotten"));
+    stop(&mut agent);
+    assert_eq!(folders(&agent), 1);
+}
+
+/// Of which the journal knows something.
+fn folders(agent: &Agent) -> usize {
+    let (journal, _) = Journal::open(&agent.state_dir()).expect("nobody else has it open");
+    let folders = journal.folders().expect("it can be read").len();
+    journal.close_blocking().expect("it closes");
+    folders
 }
 
 /// Fault 46: the server dies with all its sessions in mid-transfer and comes back.

@@ -162,15 +162,16 @@ impl Journal {
         Ok(count)
     }
 
-    /// Drops the folders that `keep` doesn't name, for all watches at once; returns how many. To be called when each
-    /// watch has been scanned whole: a folder is known by its id alone. Blocking.
-    pub fn keep_folders(&self, keep: impl Fn(ItemId) -> bool) -> Result<usize, JournalError> {
-        let mut gone = completed::folders(&*self.slot.store()?)?;
-        gone.retain(|folder| !keep(*folder));
-        for some in gone.chunks(FORGET_AT_ONCE) {
-            self.ask_blocking(Work::Write(some.iter().copied().map(Change::Forget).collect()))?;
-        }
-        Ok(gone.len())
+    /// The folders of which something is delivered. Blocking.
+    pub fn folders(&self) -> Result<Vec<ItemId>, JournalError> {
+        completed::folders(&*self.slot.store()?)
+    }
+
+    /// Drops what is delivered of these folders, of whatever watch. Blocking.
+    pub fn forget(&self, folders: &[ItemId]) -> Result<(), JournalError> {
+        folders.chunks(FORGET_AT_ONCE).try_for_each(|some| {
+            self.ask_blocking(Work::Write(some.iter().copied().map(Change::Forget).collect()))
+        })
     }
 
     /// Writes what is queued and closes the store. Other clones then get [`JournalError::Closed`]. A journal that is
