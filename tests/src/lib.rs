@@ -17,6 +17,7 @@ pub mod machine;
 pub mod process;
 pub mod pull;
 pub mod receipts;
+pub mod shipments;
 pub mod simulation;
 pub mod skiff;
 pub mod sshd;

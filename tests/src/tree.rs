@@ -134,6 +134,20 @@ pub fn assert_equal(left: &Path, right: &Path) {
     }
 }
 
+/// Copies the files below one folder to another, which is made; contents alone.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        let copy = to.join(path.file_name().expect("a listed file has a name"));
+        if path.is_dir() {
+            self::copy(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).expect("a file can be copied");
+        }
+    }
+}
+
 /// Whether both are files with the same bytes.
 pub fn same_bytes(left: &Path, right: &Path) -> bool {
     matches!((digest(left), digest(right)), (Ok(left), Ok(right)) if left == right)

@@ -13,6 +13,7 @@ mod errors;
 pub mod fleet;
 mod flips;
 mod foreign;
+mod journal_flips;
 mod kill_everywhere;
 mod kill_random;
 mod lying;
@@ -115,6 +116,7 @@ pub const ALL: &[Campaign] = &[
     simulation::CAMPAIGN,
     fleet::CAMPAIGN,
     power_journal::CAMPAIGN,
+    journal_flips::CAMPAIGN,
     Campaign {
         name: "kill-everywhere",
         about: "SIGKILL of the agent at every system call of a delivery",
