@@ -27,6 +27,7 @@ pub mod route;
 pub mod scan;
 pub mod ship;
 pub mod source;
+pub mod ssh_config;
 pub mod status;
 pub mod supervise;
 pub mod sys;

@@ -23,6 +23,7 @@ use crate::journal::{Journal, JournalError, Opening, Trust};
 use crate::login::login;
 use crate::receipts::Receipts;
 use crate::remote::scp::{Limiter, ScpRemote};
+use crate::remote::session::Login;
 use crate::route::{self, Muster};
 use crate::scan::ScanError;
 use crate::source::{FolderId, Root};
@@ -187,6 +188,8 @@ pub struct Plan {
     pub retry: Option<Retry>,
     /// At most so many bits a second.
     pub limit: Option<u64>,
+    /// How to log in at every destination, where it does not follow from its settings.
+    pub login: Option<Login>,
     /// The configuration of a service: it can be asked how it is, and told to read this file again.
     pub service: Option<PathBuf>,
 }
@@ -218,7 +221,7 @@ impl Agent {
         let status = Arc::new(Status::default());
         let paused = Paused::of(&settings.state_dir, plan.service.is_some());
         let overall = Arc::new(Limiter::new(settings.bandwidth));
-        let remotes = remotes(settings, &status, plan.limit, &overall);
+        let remotes = remotes(settings, &status, plan, &overall);
         let (live, lives) = watch::channel(windows::live(settings, &remotes));
         let muster = Arc::default();
         let contexts = contexts(settings, &remotes, &muster, plan)?;
@@ -336,11 +339,13 @@ fn tell_trust(trust: &Trust) {
 fn remotes(
     settings: &Settings,
     status: &Arc<Status>,
-    limit: Option<u64>,
+    plan: &Plan,
     overall: &Arc<Limiter>,
 ) -> HashMap<String, Arc<ScpRemote>> {
     let one = |destination: &Destination| {
-        (destination.name.clone(), remote(destination, status, (limit, Arc::clone(overall))))
+        let login = plan.login.clone().unwrap_or_else(|| login(destination));
+        let limits = (plan.limit, Arc::clone(overall));
+        (destination.name.clone(), remote_at(destination, login, status, limits))
     };
     settings.destinations.iter().map(one).collect()
 }
@@ -349,11 +354,20 @@ fn remotes(
 pub(crate) fn remote(
     destination: &Destination,
     status: &Arc<Status>,
+    limits: (Option<u64>, Arc<Limiter>),
+) -> Arc<ScpRemote> {
+    remote_at(destination, login(destination), status, limits)
+}
+
+fn remote_at(
+    destination: &Destination,
+    login: Login,
+    status: &Arc<Status>,
     (limit, overall): (Option<u64>, Arc<Limiter>),
 ) -> Arc<ScpRemote> {
     let limit = limit.or(destination.bandwidth);
     let (status, compression) = (Arc::clone(status), destination.compression);
-    let remote = ScpRemote::limited(login(destination), &sender(), status, (limit, overall), compression);
+    let remote = ScpRemote::limited(login, &sender(), status, (limit, overall), compression);
     Arc::new(remote.named(&destination.name))
 }
 

@@ -209,11 +209,26 @@ pub(super) struct ConfigFile {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
 pub(super) struct Scp {
     /// The server's port
-    #[arg(short = 'P', value_name = "PORT", default_value_t = 22)]
-    pub(super) port: u16,
+    #[arg(short = 'P', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
     /// A private key; may be given several times
     #[arg(short, value_name = "FILE")]
     pub(super) identity: Vec<PathBuf>,
+    /// An ssh_config file instead of ~/.ssh/config and the system's; "none" for no file
+    #[arg(short = 'F', value_name = "FILE")]
+    pub(super) ssh_config: Option<PathBuf>,
+    /// Servers to go through, with commas between
+    #[arg(short = 'J', value_name = "[USER@]HOST[:PORT]")]
+    pub(super) jump: Option<String>,
+    /// An option as in an ssh_config file; comes before all files
+    #[arg(short = 'o', value_name = "KEY=VALUE")]
+    pub(super) options: Vec<String>,
+    /// The ciphers to use, with commas between
+    #[arg(short = 'c', value_name = "CIPHER")]
+    pub(super) cipher: Option<String>,
+    /// Compress the connection
+    #[arg(short = 'C')]
+    pub(super) compress: bool,
     /// At most so many Kbit/s
     #[arg(short, value_name = "KBIT/S")]
     pub(super) limit: Option<u64>,

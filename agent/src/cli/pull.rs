@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use skiff_config::LogFormat;
 
 use super::args::Pull;
-use super::scp::{Bar, RETRY, Shown, server_of};
+use super::scp::{Bar, RETRY, Shown, login_of, server_of};
 use super::{exit, signals, size};
 use crate::pull::{Progress, Report, Source, Wish};
 use crate::telemetry;
@@ -21,7 +21,7 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
     telemetry::start(LogFormat::Human, args.scp.level());
     let wish = match wish(args) {
         Ok(wish) => wish,
-        Err(what) => return exit::fail(exit::USAGE, &what, USAGE),
+        Err((what, hint)) => return exit::fail(exit::USAGE, &what, hint),
     };
     let (mut stop, _) = match signals::listen() {
         Ok(stop) => stop,
@@ -45,19 +45,20 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
     conclude(args, &progress, report, started.elapsed())
 }
 
-fn wish(args: &Pull) -> Result<Wish, String> {
+fn wish(args: &Pull) -> Result<Wish, (String, &'static str)> {
     let words = args.sources.iter().map(|source| -> &OsStr { source });
-    let (server, sources) = Source::parse_all(words).map_err(|error| error.to_string())?;
-    let destination = server_of(&server, &args.scp)?;
+    let (server, sources) = Source::parse_all(words).map_err(|error| (error.to_string(), USAGE))?;
+    let destination = server_of(&server, &args.scp).map_err(|what| (what, USAGE))?;
     if args.target.to_string_lossy().contains(':') && !args.target.exists() {
         // Somebody who meant `push` would find a strange folder here.
-        return Err(format!(
+        let what = format!(
             "{} looks like a server; `pull` fetches to this machine, `./NAME` names a folder here",
             args.target.display()
-        ));
+        );
+        return Err((what, USAGE));
     }
     Ok(Wish {
-        login: crate::login::login(&destination),
+        login: login_of(&destination, &args.scp)?,
         sources,
         target: args.target.clone(),
         replace: args.replace,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use skiff_config::{Destination, LogFormat, Settings};
 
 use super::args::Push;
-use super::scp::{Bar, RETRY, Shown, server_of, split_target};
+use super::scp::{Bar, RETRY, Shown, login_of, server_of, split_target};
 use super::source::{Sources, sources};
 use super::{exit, signals, size};
 use crate::status::Status;
@@ -50,7 +50,12 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
         destinations: vec![destination],
         watches,
     };
+    let login = match tokio::task::block_in_place(|| login_of(&settings.destinations[0], &args.scp)) {
+        Ok(login) => login,
+        Err((what, hint)) => return exit::fail(exit::USAGE, &what, hint),
+    };
     let plan = Plan {
+        login: Some(login),
         once: true,
         only,
         no_journal: true,

@@ -9,6 +9,9 @@ use skiff_config::{Destination, LogLevel};
 use tokio::task::JoinHandle;
 
 use super::args::Scp;
+use crate::login::{Wish, login};
+use crate::remote::session::Login;
+use crate::ssh_config::{Files, parse_jumps};
 
 /// What the one destination is called.
 pub(super) const DESTINATION: &str = "push";
@@ -53,7 +56,6 @@ pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String
     }
     let mut destination = Destination::with_defaults(DESTINATION, host);
     destination.user = user.map(str::to_owned);
-    destination.port = flags.port;
     destination.connect_timeout = CONNECT_TIMEOUT;
     if !flags.identity.is_empty() {
         flags.identity.clone_into(&mut destination.identity);
@@ -62,6 +64,41 @@ pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String
         flags.known_hosts.clone_into(&mut destination.known_hosts);
     }
     Ok(destination)
+}
+
+/// How to log in to it, as the flags and the `ssh_config` files say. Blocks.
+pub(super) fn login_of(destination: &Destination, flags: &Scp) -> Result<Login, (String, &'static str)> {
+    let jumps = flags.jump.as_deref().map(parse_jumps).transpose();
+    let wish = Wish {
+        host: destination.host.clone(),
+        user: destination.user.clone(),
+        port: flags.port,
+        known_hosts: Some(flags.known_hosts.clone()).filter(|files| !files.is_empty()),
+        connect_timeout: None,
+        keepalive: None,
+        jumps: jumps.map_err(|what| (what, "-J [user@]host[:port],…"))?,
+        agent: None,
+        adds_identities: true,
+        base: login(destination),
+    };
+    let found = wish.look_up(&files_of(flags)).map_err(|error| (error.to_string(), error.hint()))?;
+    if !flags.quiet {
+        found.notices.iter().for_each(|notice| eprintln!("skiff: {notice}"));
+    }
+    Ok(found.login)
+}
+
+fn files_of(flags: &Scp) -> Files {
+    // What has a flag of its own is said first, so it wins.
+    let cipher = flags.cipher.iter().map(|names| format!("Ciphers={names}"));
+    let compression = flags.compress.then(|| "Compression=yes".to_owned());
+    let options = cipher.chain(compression).chain(flags.options.iter().cloned()).collect();
+    let files = match &flags.ssh_config {
+        None => Files::usual(),
+        Some(none) if none.as_os_str() == "none" => Files::default(),
+        Some(file) => Files { users: vec![file.clone()], must: true, ..Files::default() },
+    };
+    Files { options, ..files }
 }
 
 /// Splits at the first colon that isn't inside brackets, as scp does.

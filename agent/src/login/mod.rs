@@ -1,6 +1,10 @@
-//! From a destination's settings to what a connection needs.
+//! From settings and `ssh_config` files to what a connection needs.
+
+mod wish;
 
 use skiff_config::{Agent, Compression, Destination, Jump};
+
+pub use self::wish::{Found, LoginError, Wish};
 
 use crate::remote::auth::{AgentUse, Credentials};
 use crate::remote::session::Login;
