@@ -214,13 +214,13 @@ pub(super) struct Scp {
     /// A private key; may be given several times
     #[arg(short, value_name = "FILE")]
     pub(super) identity: Vec<PathBuf>,
-    /// An ssh_config file instead of ~/.ssh/config and the system's; "none" for no file
+    /// An `ssh_config` file instead of ~/.ssh/config and the system's; "none" for no file
     #[arg(short = 'F', value_name = "FILE")]
     pub(super) ssh_config: Option<PathBuf>,
     /// Servers to go through, with commas between
     #[arg(short = 'J', value_name = "[USER@]HOST[:PORT]")]
     pub(super) jump: Option<String>,
-    /// An option as in an ssh_config file; comes before all files
+    /// An option as in an `ssh_config` file; comes before all files
     #[arg(short = 'o', value_name = "KEY=VALUE")]
     pub(super) options: Vec<String>,
     /// The ciphers to use, with commas between

@@ -15,6 +15,9 @@ const USUAL_KNOWN_HOSTS: [&str; 2] = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2
 const SYSTEM_KNOWN_HOSTS: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
 const USUAL_IDENTITIES: [&str; 3] = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
 
+/// The files that names in an `ssh_config` file mean.
+type FilesOf<'a> = dyn Fn(&[String]) -> Result<Vec<PathBuf>, LoginError> + 'a;
+
 /// A server, and what was said about it. What is `None` is for the files to say.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -146,7 +149,7 @@ impl Wish {
         &self,
         login: &mut Login,
         looked: &Looked,
-        files_of: &dyn Fn(&[String]) -> Result<Vec<PathBuf>, LoginError>,
+        files_of: &FilesOf<'_>,
     ) -> Result<(), LoginError> {
         let credentials = &mut login.credentials;
         if credentials.identities.is_empty() || self.adds_identities {
@@ -227,10 +230,7 @@ fn without_none(files: &[String]) -> Vec<String> {
     files.iter().filter(|name| !name.eq_ignore_ascii_case("none")).cloned().collect()
 }
 
-fn recorded(
-    looked: &Looked,
-    files_of: &dyn Fn(&[String]) -> Result<Vec<PathBuf>, LoginError>,
-) -> Result<Vec<PathBuf>, LoginError> {
+fn recorded(looked: &Looked, files_of: &FilesOf<'_>) -> Result<Vec<PathBuf>, LoginError> {
     let user = looked.user_known_hosts.clone().unwrap_or_else(|| USUAL_KNOWN_HOSTS.map(str::to_owned).into());
     let system =
         looked.global_known_hosts.clone().unwrap_or_else(|| SYSTEM_KNOWN_HOSTS.map(str::to_owned).into());
@@ -244,15 +244,15 @@ fn ciphers(list: &str) -> Result<Vec<russh::cipher::Name>, String> {
         Some((how @ ("+" | "-" | "^"), names)) => (how, names),
         _ => ("", list),
     };
-    let named = names.split(',').filter_map(session::cipher);
+    let listed = names.split(',').filter_map(session::cipher);
     let mut all: Vec<_> = match how {
         "-" => usual
             .into_iter()
             .filter(|one| !names.split(',').any(|name| crate::ssh_config::matches(one.as_ref(), name)))
             .collect(),
-        "+" => usual.into_iter().chain(named).collect(),
-        "^" => named.chain(usual).collect(),
-        _ => named.collect(),
+        "+" => usual.into_iter().chain(listed).collect(),
+        "^" => listed.chain(usual).collect(),
+        _ => listed.collect(),
     };
     let mut seen = Vec::new();
     all.retain(|one| {

@@ -256,7 +256,9 @@ fn included(pattern: &str, is_users: bool) -> Result<Vec<PathBuf>, String> {
     for part in whole.components() {
         let name = part.as_os_str().to_string_lossy().into_owned();
         if !name.contains(['*', '?', '[', '{']) {
-            found.iter_mut().for_each(|path| path.push(part));
+            for path in &mut found {
+                path.push(part);
+            }
             continue;
         }
         // As for a shell: a leading dot is only met by a dot.
