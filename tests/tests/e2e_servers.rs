@@ -135,4 +135,7 @@ fn asyncssh_serves_by_its_own_scp() {
         &ended,
         tree::difference(source.root(), &here.join("data")).as_deref(),
     );
+
+    let push = Push::at(server.port, &server.known_hosts, &sshd);
+    push.run(source.root(), &sshd.root().join("pushed")).expect_code(3).expect_said("login shell");
 }

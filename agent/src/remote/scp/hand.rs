@@ -17,7 +17,7 @@ use super::answer::{Answer, Lines, encode, parse_facts};
 use super::channels::OpenChannel;
 use super::traffic::Traffic;
 use crate::remote::RemoteError;
-use crate::remote::session::{ExecChannel, ExecWriter, Said, Session};
+use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
 
 /// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
 const MOST_NOISE: usize = 1 << 20;
@@ -64,6 +64,8 @@ enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
     Exited,
+    /// The server runs no commands.
+    Refused(String),
     Lost(String),
 }
 
@@ -311,6 +313,7 @@ impl Hand {
                 self.stderr.drain(..start);
             }
             Some(Piece::Exited) => self.exited = true,
+            Some(Piece::Refused(words)) => return Err(RemoteError::NoShell { words }),
             Some(Piece::Lost(words)) => return Err(RemoteError::Ended { attempt, words }),
             None => return Err(RemoteError::Ended { attempt, words: self.last_words() }),
         }
@@ -371,9 +374,10 @@ fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Piece>) {
                 Ok(Some(Said::Status(_))) => Piece::Exited,
                 Ok(Some(Said::Signal(_) | Said::Eof)) => continue,
                 Ok(None) => return,
+                Err(error @ ChannelError::ExecRefused) => Piece::Refused(error.to_string()),
                 Err(error) => Piece::Lost(error.to_string()),
             };
-            let lost = matches!(piece, Piece::Lost(_));
+            let lost = matches!(piece, Piece::Refused(_) | Piece::Lost(_));
             if sender.send(piece).await.is_err() || lost {
                 return;
             }
