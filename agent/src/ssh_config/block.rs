@@ -1,6 +1,7 @@
 //! Whether a `Host` or `Match` block is meant.
 
 use super::options::Looked;
+use crate::remote::host_key::pattern_matches;
 
 /// Whom the settings are wanted for.
 #[derive(Debug)]
@@ -96,23 +97,7 @@ pub(super) fn list_matches(text: &str, patterns: &str) -> bool {
     host(&Asked { host: text, own_name: "" }, &patterns)
 }
 
-/// `*` stands for anything, `?` for one character. Only the last `*` is ever tried again.
+/// `*` stands for anything, `?` for one character: as in `known_hosts`.
 pub fn matches(text: &str, pattern: &str) -> bool {
-    let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
-    let (mut at, mut next, mut star) = (0, 0, None);
-    while at < text.len() {
-        match pattern.get(next) {
-            Some(b'*') => {
-                star = Some((at, next));
-                next += 1;
-            }
-            Some(b) if *b == b'?' || *b == text[at] => (at, next) = (at + 1, next + 1),
-            _ => {
-                let Some((began, behind)) = star else { return false };
-                star = Some((began + 1, behind));
-                (at, next) = (began + 1, behind + 1);
-            }
-        }
-    }
-    pattern[next..].iter().all(|b| *b == b'*')
+    pattern_matches(text.as_bytes(), pattern.as_bytes())
 }

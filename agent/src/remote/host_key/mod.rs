@@ -36,4 +36,5 @@ pub use fingerprint::{fingerprint, random_art};
 pub(crate) use known_hosts::any_file;
 pub use known_hosts::{KnownHosts, Skipped};
 pub use line::Flaw;
+pub(crate) use pattern::pattern_matches;
 pub use verdict::{Place, Recorded, Verdict};

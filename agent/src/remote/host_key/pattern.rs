@@ -73,7 +73,7 @@ fn list_matches(name: &[u8], patterns: &[u8]) -> bool {
 
 /// `*` stands for any bytes, `?` for one. Only the last `*` is ever tried again, so that no pattern takes more than
 /// length × length steps.
-fn pattern_matches(name: &[u8], pattern: &[u8]) -> bool {
+pub(crate) fn pattern_matches(name: &[u8], pattern: &[u8]) -> bool {
     let (mut at, mut next) = (0, 0);
     let mut last_star = None;
     while at < name.len() {
