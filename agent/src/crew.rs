@@ -14,15 +14,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admission::Admission;
 use crate::census::Census;
+use crate::context::{WatchContext, context};
 use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
+use crate::error::AgentError;
 use crate::journal::Journal;
+use crate::machine::machine;
+use crate::reach::reach;
 use crate::remote::scp::{Limiter, ScpRemote};
 use crate::retain::Keeper;
 use crate::route::{self, Muster};
 use crate::scan::{Found, ScanError, Scanner};
 use crate::status::Status;
-use crate::supervise::{AgentError, WatchContext, context, machine, remote};
 use crate::wake::Waker;
 use crate::windows;
 
@@ -169,7 +172,7 @@ impl Crew {
         for name in &moved {
             let destination = new.destination(name).expect("its name was just read there");
             self.remotes
-                .insert(name.clone(), remote(destination, &self.status, (None, Arc::clone(&self.overall))));
+                .insert(name.clone(), reach(destination, &self.status, (None, Arc::clone(&self.overall))));
         }
         self.remotes.retain(|name, _| new.destination(name).is_some());
         let paces = |settings: &Settings, name: &str| {

@@ -15,6 +15,7 @@ use skiff_common::{ItemId, RelPath, Stamp};
 use skiff_config::WhenFull;
 
 use crate::clock;
+use crate::context::WatchContext;
 use crate::finish;
 use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
@@ -22,7 +23,6 @@ use crate::receipts::{self, Loss};
 use crate::route;
 use crate::source::{Look, Root};
 use crate::status::Status;
-use crate::supervise::WatchContext;
 
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(2);

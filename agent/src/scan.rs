@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use crate::admission::{Admission, Standing};
 use crate::census::Census;
 use crate::clock;
+use crate::context::WatchContext;
 use crate::finish;
 use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::source::{Look, Root, SourceError};
-use crate::supervise::WatchContext;
 use crate::wake::{Wake, Waker};
 use crate::watch::Watch;
 

@@ -2,178 +2,36 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use skiff_common::delivery::OnConflict;
+use skiff_common::RelPath;
 use skiff_common::retry::Retry;
-use skiff_common::{RelPath, RemotePath, Stamp};
-use skiff_config::{AfterDelivery, Destination, Environment, Settings, Watch, WatchGlobs};
+use skiff_config::{Destination, Settings, Watch};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admission::Admission;
 use crate::census::Census;
-use crate::clock;
-use crate::control::{self, Control, ControlError, Paused, Roster};
+use crate::context::{WatchContext, context};
+use crate::control::{self, Control, Paused, Roster};
 use crate::crew::Crew;
-use crate::dispatch::{self, DispatchError, Dispatcher, Stop};
-use crate::finish::After;
-use crate::ignores::Ignores;
-use crate::journal::{Journal, JournalError, Opening, Trust};
+use crate::dispatch::{self, Dispatcher, Stop};
+use crate::error::AgentError;
+use crate::journal::{Journal, Opening, Trust};
 use crate::login::login;
+use crate::machine::machine;
+use crate::reach;
 use crate::receipts::Receipts;
 use crate::remote::scp::{Limiter, ScpRemote};
 use crate::remote::session::Login;
 use crate::route::{self, Muster};
-use crate::scan::ScanError;
-use crate::source::{FolderId, Root};
 use crate::status::snapshot::{Snapshot, Source};
 use crate::status::{History, Status};
-use crate::wake::Waker;
 use crate::windows::{self, Windows};
 
 /// Orders come from people, one at a time each.
 const ORDERS_AHEAD: usize = 16;
 /// Settled files on their way to the dispatcher: enough for one whole batch, so that the scanner is ahead.
 const FOUND_AHEAD: usize = 1024;
-
-/// All that concerns one watch.
-pub struct WatchContext {
-    /// Its number: each has its own, also where a watch of the same name was there before.
-    pub number: usize,
-    /// Its place in the configuration.
-    pub order: AtomicUsize,
-    /// Its settings.
-    pub settings: Watch,
-    /// Which files are meant.
-    pub globs: WatchGlobs,
-    /// Which files go before others.
-    pub classes: Vec<WatchGlobs>,
-    /// If set, only these paths are meant.
-    pub only: Option<Vec<RelPath>>,
-    /// Whether one look is enough.
-    pub once: bool,
-    /// Wakes its scanner.
-    pub waker: Arc<Waker>,
-    /// Where it delivers to, by name; several where the first that works is taken.
-    pub places: Vec<Place>,
-    /// Which of its legs have delivered what.
-    pub muster: Arc<Muster>,
-    /// What becomes of delivered sources.
-    pub after: After,
-    /// What to do about another file under the final name.
-    pub on_conflict: OnConflict,
-    folder: Mutex<Option<FolderId>>,
-    complaint: Mutex<String>,
-}
-
-/// A folder at a destination.
-pub struct Place {
-    /// The destination.
-    pub remote: Arc<ScpRemote>,
-    /// The folder there.
-    pub root: RemotePath,
-}
-
-impl WatchContext {
-    /// Its folder at `destination`.
-    ///
-    /// # Panics
-    /// Where it never delivers there.
-    pub fn place(&self, destination: &str) -> &Place {
-        let mut places = self.places.iter();
-        places
-            .find(|place| place.remote.name() == destination)
-            .expect("shipments go where their watch delivers")
-    }
-
-    /// The watched folder, while it is the one that is watched.
-    pub fn root(&self) -> Option<Root> {
-        let watched = (*self.folder.lock().expect("nothing panics while it holds the lock"))?;
-        let root = Root::open(&self.settings.path).ok()?;
-        (root.id().ok()? == watched).then_some(root)
-    }
-
-    /// What is wrong with the folder, while it can't be watched.
-    pub fn trouble(&self) -> Option<String> {
-        let is_there = self.folder.lock().expect("nothing panics while it holds the lock").is_some();
-        let complaint = self.complaint.lock().expect("nothing panics while it holds the lock");
-        (!is_there && !complaint.is_empty()).then(|| complaint.clone())
-    }
-
-    /// From now on this folder is the one that is watched. Returns the one before.
-    pub(crate) fn set_folder(&self, folder: Option<FolderId>) -> Option<FolderId> {
-        std::mem::replace(&mut *self.folder.lock().expect("nothing panics while it holds the lock"), folder)
-    }
-
-    /// Says what is wrong with the folder, once for each time that it changes.
-    pub(crate) fn complain(&self, words: &str) {
-        let mut last = self.complaint.lock().expect("nothing panics while it holds the lock");
-        if *last != words {
-            words.clone_into(&mut last);
-            tracing::warn!(watch = %self.settings.name, "{words}");
-        }
-    }
-
-    /// Whether files below the folder at `path` can be meant.
-    pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
-        self.globs.may_contain(path.as_bytes()) && !ignores.ignores(root, path, true)
-    }
-
-    /// Whether a file that the patterns name is taken.
-    pub(crate) fn takes(&self, path: &RelPath, stamp: Stamp) -> bool {
-        let taken = &self.settings.taken;
-        taken.takes(path.as_bytes(), stamp.size) && taken.is_of_age(clock::age_of(stamp.mtime_ns))
-    }
-
-    /// Whether the file at `path` is meant, and its producer is done with it.
-    pub(crate) fn wants(&self, root: &Root, path: &RelPath) -> bool {
-        if let Some(only) = &self.only {
-            return only.contains(path);
-        }
-        if !self.globs.matches(path.as_bytes()) {
-            return false;
-        }
-        let Some(suffix) = &self.settings.settle_marker else { return true };
-        let marker = [path.as_bytes(), suffix.as_bytes()].concat();
-        !path.as_bytes().ends_with(suffix.as_bytes())
-            && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
-    }
-}
-
-/// Why an agent ended that was not told to.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A scanner.
-    #[error(transparent)]
-    Scan(#[from] ScanError),
-    /// The dispatcher.
-    #[error(transparent)]
-    Dispatch(#[from] DispatchError),
-    /// The receipts can't be written.
-    #[error("cannot open the receipts {path}: {source}")]
-    Receipts {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A thread can't be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-    /// A thread panicked.
-    #[error("the scanner of {0} panicked")]
-    Panicked(String),
-    /// Nobody could ask it anything.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// Settings that were checked before don't hold.
-    #[error("{0}")]
-    Settings(String),
-}
 
 /// How an agent is to run.
 #[derive(Default)]
@@ -345,52 +203,9 @@ fn remotes(
     let one = |destination: &Destination| {
         let login = plan.login.clone().unwrap_or_else(|| login(destination));
         let limits = (plan.limit, Arc::clone(overall));
-        (destination.name.clone(), remote_at(destination, login, status, limits))
+        (destination.name.clone(), reach::with_login(destination, login, status, limits))
     };
     settings.destinations.iter().map(one).collect()
-}
-
-/// A destination to connect to.
-pub(crate) fn remote(
-    destination: &Destination,
-    status: &Arc<Status>,
-    limits: (Option<u64>, Arc<Limiter>),
-) -> Arc<ScpRemote> {
-    remote_at(destination, login(destination), status, limits)
-}
-
-fn remote_at(
-    destination: &Destination,
-    login: Login,
-    status: &Arc<Status>,
-    (limit, overall): (Option<u64>, Arc<Limiter>),
-) -> Arc<ScpRemote> {
-    let limit = limit.or(destination.bandwidth);
-    let (status, compression) = (Arc::clone(status), destination.compression);
-    let remote = ScpRemote::limited(login, &sender(), status, (limit, overall), compression);
-    Arc::new(remote.named(&destination.name))
-}
-
-/// This machine, in eight digits: names its staging and its conflicting files at the destination.
-pub fn sender() -> String {
-    blake3::hash(machine().as_bytes()).to_hex()[..8].to_owned()
-}
-
-/// What chooses a destination where files are spread: this machine, for good.
-pub(crate) fn machine() -> String {
-    let environment = Environment::from_process();
-    environment.machine_id.or(environment.host_name).unwrap_or_default()
-}
-
-/// The folder at the destination that a watch delivers to.
-pub fn remote_root(destination: &Destination, watch: &Watch) -> Result<RemotePath, AgentError> {
-    let wrong =
-        |error: skiff_common::path::PathError| AgentError::Settings(format!("destination path: {error}"));
-    let root = RemotePath::parse(destination.path.as_bytes()).map_err(wrong)?;
-    match watch.destination_path.as_deref() {
-        None | Some("") => Ok(root),
-        Some(below) => Ok(root.join(&RelPath::parse(below.as_bytes()).map_err(wrong)?)),
-    }
 }
 
 fn contexts(
@@ -401,58 +216,20 @@ fn contexts(
 ) -> Result<Vec<Arc<WatchContext>>, AgentError> {
     let context = |(order, watch): (usize, &Watch)| {
         let only = plan.only.get(order).cloned().flatten();
-        context(settings, watch, (remotes, muster), (order, order), (only, plan.once))
+        Ok(context(settings, watch, (remotes, muster), (order, order), (only, plan.once))?)
     };
     settings.watches.iter().enumerate().map(context).collect()
-}
-
-/// All that concerns one watch of `settings`, by its number and its place there.
-pub(crate) fn context(
-    settings: &Settings,
-    watch: &Watch,
-    (remotes, muster): (&HashMap<String, Arc<ScpRemote>>, &Arc<Muster>),
-    (number, order): (usize, usize),
-    (only, once): (Option<Vec<RelPath>>, bool),
-) -> Result<Arc<WatchContext>, AgentError> {
-    let place = |name: &String| {
-        let destination = settings.destination(name).expect("the configuration was checked");
-        Ok(Place { remote: Arc::clone(&remotes[name]), root: remote_root(destination, watch)? })
-    };
-    let places = route::destinations(watch).iter().map(place).collect::<Result<_, AgentError>>()?;
-    Ok(Arc::new(WatchContext {
-        number,
-        order: AtomicUsize::new(order),
-        settings: watch.clone(),
-        globs: watch.globs().map_err(|error| AgentError::Settings(error.to_string()))?,
-        classes: watch.classes().map_err(|error| AgentError::Settings(error.to_string()))?,
-        only,
-        once,
-        waker: Arc::default(),
-        places,
-        muster: Arc::clone(muster),
-        after: match &watch.after_delivery {
-            AfterDelivery::Keep => After::Keep,
-            AfterDelivery::Delete => After::Delete,
-            AfterDelivery::Move(folder) => After::Move(folder.clone()),
-        },
-        on_conflict: match watch.on_conflict {
-            skiff_config::OnConflict::KeepBoth => OnConflict::KeepBoth,
-            skiff_config::OnConflict::Replace => OnConflict::Replace,
-            skiff_config::OnConflict::Park => OnConflict::Park,
-        },
-        folder: Mutex::default(),
-        complaint: Mutex::default(),
-    }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use skiff_config::Environment;
     use tokio::sync::watch;
 
     use super::*;
-    use crate::dispatch::Urgency;
+    use crate::dispatch::{DispatchError, Urgency};
 
     /// Fault 87: one scanner of several that ends would leave its watch forgotten, and nobody told.
     #[tokio::test(flavor = "multi_thread")]

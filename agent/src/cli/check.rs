@@ -7,10 +7,11 @@ use skiff_config::{Destination, Settings, Watch};
 
 use super::args::ConfigFile;
 use super::{config, exit, size};
+use crate::context::remote_root;
 use crate::login::login;
+use crate::machine::sender;
 use crate::remote::scp::{Facts, ScpRemote};
 use crate::source::Root;
-use crate::supervise::{remote_root, sender};
 
 /// Checks all watches and destinations.
 pub(super) async fn check(args: &ConfigFile) -> ExitCode {

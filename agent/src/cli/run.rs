@@ -9,8 +9,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::args::ConfigFile;
 use super::{config, exit, signals};
 use crate::control::Reload;
+use crate::error::AgentError;
 use crate::status::Status;
-use crate::supervise::{Agent, AgentError, Plan};
+use crate::supervise::{Agent, Plan};
 use crate::{journal::JournalError, telemetry};
 
 /// Runs the agent.

@@ -12,12 +12,14 @@ use skiff_config::{AfterDelivery, Destination, Route, Settings, Watch};
 
 use super::args::Verify;
 use super::{config, exit, signals, size};
+use crate::context::remote_root;
+use crate::reach::reach;
 use crate::receipts;
 use crate::remote::RemoteError;
 use crate::remote::scp::Limiter;
 use crate::route;
 use crate::source::Root;
-use crate::supervise::{Agent, Plan, remote, remote_root};
+use crate::supervise::{Agent, Plan};
 use crate::telemetry;
 
 /// Names that are asked for at once.
@@ -105,7 +107,7 @@ async fn compare(
     found: &mut Found,
 ) -> Result<(), RemoteError> {
     let root = remote_root(destination, watch).expect("the configuration was checked");
-    let remote = remote(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
+    let remote = reach(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
     let mut rest = delivered;
     let mut outcome = Ok(());
     while !rest.is_empty() && outcome.is_ok() {

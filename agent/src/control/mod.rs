@@ -20,10 +20,10 @@ use skiff_config::Control as Settings;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::context::WatchContext;
 use crate::dispatch::Order;
 use crate::journal::Journal;
 use crate::status::{History, Snapshot, Status};
-use crate::supervise::WatchContext;
 
 pub use door::{ControlError, connect, socket_path};
 pub(crate) use held::{is_named, item_of};

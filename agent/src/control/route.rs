@@ -26,6 +26,7 @@ use super::held;
 use super::page::page;
 use super::reply::{Reply, object, refusal, with};
 use super::{Control, Reload};
+use crate::context::WatchContext;
 use crate::dispatch::Order;
 use crate::journal::Journal;
 use crate::metrics;
@@ -33,7 +34,6 @@ use crate::receipts;
 use crate::route;
 use crate::status::snapshot::{Item, ItemState, Snapshot, Throughput};
 use crate::status::wall_ms;
-use crate::supervise::WatchContext;
 
 /// Paths of a few thousand items.
 const LARGEST_BODY: usize = 1 << 20;

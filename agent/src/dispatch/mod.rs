@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Standing};
 use crate::clock;
+use crate::context::WatchContext;
 use crate::hooks::Quarantines;
 use crate::journal::{Journal, Opening, Trust};
 use crate::receipts::Receipts;
@@ -31,7 +32,6 @@ use crate::remote::scp::ScpRemote;
 use crate::route;
 use crate::scan::Found;
 use crate::status::{Progress, Status};
-use crate::supervise::WatchContext;
 use board::Board;
 pub(crate) use orders::pending_item;
 pub use orders::{Change, Order};

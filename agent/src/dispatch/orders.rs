@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::{DispatchError, Dispatcher, Live};
 use crate::clock;
+use crate::context::WatchContext;
 use crate::remote::scp::ScpRemote;
 use crate::status::snapshot::{Item, ItemState};
-use crate::supervise::WatchContext;
 
 /// An order to the dispatcher.
 pub enum Order {

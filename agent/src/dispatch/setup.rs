@@ -10,13 +10,13 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::Order;
 use crate::admission::Admission;
+use crate::context::WatchContext;
 use crate::journal::{Journal, JournalError};
 use crate::receipts::Receipts;
 use crate::remote::scp::ScpRemote;
 use crate::route;
 use crate::status::Status;
 use crate::status::snapshot::Snapshot;
-use crate::supervise::WatchContext;
 
 /// Tells an agent to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -8,6 +8,7 @@ use skiff_common::{Digest, Fault, RelPath, Shipment};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use crate::context::WatchContext;
 use crate::finish::{self, After};
 use crate::hooks;
 use crate::journal::Journal;
@@ -16,7 +17,6 @@ use crate::remote::RemoteError;
 use crate::remote::scp::Conflicts;
 use crate::route;
 use crate::source::Root;
-use crate::supervise::WatchContext;
 
 /// A worker's report.
 pub(super) struct Report {

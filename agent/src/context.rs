@@ -1,0 +1,184 @@
+//! What concerns one watch: its settings, its folder, where it delivers to, and whom to wake.
+//!
+//! Made once for each watch and configuration, and shared by its scanner and the dispatcher. Lacks anything that changes
+//! but the folder's state.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+
+use skiff_common::delivery::OnConflict;
+use skiff_common::path::PathError;
+use skiff_common::{RelPath, RemotePath, Stamp};
+use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Watch, WatchGlobs};
+
+use crate::clock;
+use crate::finish::After;
+use crate::ignores::Ignores;
+use crate::remote::scp::ScpRemote;
+use crate::route::{self, Muster};
+use crate::source::{FolderId, Root};
+use crate::wake::Waker;
+
+/// All that concerns one watch.
+pub struct WatchContext {
+    /// Its number: each has its own, also where a watch of the same name was there before.
+    pub number: usize,
+    /// Its place in the configuration.
+    pub order: AtomicUsize,
+    /// Its settings.
+    pub settings: Watch,
+    /// Which files are meant.
+    pub globs: WatchGlobs,
+    /// Which files go before others.
+    pub classes: Vec<WatchGlobs>,
+    /// If set, only these paths are meant.
+    pub only: Option<Vec<RelPath>>,
+    /// Whether one look is enough.
+    pub once: bool,
+    /// Wakes its scanner.
+    pub waker: Arc<Waker>,
+    /// Where it delivers to, by name; several where the first that works is taken.
+    pub places: Vec<Place>,
+    /// Which of its legs have delivered what.
+    pub muster: Arc<Muster>,
+    /// What becomes of delivered sources.
+    pub after: After,
+    /// What to do about another file under the final name.
+    pub on_conflict: OnConflict,
+    folder: Mutex<Option<FolderId>>,
+    complaint: Mutex<String>,
+}
+
+/// A folder at a destination.
+pub struct Place {
+    /// The destination.
+    pub remote: Arc<ScpRemote>,
+    /// The folder there.
+    pub root: RemotePath,
+}
+
+impl WatchContext {
+    /// Its folder at `destination`.
+    ///
+    /// # Panics
+    /// Where it never delivers there.
+    pub fn place(&self, destination: &str) -> &Place {
+        let mut places = self.places.iter();
+        places
+            .find(|place| place.remote.name() == destination)
+            .expect("shipments go where their watch delivers")
+    }
+
+    /// The watched folder, while it is the one that is watched.
+    pub fn root(&self) -> Option<Root> {
+        let watched = (*self.folder.lock().expect("nothing panics while it holds the lock"))?;
+        let root = Root::open(&self.settings.path).ok()?;
+        (root.id().ok()? == watched).then_some(root)
+    }
+
+    /// What is wrong with the folder, while it can't be watched.
+    pub fn trouble(&self) -> Option<String> {
+        let is_there = self.folder.lock().expect("nothing panics while it holds the lock").is_some();
+        let complaint = self.complaint.lock().expect("nothing panics while it holds the lock");
+        (!is_there && !complaint.is_empty()).then(|| complaint.clone())
+    }
+
+    /// From now on this folder is the one that is watched. Returns the one before.
+    pub(crate) fn set_folder(&self, folder: Option<FolderId>) -> Option<FolderId> {
+        std::mem::replace(&mut *self.folder.lock().expect("nothing panics while it holds the lock"), folder)
+    }
+
+    /// Says what is wrong with the folder, once for each time that it changes.
+    pub(crate) fn complain(&self, words: &str) {
+        let mut last = self.complaint.lock().expect("nothing panics while it holds the lock");
+        if *last != words {
+            words.clone_into(&mut last);
+            tracing::warn!(watch = %self.settings.name, "{words}");
+        }
+    }
+
+    /// Whether files below the folder at `path` can be meant.
+    pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
+        self.globs.may_contain(path.as_bytes()) && !ignores.ignores(root, path, true)
+    }
+
+    /// Whether a file that the patterns name is taken.
+    pub(crate) fn takes(&self, path: &RelPath, stamp: Stamp) -> bool {
+        let taken = &self.settings.taken;
+        taken.takes(path.as_bytes(), stamp.size) && taken.is_of_age(clock::age_of(stamp.mtime_ns))
+    }
+
+    /// Whether the file at `path` is meant, and its producer is done with it.
+    pub(crate) fn wants(&self, root: &Root, path: &RelPath) -> bool {
+        if let Some(only) = &self.only {
+            return only.contains(path);
+        }
+        if !self.globs.matches(path.as_bytes()) {
+            return false;
+        }
+        let Some(suffix) = &self.settings.settle_marker else { return true };
+        let marker = [path.as_bytes(), suffix.as_bytes()].concat();
+        !path.as_bytes().ends_with(suffix.as_bytes())
+            && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
+    }
+}
+
+/// Settings that were checked before, and don't hold all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// No folder at a destination.
+    #[error("destination path: {0}")]
+    Path(#[from] PathError),
+    /// No pattern of names.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
+/// All that concerns one watch of `settings`, by its number and its place there.
+pub(crate) fn context(
+    settings: &Settings,
+    watch: &Watch,
+    (remotes, muster): (&HashMap<String, Arc<ScpRemote>>, &Arc<Muster>),
+    (number, order): (usize, usize),
+    (only, once): (Option<Vec<RelPath>>, bool),
+) -> Result<Arc<WatchContext>, SettingsError> {
+    let place = |name: &String| {
+        let destination = settings.destination(name).expect("the configuration was checked");
+        Ok(Place { remote: Arc::clone(&remotes[name]), root: remote_root(destination, watch)? })
+    };
+    let places = route::destinations(watch).iter().map(place).collect::<Result<_, SettingsError>>()?;
+    Ok(Arc::new(WatchContext {
+        number,
+        order: AtomicUsize::new(order),
+        settings: watch.clone(),
+        globs: watch.globs()?,
+        classes: watch.classes()?,
+        only,
+        once,
+        waker: Arc::default(),
+        places,
+        muster: Arc::clone(muster),
+        after: match &watch.after_delivery {
+            AfterDelivery::Keep => After::Keep,
+            AfterDelivery::Delete => After::Delete,
+            AfterDelivery::Move(folder) => After::Move(folder.clone()),
+        },
+        on_conflict: match watch.on_conflict {
+            skiff_config::OnConflict::KeepBoth => OnConflict::KeepBoth,
+            skiff_config::OnConflict::Replace => OnConflict::Replace,
+            skiff_config::OnConflict::Park => OnConflict::Park,
+        },
+        folder: Mutex::default(),
+        complaint: Mutex::default(),
+    }))
+}
+
+/// The folder at the destination that a watch delivers to.
+pub fn remote_root(destination: &Destination, watch: &Watch) -> Result<RemotePath, SettingsError> {
+    let root = RemotePath::parse(destination.path.as_bytes())?;
+    match watch.destination_path.as_deref() {
+        None | Some("") => Ok(root),
+        Some(below) => Ok(root.join(&RelPath::parse(below.as_bytes())?)),
+    }
+}

@@ -1,0 +1,33 @@
+//! The destinations of a configuration, as what one connects to.
+
+use std::sync::Arc;
+
+use skiff_config::Destination;
+
+use crate::login::login;
+use crate::machine::sender;
+use crate::remote::scp::{Limiter, ScpRemote};
+use crate::remote::session::Login;
+use crate::status::Status;
+
+/// A destination to connect to.
+pub(crate) fn reach(
+    destination: &Destination,
+    status: &Arc<Status>,
+    limits: (Option<u64>, Arc<Limiter>),
+) -> Arc<ScpRemote> {
+    with_login(destination, login(destination), status, limits)
+}
+
+/// The same, with another login than its settings say.
+pub(crate) fn with_login(
+    destination: &Destination,
+    login: Login,
+    status: &Arc<Status>,
+    (limit, overall): (Option<u64>, Arc<Limiter>),
+) -> Arc<ScpRemote> {
+    let limit = limit.or(destination.bandwidth);
+    let (status, compression) = (Arc::clone(status), destination.compression);
+    let remote = ScpRemote::limited(login, &sender(), status, (limit, overall), compression);
+    Arc::new(remote.named(&destination.name))
+}
