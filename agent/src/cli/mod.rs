@@ -32,6 +32,7 @@ use args::{Args, Command, ConfigCommand};
 pub fn main() -> ExitCode {
     let args = Args::parse();
     abort_on_panic();
+    leave_no_core();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -72,6 +73,17 @@ pub fn main() -> ExitCode {
     // A worker that was aborted may sit in a system call; the process doesn't wait for it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
+}
+
+/// Keys and passphrases are in memory: nothing of it goes to a disk when the process dies, and no other process of the
+/// same user reads it. A limit alone doesn't bind where cores are piped to a program.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+    // Lowering a limit is always allowed.
+    let _lowered = setrlimit(Resource::Core, nothing);
+    #[cfg(target_os = "linux")]
+    let _hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// A panic anywhere ends the process, so that it is never half alive. Release builds abort anyway; this makes all alike.
