@@ -5,6 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Where systemd tells a service of its credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// Where systemd keeps them, for the unit of packaging/systemd.
+const CREDENTIALS_OF_SERVICE: &str = "/run/credentials/skiff.service";
+
 /// Variables, host name and machine id. Deliberately not `Debug`: variables may hold secrets.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -22,7 +27,19 @@ impl Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, host_name: host_name(), machine_id: machine_id() }
+        let environment = Self { variables, host_name: host_name(), machine_id: machine_id() };
+        if Path::new(CREDENTIALS_OF_SERVICE).is_dir() {
+            return environment.with_credentials_of_service();
+        }
+        environment
+    }
+
+    /// With the place of the packaged service's credentials, for whoever asks that service something from outside of it.
+    /// There is such a place while it runs, and only root and the service can enter it.
+    #[must_use]
+    pub fn with_credentials_of_service(mut self) -> Self {
+        self.variables.entry(CREDENTIALS.to_owned()).or_insert_with(|| CREDENTIALS_OF_SERVICE.to_owned());
+        self
     }
 
     /// The value of a variable.
@@ -62,6 +79,14 @@ mod tests {
         assert_eq!(environment.variable("PATH"), std::env::var("PATH").ok().as_deref());
         assert_ne!(environment.host_name.as_deref(), Some(""));
         assert!(environment.machine_id.is_none_or(|id| id.len() == 32));
+    }
+
+    #[test]
+    fn credentials_of_the_service_stand_in_for_ones_of_our_own() {
+        let mut environment = Environment::default().with_credentials_of_service();
+        assert_eq!(environment.variable(CREDENTIALS), Some(CREDENTIALS_OF_SERVICE));
+        environment.variables.insert(CREDENTIALS.into(), "/run/ours".into());
+        assert_eq!(environment.with_credentials_of_service().variable(CREDENTIALS), Some("/run/ours"));
     }
 
     #[test]

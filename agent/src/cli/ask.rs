@@ -32,7 +32,7 @@ pub(super) fn state_dir(agent: &AgentOf) -> Result<PathBuf, ExitCode> {
     if let Some(folder) = &agent.state_dir {
         return Ok(folder.clone());
     }
-    match skiff_config::load(&agent.config, &Environment::from_process()) {
+    match skiff_config::load(&agent.config, &Environment::from_process().with_credentials_of_service()) {
         Ok(settings) => Ok(settings.state_dir),
         Err(problems) => {
             eprintln!("{problems}");
