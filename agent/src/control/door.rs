@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zeroize::Zeroizing;
 
 use super::Control;
 use super::route::{Caller, route};
@@ -90,19 +91,20 @@ pub(super) fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ControlError>
 }
 
 /// The token in this file: one line of at least 16 characters, in a file that others can't read.
-pub(super) fn read_token(path: &Path) -> Result<String, ControlError> {
+pub(super) fn read_token(path: &Path) -> Result<Zeroizing<String>, ControlError> {
     let wrong = |why: String| ControlError::Token { path: path.display().to_string(), why };
     let mode = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(wrong(format!("others can read it; run: chmod 600 {}", path.display())));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|error| wrong(error.to_string()))?;
     let token = text.trim();
     if token.len() < 16 || !token.bytes().all(|b| b.is_ascii_graphic()) {
         let make = format!("openssl rand -hex 24 > {}", path.display());
         return Err(wrong(format!("it has to be one word of at least 16 characters; make one with: {make}")));
     }
-    Ok(token.to_owned())
+    Ok(Zeroizing::new(token.to_owned()))
 }
 
 pub(super) async fn unix(listener: UnixListener, control: Arc<Control>) {
@@ -116,8 +118,8 @@ pub(super) async fn unix(listener: UnixListener, control: Arc<Control>) {
     }
 }
 
-pub(super) async fn tcp(listener: TcpListener, token: Option<String>, control: Arc<Control>) {
-    let (room, token) = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), token.map(Arc::from));
+pub(super) async fn tcp(listener: TcpListener, token: Option<Zeroizing<String>>, control: Arc<Control>) {
+    let (room, token) = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), token.map(Arc::new));
     loop {
         let place = take(&room).await;
         match listener.accept().await {
@@ -197,7 +199,7 @@ mod tests {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("ours");
             read_token(&path).map_err(|error| error.to_string())
         };
-        assert_eq!(put("0123456789abcdef\n", 0o600), Ok("0123456789abcdef".to_owned()));
+        assert_eq!(put("0123456789abcdef\n", 0o600), Ok("0123456789abcdef".to_owned().into()));
         assert!(put("0123456789abcdef", 0o640).expect_err("open").contains("chmod 600"));
         assert!(put("short", 0o600).expect_err("short").contains("16 characters"));
         assert!(read_token(&home.path().join("none")).is_err());

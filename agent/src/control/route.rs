@@ -21,6 +21,7 @@ use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::held;
 use super::page::page;
@@ -53,7 +54,7 @@ pub(super) enum Caller {
     /// Somebody with the token, or anybody where there is none.
     Network {
         /// What they have to show.
-        token: Option<Arc<str>>,
+        token: Option<Arc<Zeroizing<String>>>,
     },
 }
 
