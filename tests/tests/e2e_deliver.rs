@@ -1,6 +1,7 @@
 //! What appears in a watched folder arrives, whole, and is disposed of only then.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use skiff_tests::{Agent, Sshd, Tree, tree};
@@ -75,6 +76,39 @@ fn folders_that_fill_while_they_are_attached_are_found() {
     }
 
     agent.wait_until("all is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// New folders are moved there whole, beside ones that stand there already, which keep what they hold. What a folder passes on
+/// to those below it, they have.
+#[test]
+fn new_folders_come_beside_those_that_stand_there() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    for folder in
+        ["new", "new/deep/er", "new-er", "standing", "standing/new", "shared/new", "shared/new/deep"]
+    {
+        (0..10).for_each(|number| drop(source.file(format!("{folder}/{number}"), 100)));
+    }
+    let shared = sshd.root().join("shared");
+    for folder in [&shared, &sshd.root().join("standing")] {
+        fs::create_dir(folder).expect("the destination is writable");
+        fs::write(folder.join("theirs"), "somebody else's").expect("the destination is writable");
+    }
+    // Who makes a folder below it belongs to its group.
+    fs::set_permissions(&shared, Permissions::from_mode(0o2775)).expect("the destination is ours");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+
+    agent.wait_until("all is delivered", || tree::count(&sshd.root()) == 72);
+
+    for theirs in ["shared/theirs", "standing/theirs"] {
+        assert_eq!(fs::read(sshd.root().join(theirs)).expect("it stands"), b"somebody else's");
+        fs::remove_file(sshd.root().join(theirs)).expect("the destination is ours");
+    }
+    tree::assert_equal(source.root(), &sshd.root());
+    for folder in ["shared/new", "shared/new/deep"] {
+        let mode = fs::metadata(sshd.root().join(folder)).expect("it stands").permissions().mode();
+        assert_eq!(mode & 0o2000, 0o2000, "{folder}");
+    }
 }
 
 fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {

@@ -244,25 +244,31 @@ impl Destination {
 
     fn publish(&mut self, id: &ShipmentId, manner: Manner) -> Answer {
         let Some(at) = self.staging.iter().position(|staging| staging.id == *id) else { return Answer::Gone };
-        self.sync_staged(manner);
+        // A folder that isn't there yet is moved as a whole; what is linked stays in staging.
+        let moves = !self.is_used();
         let members = std::mem::take(&mut self.staging[at].members);
-        let mut left = Vec::new();
-        for (name, node) in &members {
-            let free = self.live[*name].is_none() || self.defect == Some(Defect::OverwritesForeign);
-            if self.links && free {
-                self.live[*name] = Some(*node);
-            } else if self.live[*name] != Some(*node) {
-                left.push(*name);
+        let (mut left, mut staged) = (Vec::new(), Vec::new());
+        for (name, node) in members {
+            let free = self.live[name].is_none() || self.defect == Some(Defect::OverwritesForeign);
+            if (self.links || moves) && free {
+                self.live[name] = Some(node);
+            } else if self.live[name] != Some(node) {
+                left.push(name);
+            }
+            if !(moves && free) {
+                staged.push((name, node));
             }
         }
-        self.staging[at].members = members;
+        self.staging[at].members = staged;
         self.sync_final(manner);
+        if left.is_empty() && manner != Manner::Cut {
+            self.staging.remove(at);
+        }
         Answer::Left(left)
     }
 
     fn place(&mut self, id: &ShipmentId, staged: Staged, place: usize, manner: Manner) -> Answer {
         let Some(node) = self.find(id, staged) else { return Answer::Gone };
-        self.sync_staged(manner);
         if let Some(there) = self.at(place)
             && self.defect != Some(Defect::OverwritesForeign)
         {
@@ -297,6 +303,9 @@ impl Destination {
             self.forget(id, staged);
         }
         self.sync_final(manner);
+        if staged == Staged::Part && manner != Manner::Cut {
+            self.staging.retain(|staging| staging.id != *id);
+        }
     }
 
     fn sync_staged(&mut self, manner: Manner) {

@@ -21,15 +21,28 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 sha_of_abc=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
 b3_of_abc=6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85
-# A tool counts when it computes a digest that is known.
-tells() { W=$1; shift; have "$1" && case $(printf abc | "$@" 2>/dev/null) in "$W"*) return 0 ;; esac; return 1; }
+# Takes the digest tool of that name.
+knows() {
+  U=$1
+  case $U in
+    b3sum) A=blake3 T=b3sum ;;
+    openssl) A=sha256 T='openssl dgst -sha256 -r' ;;
+    sha256sum) A=sha256 T=sha256sum ;;
+    shasum) A=sha256 T='shasum -a 256' ;;
+    busybox) A=sha256 T='busybox sha256sum' ;;
+    none) A=none T=none ;;
+    *) return 1 ;;
+  esac
+}
+# One counts when it computes a digest that is known; "$E" holds "abc".
 choose_digest() {
-  if tells $b3_of_abc b3sum; then A=blake3 T=b3sum
-  elif tells $sha_of_abc openssl dgst -sha256 -r; then A=sha256 T='openssl dgst -sha256 -r'
-  elif tells $sha_of_abc sha256sum; then A=sha256 T=sha256sum
-  elif tells $sha_of_abc shasum -a 256; then A=sha256 T='shasum -a 256'
-  elif tells $sha_of_abc busybox sha256sum; then A=sha256 T='busybox sha256sum'
-  else A=none T=none; fi
+  for Q in b3sum openssl sha256sum shasum busybox; do
+    have "$Q" && knows "$Q" || continue
+    if [ "$A" = blake3 ]; then W=$b3_of_abc; else W=$sha_of_abc; fi
+    # shellcheck disable=SC2086 # a tool and its words
+    case $($T <"$E" 2>/dev/null) in "$W"*) return ;; esac
+  done
+  knows none
 }
 # Into V and into Y, since a process costs more than a small file.
 digest() { V=$($T < "$1" 2>"$E"); V=${V%% *}; }
@@ -92,17 +105,24 @@ enter_below() {
   X=./$X
 }
 
+# root FOLDER [DIGEST SYNC]; the latter as another shell there has found them
 verb_root() {
   decode "$1"
   if [ -n "$SKIFF_BELOW" ]; then enter_below || return; fi
-  W=$(mkdir -p -- "$X" 2>&1) || { no root "$W"; return; }
-  cd -- "$X" 2>/dev/null || { no root "cannot enter it: permission denied"; return; }
-  D=$(pwd -P)
+  [ -d "$X" ] || W=$(mkdir -p -- "$X" 2>&1) || { no root "$W"; return; }
+  cd -P -- "$X" 2>/dev/null || { no root "cannot enter it: permission denied"; return; }
+  D=$PWD
   [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
   [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W"; return; }
   E=$D/.skiff/.errors-$N
-  : >"$E" 2>/dev/null || { E=/dev/null; no root "cannot write in .skiff: permission denied, read-only or no space"; return; }
+  printf abc 2>/dev/null >"$E" || { E=/dev/null; no root "cannot write in .skiff: permission denied, read-only or no space"; return; }
   SYNC=all
+  if [ $# = 3 ]; then
+    knows "$2" || { no root "unknown digest"; return; }
+    SYNC=$3
+    ok
+    return
+  fi
   # Whether it can sync one file system; one of devices has nothing to write.
   sync -f /dev/null 2>/dev/null && SYNC=fs
   choose_digest
@@ -115,7 +135,14 @@ verb_root() {
     [ "$Q" != .skiff ] || continue
     if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
   done
-  ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G free=$(df -Pk . 2>/dev/null | { read -r W; read -r W W W W R; printf %s "$W"; })"
+  W=$(df -Pk . 2>/dev/null)
+  # The fourth word of the second line.
+  set -f
+  # shellcheck disable=SC2086 # words
+  set -- ${W#*"
+"}
+  set +f
+  ok "digest=$A tool=$U scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G free=$4"
 }
 
 # Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
@@ -276,19 +303,79 @@ verb_unpack() {
   ok
 }
 
-# Links every staged member of a batch to its final name, folder by folder; "left" names those that are not there then.
+# Sets Q to the first folder on the way $1 that is not there, and B to the one that would hold it.
+missing() {
+  B=. Q='' R=$1/
+  while [ -n "$R" ]; do
+    C=${R%%/*}
+    R=${R#*/}
+    [ -n "$C" ] && [ "$C" != . ] || continue
+    Q=${Q:+$Q/}$C
+    if [ -L "./$Q" ]; then return 1; fi
+    if [ ! -d "./$Q" ]; then [ ! -e "./$Q" ]; return; fi
+    B=./$Q
+  done
+  return 1
+}
+
+# Whether a folder that was made in staging is as one made in $1: the same file system, no group or access list to inherit.
+inherits_nothing() {
+  # shellcheck disable=SC2012 # it is about modes
+  case $(ls -ld -- "$1" 2>/dev/null) in d?????[sS]* | d?????????+*) return 1 ;; d*) ;; *) return 1 ;; esac
+  # To another one it would be a copy, part by part. The last word of a line is where it is mounted.
+  W=$(df -P "$P" "$1" 2>/dev/null) || return 1
+  L=${W##* }
+  W=${W%"
+"*}
+  [ "${W##* }" = "$L" ]
+}
+
+# Gives staged folders, with all that is in them, the places where nothing stands: many by one process, not one each. A
+# rename replaces nothing that holds anything, and follows no symlink. What it refuses is linked.
+move_folders() {
+  G='' O='' S=''
+  while IFS= read -r L; do
+    inner "$L"
+    missing "$X" && [ "$Q" != "$O" ] && [ "$B" != "$S" ] || continue
+    O=$Q
+    if [ "$B" != "$G" ] || [ $# -ge 200 ]; then
+      [ $# = 0 ] || mv -f -- "$@" "$G/" 2>/dev/null
+      set --
+      if [ "$B" != "$G" ]; then
+        G=$B
+        inherits_nothing "$G" || { S=$G G=''; continue; }
+      fi
+    fi
+    set -- "$@" "$P/m/$Q"
+  done <"$P/folders"
+  [ $# = 0 ] || mv -f -- "$@" "$G/" 2>/dev/null
+}
+
+# Brings every staged member of a batch under its final name, folder by folder, and names those that are left. With none
+# left, nothing staged is of use any longer, and it goes.
 verb_publish() {
-  sync_all "$P/m" || { no sync "$(why)"; return; }
-  while IFS= read -r L && [ "$L" != / ]; do
+  while IFS= read -r L && [ "$L" != / ]; do printf '%s\n' "$L"; done >"$P/folders" || {
+    # What was not read is no verb.
+    no publish "cannot list the folders"
+    OVER=yes
+    return
+  }
+  # Folders of somebody who is confined have modes that nobody looked at.
+  [ -n "$SKIFF_BELOW" ] || move_folders
+  while IFS= read -r L; do
     inner "$L"
     F=$X
+    [ -d "$P/m/$F" ] || continue
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
     # A pattern that matches nothing and a folder among the matches are refused one by one; the rest is linked.
     (cd "$P/m/$F" && exec ln -- ./* ./.[!.]* ./..?* "$D/$F/" 2>/dev/null)
-  done
+  done <"$P/folders"
   # A member whose link was made has two names; with hard links denied, all are left and placed one by one.
-  find "$P/m" -type f -links 1 2>/dev/null | while IFS= read -r L; do printf 'left %s\n' "${L#"$P/m/"}"; done
-  if sync_all .; then ok; else no sync "$(why)"; fi
+  L=$(cd "$P/m" && find . -type f -links 1 2>"$E") || { no publish "$(why)"; return; }
+  sync_all . || { no sync "$(why)"; return; }
+  if [ -n "$L" ]; then printf '%s\n' "$L"; ok
+  elif rm -rf "$P"; then ok cleared
+  else ok; fi
 }
 
 # Brings one staged file under one final name. place STAGED FINAL
@@ -297,7 +384,6 @@ verb_place() {
   inner "$2"; O=./$X
   case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
   [ -f "$F" ] || { no gone; return; }
-  sync_all "$F" || { no sync "$(why)"; return; }
   standing "$O" && return
   if ln -- "$F" "$O" 2>"$E"; then :
   elif standing "$O"; then return
@@ -305,10 +391,16 @@ verb_place() {
     # No hard links here (FAT): rename, if still nothing is there.
     mv -n -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
     if [ -f "$F" ]; then standing "$O" || no place "$(why)"; return; fi
-    if sync_all .; then ok; else no sync "$(why)"; fi
+    placed
     return
   fi
-  if [ "$F" -ef "$O" ]; then if sync_all .; then ok; else no sync "$(why)"; fi; else no place "another file appeared"; fi
+  if [ "$F" -ef "$O" ]; then placed; else no place "another file appeared"; fi
+}
+
+# It has its name for good. One that travelled alone leaves nothing of use in its staging.
+placed() {
+  sync_all . || { no sync "$(why)"; return; }
+  if [ "$F" = "$P/part" ] && rm -rf "$P"; then ok cleared; else ok; fi
 }
 
 # Renames a staged file over a final name that holds the digest $3. replace STAGED FINAL DIGEST

@@ -14,11 +14,11 @@ mod traffic;
 mod transfer;
 mod verify;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skiff_common::{RemotePath, Shipment};
+use skiff_common::{RemotePath, Shipment, ShipmentId};
 use skiff_config::Compression;
 use tokio::sync::Mutex;
 
@@ -60,6 +60,8 @@ pub struct ScpRemote {
     limiter: Arc<Limiter>,
     channels: Arc<Channels>,
     swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
+    /// Shipments that are published and whose staging is gone, until somebody asks for that: few, as many as are under way.
+    cleared: std::sync::Mutex<HashSet<ShipmentId>>,
 }
 
 impl ScpRemote {
@@ -97,6 +99,7 @@ impl ScpRemote {
             limiter,
             channels: Channels::new(),
             swept: std::sync::Mutex::default(),
+            cleared: std::sync::Mutex::default(),
         }
     }
 
@@ -152,8 +155,11 @@ impl ScpRemote {
         }
     }
 
-    /// Clears what is staged of a shipment.
+    /// Clears what is staged of a shipment, if that isn't done.
     pub async fn discard(&self, root: &RemotePath, shipment: &Shipment) -> Result<(), RemoteError> {
+        if self.cleared().remove(&shipment.id) {
+            return Ok(());
+        }
         let mut hand = self.take_hand(root).await?;
         let patience = self.patience(0);
         hand.must(&["drop", &self.staging(shipment)], patience, "clearing the staging").await?;
@@ -250,6 +256,10 @@ impl ScpRemote {
             self.idle().push((root.clone(), hand));
             self.channels.notify();
         }
+    }
+
+    fn cleared(&self) -> std::sync::MutexGuard<'_, HashSet<ShipmentId>> {
+        self.cleared.lock().expect("nothing panics while it holds the lock")
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(RemotePath, Hand)>> {

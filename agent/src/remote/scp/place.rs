@@ -1,6 +1,6 @@
 //! Publish: staged files get their final names.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use skiff_common::delivery::conflict::name_beside;
 use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
@@ -54,7 +54,9 @@ impl ScpRemote {
         if unverified == 0 {
             hand.say(&[&format!("publish{}", folder_lines(placements))]).await?;
             let answer = hand.answer(patience, "publishing").await?.expected("publishing")?;
-            let left: Vec<_> = answer.lines.iter().filter_map(|line| line.strip_prefix(b"left ")).collect();
+            self.note_cleared(shipment, &answer);
+            // A set: of thousands all may be left.
+            let left: HashSet<_> = answer.lines.iter().filter_map(|line| line.strip_prefix(b"./")).collect();
             for Placement { item, .. } in placements {
                 if !left.contains(&item.path.as_bytes()) {
                     placed.insert(item.path.clone(), Placed::At(item.path.clone()));
@@ -94,6 +96,7 @@ impl ScpRemote {
             let to = word(name.as_bytes());
             let answer = hand.ask(&["place", &from, &to], patience, "publishing").await?;
             if answer.ok {
+                self.note_cleared(shipment, &answer);
                 return Ok(Placed::At(name));
             }
             let theirs = match self.standing(hand, &answer, &name).await? {
@@ -151,6 +154,13 @@ impl ScpRemote {
             }
         }
         Ok(Placed::Refused(Trouble::retryable(format!("{name} keeps changing at the destination"))))
+    }
+
+    /// What clears its staging itself needs no other word for that.
+    fn note_cleared(&self, shipment: &Shipment, answer: &Answer) {
+        if answer.words == b"cleared" {
+            self.cleared().insert(shipment.id.clone());
+        }
     }
 
     /// What a refusal to place means.

@@ -26,6 +26,7 @@ impl ScpRemote {
         shipment: &Shipment,
         survey: bool,
     ) -> Result<Vec<Staged>, RemoteError> {
+        self.cleared().remove(&shipment.id);
         let mut hand = self.take_hand(root).await?;
         let mut known = HashMap::new();
         if survey && hand.facts().used {
