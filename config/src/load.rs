@@ -165,6 +165,15 @@ pub(crate) mod tests {
         assert_eq!(logs.watches[1].path, Path::new("/var/log/application"));
     }
 
+    /// S10: whoever sets nothing loses nothing.
+    #[test]
+    fn nothing_is_deleted_or_overwritten_unless_it_is_said() {
+        let watch = Watch::with_defaults("w", "/w", "d");
+        assert_eq!(watch.after_delivery, AfterDelivery::Keep);
+        assert!(!watch.removes());
+        assert_ne!(watch.on_conflict, crate::OnConflict::Replace);
+    }
+
     #[test]
     fn the_example_in_default_toml_loads_once_its_hashes_are_gone() {
         let is_example = |line: &&str| {

@@ -30,6 +30,23 @@ fn init_writes_a_configuration_that_holds_and_overwrites_none() {
     skiff::run(&mut ask, home.path()).expect_code(2).expect_said("nobody to ask");
 }
 
+/// As after the installation of the package: a file for the servers' keys is there, and the key is systemd's.
+#[test]
+fn init_takes_what_the_package_has_prepared() {
+    let home = TempDir::new().expect("a temporary folder");
+    let (file, known_hosts) = (home.path().join("skiff.toml"), home.path().join("known_hosts"));
+    fs::write(&known_hosts, "").expect("a new folder is writable");
+    let mut command = skiff::command(home.path());
+    command.args(["init", "--to", "me@collector.example.net:in", "--watch", "/var/spool/x"]);
+    command.args(["--identity", "${credential:keys_collector}", "--config"]).arg(&file);
+    skiff::run(&mut command, home.path())
+        .expect_code(0)
+        .expect_said(&format!("trust --known-hosts {} me@", known_hosts.display()));
+    let text = fs::read_to_string(&file).expect("it is written");
+    assert!(text.contains("identity = \"${credential:keys_collector}\""), "{text}");
+    assert!(text.contains(&format!("known_hosts = \"{}\"", known_hosts.display())), "{text}");
+}
+
 #[test]
 fn completions_manual_and_schema_come_from_the_same_definitions() {
     let home = TempDir::new().expect("a temporary folder");

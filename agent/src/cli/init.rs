@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use skiff_config::Environment;
@@ -25,7 +25,9 @@ pub(super) fn init(args: &Init) -> ExitCode {
         }
     };
     let text = text(args, &answers);
-    if let Err(problems) = skiff_config::parse(&text, &args.config, &Environment::from_process()) {
+    if let Err(problems) =
+        skiff_config::parse(&text, &args.config, &Environment::from_process().with_credentials_of_service())
+    {
         eprintln!("{problems}");
         return ExitCode::from(exit::USAGE);
     }
@@ -103,8 +105,11 @@ fn text(args: &Init, answers: &Answers) -> String {
     line("# The folder there; it is made if it is missing.".to_owned());
     line(format!("path = {}", quoted(path)));
     match &args.identity {
-        Some(identity) => line(format!("identity = {}", quoted(&identity.display().to_string()))),
+        Some(identity) => line(format!("identity = {}", key_path(&identity.display().to_string()))),
         None => line("# Without a key named here, what ssh would try: its agent, then the usual files.\n#identity = \"/etc/skiff/id_ed25519\"".to_owned()),
+    }
+    if let Some(known_hosts) = known_hosts(args) {
+        line(format!("known_hosts = {}", quoted(&known_hosts.display().to_string())));
     }
     line("\n[[watch]]".to_owned());
     line(format!("name = {}", quoted(&watch_name(folder))));
@@ -125,6 +130,17 @@ fn watch_name(folder: &str) -> String {
     let name: String = last.chars().map(|c| if plain(c) { c } else { '-' }).take(64).collect();
     let name = name.trim_start_matches(['.', '_', '-']).to_owned();
     if name.is_empty() { "files".to_owned() } else { name }
+}
+
+/// The file beside the configuration that the package makes for the servers' keys: the service's own user has no home.
+fn known_hosts(args: &Init) -> Option<PathBuf> {
+    let file = args.config.with_file_name("known_hosts");
+    file.is_file().then_some(file)
+}
+
+/// The path of a key. A credential's isn't known here.
+fn key_path(text: &str) -> String {
+    if text.starts_with("${credential:") { format!("\"{text}\"") } else { quoted(text) }
 }
 
 /// As TOML text that stands for itself.
@@ -158,7 +174,8 @@ fn tell_next(args: &Init, answers: &Answers) {
         Some(file) => format!(" --config {file}"),
     };
     println!("written: {}", args.config.display());
-    println!("next:    skiff trust {server}");
+    let known_hosts = known_hosts(args).map(|file| format!("--known-hosts {} ", file.display()));
+    println!("next:    skiff trust {}{server}", known_hosts.unwrap_or_default());
     println!("         skiff check{config}");
     println!("         skiff run{config}");
 }

@@ -171,4 +171,32 @@ mod tests {
             .collect();
         assert_eq!(names.last().map(|p| p.to_string_lossy().into_owned()), Some(long));
     }
+
+    /// S2: whatever stands in the folder, what is unpacked elsewhere has no links, no devices and no way up.
+    #[test]
+    fn members_are_plain_files_below_the_folder() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("a/..b")).expect("made");
+        for name in ["a/..b/-rf", "set", "link"] {
+            std::fs::write(folder.path().join(name), name).expect("written");
+        }
+        let mode = std::fs::Permissions::from_mode(0o6755);
+        std::fs::set_permissions(folder.path().join("set"), mode).expect("ours");
+        let root = Root::open(folder.path()).expect("it opens");
+        let items = items(&root, &["a/..b/-rf", "set", "link"]);
+        std::fs::remove_file(folder.path().join("link")).expect("removed");
+        symlink("/etc/passwd", folder.path().join("link")).expect("made");
+        let (bytes, _) = send(&root, &items);
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        for entry in archive.entries().expect("a tar") {
+            let entry = entry.expect("whole");
+            let path = entry.path().expect("named").into_owned();
+            assert!(entry.header().entry_type().is_file(), "{}", path.display());
+            let plain = |part| matches!(part, std::path::Component::Normal(_));
+            assert!(path.components().all(plain), "{}", path.display());
+            assert_eq!(entry.header().mode().expect("there is one") & 0o7000, 0, "{}", path.display());
+            assert!(entry.link_name().expect("sound").is_none(), "{}", path.display());
+        }
+    }
 }
