@@ -20,7 +20,7 @@ fn sources() -> Vec<(String, String)> {
             let path = entry.expect("it can be listed").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
+            } else if is_rust(&path) {
                 let name = path.strip_prefix(REPOSITORY).expect("it is below").display().to_string();
                 found.push((name, fs::read_to_string(&path).expect("it is text")));
             }
@@ -28,6 +28,10 @@ fn sources() -> Vec<(String, String)> {
     }
     assert!(found.len() > 100, "where are the sources?");
     found
+}
+
+fn is_rust(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "rs")
 }
 
 /// What stands between backquotes.
@@ -90,7 +94,7 @@ fn the_tests_that_security_promises_exist() {
 #[test]
 fn unsafe_code_stands_only_where_it_is_listed() {
     let page = text("SECURITY.md");
-    let listed: BTreeSet<&str> = quoted(&page).filter(|quoted| quoted.ends_with(".rs")).collect();
+    let listed: BTreeSet<&str> = quoted(&page).filter(|quoted| is_rust(Path::new(quoted))).collect();
     let word = ["un", "safe "].concat();
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     let sources = sources();
