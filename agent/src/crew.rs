@@ -19,6 +19,7 @@ use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::error::AgentError;
 use crate::journal::Journal;
+use crate::login;
 use crate::machine::machine;
 use crate::reach::reach;
 use crate::remote::scp::{Limiter, ScpRemote};
@@ -143,6 +144,12 @@ impl Crew {
         let stays = self.what_cannot_change(&settings);
         if !stays.is_empty() {
             return Ok(Err(stays));
+        }
+        let looked = settings.clone();
+        let unreachable = tokio::task::spawn_blocking(move || login::problems(&looked)).await;
+        let unreachable = unreachable.expect("reading doesn't panic and isn't aborted");
+        if !unreachable.is_empty() {
+            return Ok(Err(unreachable));
         }
         Ok(Ok(self.change(settings).await?))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skiff_config::Destination;
 
-use crate::login::login;
+use crate::login::login_or_alone;
 use crate::machine::sender;
 use crate::remote::scp::{Limiter, ScpRemote};
 use crate::remote::session::Login;
@@ -16,7 +16,7 @@ pub(crate) fn reach(
     status: &Arc<Status>,
     limits: (Option<u64>, Arc<Limiter>),
 ) -> Arc<ScpRemote> {
-    with_login(destination, login(destination), status, limits)
+    with_login(destination, login_or_alone(destination), status, limits)
 }
 
 /// The same, with another login than its settings say.

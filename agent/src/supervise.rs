@@ -17,7 +17,7 @@ use crate::crew::Crew;
 use crate::dispatch::{self, Dispatcher, Stop};
 use crate::error::AgentError;
 use crate::journal::{Journal, Opening, Trust};
-use crate::login::login;
+use crate::login::login_or_alone;
 use crate::machine::machine;
 use crate::reach;
 use crate::receipts::Receipts;
@@ -201,7 +201,7 @@ fn remotes(
     overall: &Arc<Limiter>,
 ) -> HashMap<String, Arc<ScpRemote>> {
     let one = |destination: &Destination| {
-        let login = plan.login.clone().unwrap_or_else(|| login(destination));
+        let login = plan.login.clone().unwrap_or_else(|| login_or_alone(destination));
         let limits = (plan.limit, Arc::clone(overall));
         (destination.name.clone(), reach::with_login(destination, login, status, limits))
     };

@@ -28,7 +28,8 @@ pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
     AfterDelivery, Agent, Allowance, Compression, Control, Destination, Hidden, Jump, Log, LogFormat,
-    LogLevel, OnConflict, Order, PauseWhen, Retain, Route, Settings, Taken, Watch, WhenFull, Window,
+    LogLevel, OnConflict, Order, PauseWhen, Retain, Route, Settings, SshConfig, Taken, Watch, WhenFull,
+    Window,
 };
 
 /// A JSON Schema of the configuration.

@@ -184,6 +184,7 @@ pub(crate) mod tests {
         let path = "/srv/incoming/edge-7".to_owned();
         let collector = Destination {
             user: Some("ingest".to_owned()),
+            says_port: true,
             path,
             identity: vec!["/etc/skiff/id_ed25519".into()],
             known_hosts: vec!["/home/ship/.ssh/known_hosts".into(), "/etc/ssh/ssh_known_hosts".into()],
@@ -205,7 +206,7 @@ pub(crate) mod tests {
             log = { format = "human", level = "trace" }
             control = { listen = "[::]:9723", token_file = "/t/{x}" }
             destination."a.b" = { address = "me@there@h", path = "~/~/{{x}}$${{y}}", in_flight = 7, bandwidth = "8001 bit/s" }
-            destination.v6 = { address = "[fe80::1%eth0]:2200", path = "", identity = "~/k", known_hosts = [], agent = "~/agent", certificate = "~/k-cert.pub", passphrase_file = "${credential:p}", password_file = "/p w", jump = ["u@gate:2200", "[::1]:22"] }
+            destination.v6 = { address = "[fe80::1%eth0]:2200", path = "", identity = "~/k", known_hosts = [], agent = "~/agent", certificate = "~/k-cert.pub", passphrase_file = "${credential:p}", password_file = "/p w", jump = ["u@gate:2200", "[::1]:22"], ssh_config = "~/c" }
             [[watch]]
             name = "w-1"
             path = "/x/é \\ \" '"

@@ -5,7 +5,9 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::raw::escape;
-use crate::settings::{AfterDelivery, Agent, Destination, Jump, PauseWhen, Retain, Route, Settings, Watch};
+use crate::settings::{
+    AfterDelivery, Agent, Destination, Jump, PauseWhen, Retain, Route, Settings, SshConfig, Watch,
+};
 use crate::value::{
     Choice, escape_template, show_address, show_duration, show_listen, show_mark, show_rate, show_retain,
     show_size, show_window,
@@ -30,10 +32,12 @@ pub(crate) fn settings(settings: &Settings) -> String {
 }
 
 fn destination(destination: &Destination) -> Table {
-    let address = show_address(destination.user.as_deref(), &destination.host, destination.port);
+    let port = destination.says_port.then_some(destination.port);
+    let address = show_address(destination.user.as_deref(), &destination.host, port);
     Table::from_iter([
         ("address", text(&address)),
         ("path", text(&escape_template(&destination.path))),
+        ("ssh_config", ssh_config(&destination.ssh_config)),
         ("identity", list(destination.identity.iter().map(|one| one.to_string_lossy()))),
         ("agent", agent(&destination.agent)),
         ("certificate", list(destination.certificate.iter().map(|one| one.to_string_lossy()))),
@@ -51,6 +55,14 @@ fn destination(destination: &Destination) -> Table {
         ("stall_timeout", text(&show_duration(destination.stall_timeout))),
         ("keepalive", text(&show_duration(destination.keepalive))),
     ])
+}
+
+fn ssh_config(which: &SshConfig) -> Item {
+    match which {
+        SshConfig::Auto => text("auto"),
+        SshConfig::Never => text("none"),
+        SshConfig::At(file) => path(file),
+    }
 }
 
 fn watch(watch: &Watch) -> Table {
@@ -119,7 +131,7 @@ fn agent(agent: &Agent) -> Item {
 }
 
 fn jump(jump: &Jump) -> String {
-    show_address(jump.user.as_deref(), &jump.host, jump.port)
+    show_address(jump.user.as_deref(), &jump.host, Some(jump.port))
 }
 
 fn after_delivery(after: &AfterDelivery) -> Item {

@@ -10,6 +10,7 @@ use super::args::ConfigFile;
 use super::{config, exit, signals};
 use crate::control::Reload;
 use crate::error::AgentError;
+use crate::login;
 use crate::status::Status;
 use crate::supervise::{Agent, Plan};
 use crate::{journal::JournalError, telemetry};
@@ -21,6 +22,10 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
         Err(code) => return code,
     };
     telemetry::start(settings.log.format, settings.log.level);
+    let problems = tokio::task::block_in_place(|| login::problems(&settings));
+    if !problems.is_empty() {
+        return exit::fail(exit::USAGE, &problems.join("\nskiff: "), "");
+    }
     let (stop, hung_up) = match signals::listen() {
         Ok(heard) => heard,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),

@@ -2,15 +2,90 @@
 
 mod wish;
 
-use skiff_config::{Agent, Compression, Destination, Jump};
+use skiff_config::{Agent, Compression, Destination, Jump, Settings, SshConfig};
 
 pub use self::wish::{Found, LoginError, Wish};
 
 use crate::remote::auth::{AgentUse, Credentials};
 use crate::remote::session::Login;
+use crate::ssh_config::{Files, JumpSpec};
 
-/// How to log in to a destination.
-pub fn login(destination: &Destination) -> Login {
+/// How to log in to a destination: what its settings say, and where they say nothing, `ssh_config` files. Blocks.
+///
+/// With `ssh_config = "auto"` a file that can't be read is told and left out; one that is named is an error.
+pub fn login(destination: &Destination) -> Result<Found, LoginError> {
+    let own = Found { login: settings_alone(destination), notices: Vec::new() };
+    let files = match &destination.ssh_config {
+        SshConfig::Never => return Ok(own),
+        SshConfig::Auto => Files::usual(),
+        SshConfig::At(file) => Files { users: vec![file.clone()], must: true, ..Files::default() },
+    };
+    if destination.ssh_config == SshConfig::Auto {
+        match files.users_alone().look_up(&destination.host, &own_name()) {
+            Ok(looked) if looked.named => {}
+            Ok(_) => return Ok(own),
+            Err(error) => {
+                let notices = vec![format!("{error}; it is left out for {}", destination.name)];
+                return Ok(Found { notices, ..own });
+            }
+        }
+    }
+    wish(destination, own.login).look_up(&files)
+}
+
+/// The same for whoever has looked for [`problems`] before: what a person should know is logged. Blocks.
+pub fn login_or_alone(destination: &Destination) -> Login {
+    match login(destination) {
+        Ok(found) => {
+            found
+                .notices
+                .iter()
+                .for_each(|notice| tracing::warn!(destination = %destination.name, "{notice}"));
+            found.login
+        }
+        Err(error) => {
+            tracing::error!(destination = %destination.name, "{error}. Try: {}", error.hint());
+            settings_alone(destination)
+        }
+    }
+}
+
+/// What stops destinations from being reached as they were meant, one line each. Blocks.
+pub fn problems(settings: &Settings) -> Vec<String> {
+    let wrong = |destination: &Destination| {
+        let error = login(destination).err()?;
+        Some(format!("destination {}: {error}. Try: {}", destination.name, error.hint()))
+    };
+    settings.destinations.iter().filter_map(wrong).collect()
+}
+
+/// What differs from its default was said, so it comes before the files.
+fn wish(destination: &Destination, base: Login) -> Wish {
+    let usual = Destination::with_defaults("", "");
+    let jumps = destination.jump.iter().map(|jump| JumpSpec {
+        user: jump.user.clone(),
+        host: jump.host.clone(),
+        port: Some(jump.port),
+    });
+    let said = |differs: bool| differs.then_some(());
+    Wish {
+        host: destination.host.clone(),
+        user: destination.user.clone(),
+        port: destination.says_port.then_some(destination.port),
+        known_hosts: said(destination.known_hosts != usual.known_hosts)
+            .map(|()| destination.known_hosts.clone()),
+        connect_timeout: said(destination.connect_timeout != usual.connect_timeout)
+            .map(|()| destination.connect_timeout),
+        keepalive: said(destination.keepalive != usual.keepalive).map(|()| destination.keepalive),
+        jumps: Some(jumps.collect()).filter(|jumps: &Vec<_>| !jumps.is_empty()),
+        agent: said(destination.agent != usual.agent).map(|()| base.credentials.agent),
+        adds_identities: false,
+        base,
+    }
+}
+
+/// As the settings say, without any file.
+pub fn settings_alone(destination: &Destination) -> Login {
     let credentials = Credentials {
         identities: destination.identity.clone(),
         certificates: destination.certificate.clone(),

@@ -34,6 +34,11 @@ pub(super) fn host(asked: &Asked<'_>, patterns: &[String]) -> bool {
     found
 }
 
+/// Whether a pattern other than `*` has the name.
+pub(super) fn names(asked: &Asked<'_>, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| pattern.bytes().any(|b| b != b'*') && matches(asked.host, pattern))
+}
+
 /// `Match`: all of its conditions, in their order, so that what can't be told doesn't matter after a clear no.
 pub(super) fn conditions(asked: &Asked<'_>, so_far: &Looked, words: &[String]) -> Result<Matched, String> {
     let mut words = words.iter();

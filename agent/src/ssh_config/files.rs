@@ -49,6 +49,12 @@ impl Files {
         }
     }
 
+    /// Without the system's.
+    #[must_use]
+    pub fn users_alone(&self) -> Self {
+        Self { systems: Vec::new(), ..self.clone() }
+    }
+
     /// What they say for `host`, as somebody asked for it. Blocks.
     pub fn look_up(&self, host: &str, own_name: &str) -> Result<Looked, SshConfigError> {
         let mut reader = Reader { asked: Asked { host, own_name }, found: Looked::default() };
@@ -173,6 +179,7 @@ impl Reader<'_> {
                     return Err(place.error("Host needs a name or a pattern"));
                 }
                 block.is_open = block.may_open && block::host(&self.asked, &values);
+                self.found.named |= block.is_open && block::names(&self.asked, &values);
                 Ok(())
             }
             Keyword::Match => self.condition(&values, place, block),

@@ -49,6 +49,8 @@ pub struct Looked {
     pub batch_mode: Option<bool>,
     /// `IgnoreUnknown`.
     pub(super) ignore_unknown: Option<String>,
+    /// Whether a `Host` line has the name by more than `*`.
+    pub named: bool,
     /// What was left out, each with its place.
     pub left_out: Vec<String>,
 }

@@ -7,8 +7,8 @@ use crate::problem::Complaint;
 use crate::raw::{Given, Section};
 use crate::settings::{Destination, PauseWhen};
 use crate::value::{
-    absolute_command, address, agent, check_name, choice, count_up_to, duration, jump, local_path,
-    optional_path, rate, remote_path, secret_path, window,
+    SSH_PORT, absolute_command, address, agent, check_name, choice, count_up_to, duration, jump, local_path,
+    optional_path, rate, remote_path, secret_path, ssh_config, window,
 };
 
 /// From a tenth of a second to a day: a wait on the network that is neither hopeless nor endless.
@@ -21,6 +21,7 @@ const CHECK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::f
 pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destination {
     Destination {
         path: section.get("path", &base.path, remote_path),
+        ssh_config: section.get("ssh_config", &base.ssh_config, ssh_config),
         identity: section.list("identity", &base.identity, local_path),
         agent: section.get("agent", &base.agent, agent),
         certificate: section.list("certificate", &base.certificate, local_path),
@@ -62,9 +63,14 @@ pub(super) fn read(name: String, base: &Destination, mut section: Section<'_>) -
     let destination = overlaid(base, &mut section);
     section.finish();
     match address {
-        Some(address) => {
-            Destination { name, user: address.user, host: address.host, port: address.port, ..destination }
-        }
+        Some(address) => Destination {
+            name,
+            user: address.user,
+            host: address.host,
+            port: address.port.unwrap_or(SSH_PORT),
+            says_port: address.port.is_some(),
+            ..destination
+        },
         None => Destination { name, ..destination },
     }
 }

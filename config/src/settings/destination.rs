@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Environment;
 use crate::read::Base;
 use crate::settings::{PauseWhen, Window};
-use crate::value::Choice;
+use crate::value::{Choice, SSH_PORT};
 
 /// Whether ssh-agent is asked for keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,17 @@ pub enum Agent {
     /// It is left alone.
     Never,
     /// As `Always`, with the agent at this socket. Absolute.
+    At(PathBuf),
+}
+
+/// Whether `ssh_config` files say how to reach a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SshConfig {
+    /// The user's and the system's do, if the user's has the host in a `Host` line, other than by `*` alone.
+    Auto,
+    /// None does.
+    Never,
+    /// This one does. Absolute.
     At(PathBuf),
 }
 
@@ -44,6 +55,10 @@ pub struct Destination {
     pub host: String,
     /// Never 0.
     pub port: u16,
+    /// Whether the port was said.
+    pub says_port: bool,
+    /// Whether `ssh_config` files say more.
+    pub ssh_config: SshConfig,
     /// The folder there: absolute, or relative to the login folder, which itself is `.`. Holds no control characters.
     pub path: String,
     /// Private keys to log in with, absolute. If there are none, what ssh would try.
@@ -94,7 +109,9 @@ impl Destination {
             name: String::new(),
             user: None,
             host: String::new(),
-            port: 22,
+            port: SSH_PORT,
+            says_port: false,
+            ssh_config: SshConfig::Never,
             path: String::new(),
             identity: Vec::new(),
             agent: Agent::Auto,

@@ -11,7 +11,7 @@ mod window;
 use std::path::PathBuf;
 
 pub use control::Control;
-pub use destination::{Agent, Compression, Destination, Jump};
+pub use destination::{Agent, Compression, Destination, Jump, SshConfig};
 pub use log::{Log, LogFormat, LogLevel};
 pub use retain::{Retain, WhenFull};
 pub use taken::{Hidden, Taken};

@@ -8,14 +8,15 @@ use crate::problem::{Complaint, code};
 use crate::raw::Given;
 
 /// The port where SSH listens unless told otherwise.
-const SSH_PORT: u16 = 22;
+pub(crate) const SSH_PORT: u16 = 22;
 
 /// Where a server is, and as whom to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) user: Option<String>,
     pub(crate) host: String,
-    pub(crate) port: u16,
+    /// If one was said.
+    pub(crate) port: Option<u16>,
 }
 
 /// An address.
@@ -24,9 +25,10 @@ pub(crate) fn address(given: Given<'_>) -> Result<Address, Complaint> {
 }
 
 /// The writing that reads back as the same.
-pub(crate) fn show_address(user: Option<&str>, host: &str, port: u16) -> String {
+pub(crate) fn show_address(user: Option<&str>, host: &str, port: Option<u16>) -> String {
     let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-    if host.contains(':') { format!("{user}[{host}]:{port}") } else { format!("{user}{host}:{port}") }
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    if host.contains(':') { format!("{user}[{host}]{port}") } else { format!("{user}{host}{port}") }
 }
 
 fn parse(text: &str) -> Result<Address, Complaint> {
@@ -79,10 +81,10 @@ fn check_host(host: &str) -> Result<String, Complaint> {
     Err(wrong(format!("{host:?} is not a host name")))
 }
 
-fn check_port(port: Option<&str>) -> Result<u16, Complaint> {
-    let Some(port) = port else { return Ok(SSH_PORT) };
+fn check_port(port: Option<&str>) -> Result<Option<u16>, Complaint> {
+    let Some(port) = port else { return Ok(None) };
     let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    port.parse().ok().filter(|number| is_number && *number != 0).ok_or_else(|| {
+    port.parse().ok().filter(|number| is_number && *number != 0).map(Some).ok_or_else(|| {
         Complaint::new(code::BAD_ADDRESS, format!("{port:?} is not a port"))
             .suggest("choose from 1 to 65535, or leave it out for 22")
     })
@@ -99,12 +101,12 @@ mod tests {
     #[test]
     fn addresses_fall_into_user_host_and_port() {
         for (text, user, host, port) in [
-            ("host", None, "host", 22),
-            ("ingest@collector.example.net:2222", Some("ingest"), "collector.example.net", 2222),
-            ("me@example.org@host", Some("me@example.org"), "host", 22),
-            ("192.0.2.7:22", None, "192.0.2.7", 22),
-            ("[2001:db8::1]:2200", None, "2001:db8::1", 2200),
-            ("u@[fe80::1%eth0]", Some("u"), "fe80::1%eth0", 22),
+            ("host", None, "host", None),
+            ("ingest@collector.example.net:2222", Some("ingest"), "collector.example.net", Some(2222)),
+            ("me@example.org@host", Some("me@example.org"), "host", None),
+            ("192.0.2.7:22", None, "192.0.2.7", Some(22)),
+            ("[2001:db8::1]:2200", None, "2001:db8::1", Some(2200)),
+            ("u@[fe80::1%eth0]", Some("u"), "fe80::1%eth0", None),
         ] {
             let address = Address { user: user.map(str::to_owned), host: host.to_owned(), port };
             assert_eq!(parse(text), Ok(address.clone()), "{text}");

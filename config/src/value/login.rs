@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
-use super::{address, local_path};
+use super::address::{SSH_PORT, address};
+use super::local_path;
 use crate::problem::{Complaint, code};
 use crate::raw::Given;
-use crate::settings::{Agent, Jump};
+use crate::settings::{Agent, Jump, SshConfig};
 
 /// A word, or the path of a socket.
 pub(crate) fn agent(given: Given<'_>) -> Result<Agent, Complaint> {
@@ -21,9 +22,25 @@ pub(crate) fn agent(given: Given<'_>) -> Result<Agent, Complaint> {
     }
 }
 
+/// A word, or the path of an `ssh_config` file.
+pub(crate) fn ssh_config(given: Given<'_>) -> Result<SshConfig, Complaint> {
+    let text = given.text()?;
+    match text.as_ref() {
+        "auto" => Ok(SshConfig::Auto),
+        "none" => Ok(SshConfig::Never),
+        path if path.starts_with(['/', '~']) => local_path(given).map(SshConfig::At),
+        other => Err(Complaint::new(code::BAD_CHOICE, format!("{other:?} is not known here"))
+            .suggest(r#"write "auto", "none" or the path of an ssh_config file"#)),
+    }
+}
+
 /// A server on the way.
 pub(crate) fn jump(given: Given<'_>) -> Result<Jump, Complaint> {
-    address(given).map(|address| Jump { user: address.user, host: address.host, port: address.port })
+    address(given).map(|address| Jump {
+        user: address.user,
+        host: address.host,
+        port: address.port.unwrap_or(SSH_PORT),
+    })
 }
 
 /// The path of a file that holds a secret; none where it is empty.

@@ -15,12 +15,12 @@ mod retain;
 mod size;
 mod window;
 
-pub(crate) use address::{address, show_address};
+pub(crate) use address::{SSH_PORT, address, show_address};
 pub(crate) use choice::{Choice, choice};
 pub(crate) use command::{absolute_command, check_command, word};
 pub(crate) use duration::{duration, show_duration};
 pub(crate) use listen::{listen, show_listen};
-pub(crate) use login::{agent, jump, secret_path};
+pub(crate) use login::{agent, jump, secret_path, ssh_config};
 pub(crate) use name::{check_name, name};
 pub(crate) use path::{local_path, optional_path};
 pub(crate) use quantity::{count, count_up_to};
