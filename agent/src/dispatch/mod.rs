@@ -37,7 +37,7 @@ pub(crate) use orders::pending_item;
 pub use orders::{Change, Order};
 use pulse::Pulse;
 pub(crate) use setup::destination_retry;
-pub use setup::{DispatchError, Outcome, Setup, Stop, Urgency};
+pub use setup::{DispatchError, Failure, Outcome, Setup, Stop, Urgency};
 use setup::{limits, watch_retry};
 
 /// Items under way at most: a few batches for each of many destinations; 8 MiB. The rest is still in the folders.
@@ -372,7 +372,7 @@ impl Dispatcher {
     fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
         let Event::Failed { reason, destination, .. } = &report.event else { return };
         Status::add(&self.status.failures, 1);
-        let code = report.failure.as_ref().map_or("source", |(code, _)| code);
+        let code = report.failure.as_ref().map_or("source", |failure| failure.code);
         self.status.failed(code);
         if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {
             self.board.failed(&shipment.destination, code, reason);

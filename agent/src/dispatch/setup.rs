@@ -47,6 +47,24 @@ pub enum DispatchError {
     NoScanner,
 }
 
+/// Why a destination failed, for a person and for programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// A stable word.
+    pub code: &'static str,
+    /// What was attempted, on what, and why it failed.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Failure {
+    /// As one line.
+    pub fn reason(&self) -> String {
+        format!("{}. Try: {}", self.what, self.hint)
+    }
+}
+
 /// What is left when an agent ends.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -54,8 +72,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     /// How many were not delivered.
     pub undelivered: u64,
-    /// The stable code of the last failure of the destination itself.
-    pub destination_failure: Option<(String, String)>,
+    /// The last failure of the destination itself.
+    pub destination_failure: Option<Failure>,
     /// Whether it was stopped before it was done.
     pub interrupted: bool,
 }

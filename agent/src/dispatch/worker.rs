@@ -8,6 +8,7 @@ use skiff_common::{Digest, Fault, RelPath, Shipment};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use super::Failure;
 use crate::context::WatchContext;
 use crate::finish::{self, After};
 use crate::hooks;
@@ -22,8 +23,8 @@ use crate::source::Root;
 pub(super) struct Report {
     /// For the desk.
     pub(super) event: Event,
-    /// For a person, where the destination failed: a stable code, and what to do.
-    pub(super) failure: Option<(String, String)>,
+    /// Where the destination failed.
+    pub(super) failure: Option<Failure>,
 }
 
 /// What a worker needs.
@@ -174,12 +175,10 @@ fn report(event: Event) -> Report {
 }
 
 fn failure(error: &RemoteError) -> Report {
-    let event = Event::Failed {
-        fault: error.fault(),
-        destination: error.is_destination(),
-        reason: format!("{error}. Try: {}", error.hint()),
-    };
-    Report { event, failure: Some((error.code().to_owned(), error.to_string())) }
+    let failure = Failure { code: error.code(), what: error.to_string(), hint: error.hint() };
+    let event =
+        Event::Failed { fault: error.fault(), destination: error.is_destination(), reason: failure.reason() };
+    Report { event, failure: Some(failure) }
 }
 
 fn local_failure(reason: String) -> Report {

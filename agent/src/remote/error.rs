@@ -6,6 +6,7 @@ use skiff_common::Fault;
 use skiff_common::fault::Classify;
 use skiff_common::scp::ScpError;
 
+use super::reason::Reason;
 use super::session::{ChannelError, ConnectError};
 
 /// A step at the destination failed.
@@ -96,9 +97,12 @@ impl RemoteError {
 
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
+        if let Some(reason) = self.reason() {
+            return reason.code();
+        }
         match self {
             Self::Connect(error) => error.code(),
-            Self::Channel(_) => "channel",
+            Self::Channel(error) => error.code(),
             Self::Ended { .. } => "connection-lost",
             Self::Stalled { .. } => "stalled",
             Self::Nonsense { .. } => "bad-answer",
@@ -113,6 +117,9 @@ impl RemoteError {
 
     /// What to do about it.
     pub fn hint(&self) -> String {
+        if let Some(reason) = self.reason() {
+            return reason.hint(self.folder());
+        }
         match self {
             Self::Connect(error) => error.hint(),
             Self::Root { path, .. } => {
@@ -120,17 +127,57 @@ impl RemoteError {
                     "make {path} at the destination and let the login user write to it, or correct `path`"
                 )
             }
-            Self::NoShell { .. } => "give the account a login shell and no ForceCommand".to_owned(),
+            Self::NoShell { .. } => {
+                "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or log in as another"
+                    .to_owned()
+            }
+            Self::NoTool { tool: "scp" } => {
+                "install scp at the destination (Debian, Alpine: openssh-client; Fedora: openssh-clients), in the PATH of a \
+                 session without a terminal: `ssh HOST command -v scp`"
+                    .to_owned()
+            }
             Self::NoTool { tool } => format!("install {tool} at the destination"),
             Self::Refused { .. } | Self::Scp(_) => {
                 "look at the free space and the rights at the destination".to_owned()
             }
-            Self::Channel(_) | Self::Ended { .. } | Self::Stalled { .. } => {
-                "it is tried again; look at the server's log if it persists".to_owned()
+            Self::Channel(error) => error.hint(),
+            Self::Ended { .. } => {
+                "see in the server's log what ended it (`journalctl -u ssh`); it goes on where it was with the next try"
+                    .to_owned()
             }
-            Self::Nonsense { .. } => "the login shell must be able to run `sh`".to_owned(),
+            Self::Stalled { .. } => {
+                "see whether the disk there hangs (`dmesg | tail`, `uptime`), or a firewall or too large an MTU on the way \
+                 swallows packets (`ping -M do -s 1400 HOST`); it goes on where it was with the next try, and where the \
+                 server just needs longer, raise `stall_timeout`"
+                    .to_owned()
+            }
+            Self::Nonsense { .. } => {
+                "the login shell has to run `sh`; see what it says: `ssh HOST true`".to_owned()
+            }
             Self::SourceEnded => "it is tried again".to_owned(),
         }
+    }
+
+    /// What lies behind a refusal, if the words tell.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Root { why, .. } | Self::Refused { why, .. } => Reason::of(why),
+            Self::Scp(ScpError::Refused { text, .. } | ScpError::SenderFailed { text }) => Reason::of(text),
+            Self::Connect(_)
+            | Self::Channel(_)
+            | Self::Ended { .. }
+            | Self::Stalled { .. }
+            | Self::Nonsense { .. }
+            | Self::NoShell { .. }
+            | Self::NoTool { .. }
+            | Self::Scp(_)
+            | Self::SourceEnded => None,
+        }
+    }
+
+    /// The folder at the destination, where it is known.
+    fn folder(&self) -> &str {
+        if let Self::Root { path, .. } = self { path } else { "FOLDER" }
     }
 }
 

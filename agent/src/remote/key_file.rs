@@ -299,7 +299,7 @@ fn close(path: &Path) -> String {
 }
 
 /// As one word of a shell command.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let text = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);

@@ -7,7 +7,9 @@ pub mod auth;
 pub mod error;
 pub mod host_key;
 pub mod key_file;
+mod reason;
 pub mod scp;
 pub mod session;
 
 pub use error::RemoteError;
+pub(crate) use reason::Reason;

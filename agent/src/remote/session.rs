@@ -4,13 +4,16 @@
 //! connecting ends by its deadline wherever the server stops answering, that nothing is said to a host whose key is not
 //! recorded, and that letting go of a session ends it. Deliberately absent: retrying, pooling, recording host keys.
 
+mod algorithm;
 mod error;
 mod exec;
 mod handler;
+mod hint;
 mod line;
 mod login;
 mod preferences;
 mod progress;
+mod proposal;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use tokio::io::BufReader;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+pub use self::algorithm::Kind;
 pub use self::error::{ChannelError, ConnectError};
 pub use self::exec::{ExecChannel, ExecReader, ExecWriter, Said};
 pub use self::login::{Login, NewHosts};
@@ -72,7 +76,7 @@ impl Session {
     /// apart that a person takes to answer.
     pub async fn connect(login: &Login) -> Result<Self, ConnectError> {
         let progress = Arc::new(Progress::new(&login.host, login.port));
-        let deadline = Instant::now() + login.connect_timeout;
+        let deadline = Deadline::after(login.connect_timeout);
         within(deadline, &progress, connect(login, deadline, &progress)).await
     }
 
@@ -83,8 +87,8 @@ impl Session {
             // In the guard first, so that it is closed if the deadline comes now.
             let channel = ExecChannel::new(channel, Arc::clone(&self.told));
             channel.write.exec(true, command).await?;
-            tracing::debug!("a channel is open, its command is asked for");
-            tracing::trace!(command, "the command");
+            tracing::debug!("channel {}: open, a command is asked for", channel.write.id());
+            tracing::trace!("channel {}: command: {command}", channel.write.id());
             Ok(channel)
         };
         match timeout(deadline, opening).await {
@@ -138,7 +142,7 @@ impl Session {
                 other => other.to_string(),
             },
         })?;
-        tracing::debug!(to = progress.address(), "a channel to the next server is open");
+        tracing::debug!("a channel to the next server is open: {}", progress.address());
         Ok(Line::through(channel, progress))
     }
 
@@ -166,15 +170,12 @@ impl Session {
 /// on the way are logged in to as for [`Session::connect`].
 pub async fn offered_key(login: &Login) -> Result<PublicKey, ConnectError> {
     let progress = Arc::new(Progress::new(&login.host, login.port));
-    let deadline = Instant::now() + login.connect_timeout;
+    let deadline = Deadline::after(login.connect_timeout);
     let learning = async {
-        let mut via = None;
-        for hop in &login.jumps {
-            via = Some(enter(hop, via.take(), deadline, &progress).await?);
-        }
+        let via = pass(login, deadline, &progress).await?;
         let (line, _hangup) = reach(login, via.as_deref(), deadline, &progress).await?;
         let config = preferences::config(login, &[], false);
-        let (handler, _, _) = handler(login, Judge::Learn);
+        let (handler, _, _) = handler(login, &[], Judge::Learn);
         match client::connect_stream(Arc::new(config), line, handler).await {
             Err(Stop::Learned(key)) => Ok(*key),
             Err(stop) => Err(failure(stop, &progress)),
@@ -186,45 +187,58 @@ pub async fn offered_key(login: &Login) -> Result<PublicKey, ConnectError> {
 
 async fn connect(
     login: &Login,
-    deadline: Instant,
+    deadline: Deadline,
     progress: &Arc<Progress>,
 ) -> Result<Session, ConnectError> {
+    let via = pass(login, deadline, progress).await?;
+    enter(login, &login.jumps, via, deadline, progress).await.map(|session| *session)
+}
+
+/// Through the servers on the way.
+async fn pass(
+    login: &Login,
+    deadline: Deadline,
+    progress: &Arc<Progress>,
+) -> Result<Option<Box<Session>>, ConnectError> {
     let mut via = None;
-    for hop in &login.jumps {
-        via = Some(enter(hop, via.take(), deadline, progress).await?);
+    for (index, hop) in login.jumps.iter().enumerate() {
+        via = Some(enter(hop, &login.jumps[..index], via.take(), deadline, progress).await?);
     }
-    enter(login, via, deadline, progress).await.map(|session| *session)
+    Ok(via)
 }
 
 /// Through what is open already, if anything is.
 async fn reach(
     login: &Login,
     via: Option<&Session>,
-    deadline: Instant,
+    deadline: Deadline,
     progress: &Arc<Progress>,
 ) -> Result<(BufReader<Line>, Option<Hangup>), ConnectError> {
     if let Some(session) = via {
         return Ok((session.pass_on(&login.host, login.port, progress).await?, None));
     }
     progress.begin(&login.host, login.port);
-    let (line, hangup) = line::dial(&login.host, login.port, deadline, login.stall_timeout, progress).await?;
+    let (line, hangup) =
+        line::dial(&login.host, login.port, deadline.at, login.stall_timeout, progress).await?;
     Ok((line, Some(hangup)))
 }
 
-/// Logs in to one server.
+/// Logs in to one server, which is behind `hops`.
 async fn enter(
     login: &Login,
+    hops: &[Login],
     via: Option<Box<Session>>,
-    deadline: Instant,
+    deadline: Deadline,
     progress: &Arc<Progress>,
 ) -> Result<Box<Session>, ConnectError> {
     let known = known_hosts(login.known_hosts.clone()).await?;
     let (name, port) = login.recorded_as();
     let config =
         preferences::config(login, &known.algorithms_for(name, port), known.has_authorities_for(name, port));
-    tracing::debug!(version = client_version(&config), "our version");
+    tracing::debug!("our version: {}", client_version(&config));
     let (line, hangup) = reach(login, via.as_deref(), deadline, progress).await?;
-    let (handler, told, alive) = handler(login, Judge::Recorded(known));
+    preferences::tell(&config.preferred);
+    let (handler, told, alive) = handler(login, hops, Judge::Recorded(known));
     let connected = client::connect_stream(Arc::new(config), line, handler).await;
     let handle = connected.map_err(|stop| failure(stop, progress))?;
     progress.enter(Step::LoggingIn);
@@ -234,7 +248,14 @@ async fn enter(
         // The reason arrives with the end.
         let _ = timeout(FAREWELL, session.closed()).await;
     }
-    attempt.map_err(|unfinished| unfinished.into_error(login, &session.told, progress))?;
+    let with = attempt.map_err(|unfinished| unfinished.into_error(login, &session.told, progress))?;
+    tracing::info!(
+        host_key = session.host_key(),
+        version = progress.version(),
+        "logged in to {} as {} with {with}",
+        progress.address(),
+        login.user
+    );
     Ok(session)
 }
 
@@ -244,8 +265,21 @@ fn client_version(config: &client::Config) -> &str {
     }
 }
 
+/// When connecting has to be done, and how long that is.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    after: Duration,
+}
+
+impl Deadline {
+    fn after(after: Duration) -> Self {
+        Self { at: Instant::now() + after, after }
+    }
+}
+
 async fn within<T>(
-    deadline: Instant,
+    deadline: Deadline,
     progress: &Progress,
     work: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
@@ -253,11 +287,12 @@ async fn within<T>(
     loop {
         // A person who is asked has all the time that the server gives.
         let asked = progress.asked();
-        match tokio::time::timeout_at(deadline + asked, &mut work).await {
+        match tokio::time::timeout_at(deadline.at + asked, &mut work).await {
             Ok(result) => return result,
             Err(_) if progress.asked() > asked => {}
             Err(_) => {
-                return Err(ConnectError::TimedOut { address: progress.address(), step: progress.step() });
+                let (address, step) = (progress.address(), progress.step());
+                return Err(ConnectError::TimedOut { address, step, after: deadline.after });
             }
         }
     }
@@ -268,7 +303,7 @@ async fn known_hosts(paths: Vec<PathBuf>) -> Result<KnownHosts, ConnectError> {
     Ok(loading.await.expect("reading known hosts does not panic")?)
 }
 
-fn handler(login: &Login, judge: Judge) -> (Handler, Arc<Told>, watch::Receiver<()>) {
+fn handler(login: &Login, hops: &[Login], judge: Judge) -> (Handler, Arc<Told>, watch::Receiver<()>) {
     let told = Arc::new(Told::default());
     let (sender, receiver) = watch::channel(());
     let (host, port) = login.recorded_as();
@@ -277,6 +312,7 @@ fn handler(login: &Login, judge: Judge) -> (Handler, Arc<Told>, watch::Receiver<
         port,
         judge,
         record: record(login),
+        trust: login.trust_command(hops),
         told: Arc::clone(&told),
         _alive: sender,
     };
@@ -298,7 +334,7 @@ fn failure(stop: Stop, progress: &Progress) -> ConnectError {
         Stop::Learned(_) => lost(progress, "its host key was only looked at".to_owned()),
         Stop::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => ConnectError::NoCommonAlgorithm {
             address,
-            kind: format!("{kind:?}").to_lowercase(),
+            kind: kind.into(),
             ours,
             theirs: theirs.iter().map(|name| escaped_up_to(name.as_bytes(), MAX_SHOWN_CHARS)).collect(),
         },
@@ -315,4 +351,4 @@ pub(super) fn lost(progress: &Progress, reason: String) -> ConnectError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::remote) mod tests;

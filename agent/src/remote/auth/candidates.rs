@@ -1,5 +1,6 @@
 //! Which keys to offer, in which order: those that are named, then those of the agent, then the usual files.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::agent::Agent;
 use super::credentials::{AgentUse, Credentials};
 use super::signer::FileSigner;
 use super::{AGENT, shown};
+use crate::remote::host_key::fingerprint;
 use crate::remote::key_file::{self, Found, KeyFileError};
 use crate::remote::session::Progress;
 
@@ -20,9 +22,19 @@ const USUAL_FILES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 pub(super) struct Candidate {
     /// How it is called in messages.
     pub(super) name: String,
+    /// The permissions of its file, where it is in one.
+    pub(super) mode: Option<u32>,
     pub(super) public: PublicKey,
     pub(super) certificate: Option<Certificate>,
     pub(super) source: Source,
+}
+
+impl Candidate {
+    /// What a person needs to find it at both ends.
+    pub(super) fn shown(&self) -> String {
+        let mode = self.mode.map(|mode| format!("mode {mode:04o}, ")).unwrap_or_default();
+        format!("{} ({mode}{} {})", self.name, self.public.algorithm(), fingerprint(&self.public))
+    }
 }
 
 /// Who signs.
@@ -89,18 +101,19 @@ impl Candidates {
         progress: &Arc<Progress>,
     ) {
         let name = path.display().to_string();
+        let mode = std::fs::metadata(path).ok().map(|facts| facts.mode() & 0o7777);
         let with_agent = |public: &PublicKey| agent.is_some_and(|agent| agent.has(public));
         match found {
             Found::Key(key) => {
                 let public = key.public_key().clone();
-                self.add(name, &public, certificate, || Source::File(FileSigner::Ready(Arc::from(PrivateKey::clone(&key)))));
+                self.add((name, mode), &public, certificate, || Source::File(FileSigner::Ready(Arc::from(PrivateKey::clone(&key)))));
             }
             Found::Locked(Some(public)) | Found::Public(public) if with_agent(&public) => {
-                self.add(format!("{name}, in {AGENT}"), &public, certificate, || Source::Agent);
+                self.add((format!("{name}, in {AGENT}"), mode), &public, certificate, || Source::Agent);
             }
             Found::Public(_) => self.vain.push(format!("{name} (only a public key, and {AGENT} has no private one)")),
             Found::Locked(public) => match (public, &credentials.asker) {
-                (Some(public), Some(asker)) => self.add(name, &public, certificate, || {
+                (Some(public), Some(asker)) => self.add((name, mode), &public, certificate, || {
                     let (asker, progress) = (asker.clone(), Arc::clone(progress));
                     Source::File(FileSigner::Locked { path: path.to_owned(), asker, progress })
                 }),
@@ -115,16 +128,16 @@ impl Candidates {
     /// The certificate first, then the key alone, as ssh does.
     fn add(
         &mut self,
-        name: String,
+        (name, mode): (String, Option<u32>),
         public: &PublicKey,
         certificate: Option<Certificate>,
         source: impl Fn() -> Source,
     ) {
         if certificate.is_some() {
             let name = format!("{name} with its certificate");
-            self.all.push(Candidate { name, public: public.clone(), certificate, source: source() });
+            self.all.push(Candidate { name, mode, public: public.clone(), certificate, source: source() });
         }
-        self.all.push(Candidate { name, public: public.clone(), certificate: None, source: source() });
+        self.all.push(Candidate { name, mode, public: public.clone(), certificate: None, source: source() });
     }
 
     fn add_agents(&mut self, agent: &Agent) {
@@ -140,7 +153,7 @@ impl Candidates {
                 one.public.key_data() == public.key_data() && one.certificate == certificate
             };
             if !self.all.iter().any(is_same) {
-                self.all.push(Candidate { name, public, certificate, source: Source::Agent });
+                self.all.push(Candidate { name, mode: None, public, certificate, source: Source::Agent });
             }
         }
     }

@@ -51,7 +51,8 @@ impl Unfinished {
                 return ConnectError::KeyFile(Box::new(error));
             }
             _ if self.offered == 0 && !self.closed => {
-                return ConnectError::NoKeys { tried: self.tried, offered: self.methods };
+                let address = progress.address();
+                return ConnectError::NoKeys { address, tried: self.tried, offered: self.methods };
             }
             _ => {}
         }
@@ -60,7 +61,7 @@ impl Unfinished {
         }
         ConnectError::LoginRefused {
             user: login.user.clone(),
-            host: login.host.clone(),
+            address: progress.address(),
             tried: self.tried,
             offered: self.methods,
             message: told.dismissal().or(told.banner()).map(Into::into),
@@ -68,16 +69,19 @@ impl Unfinished {
     }
 }
 
-/// Offers one thing after the other until the server is content.
+/// Offers one thing after the other until the server is content; gives the one that it took.
 pub(super) async fn log_in(
     handle: &mut Handle<Handler>,
     login: &Login,
     progress: &Arc<Progress>,
-) -> Result<(), Unfinished> {
+) -> Result<String, Unfinished> {
     let credentials = &login.credentials;
     let mut attempt = Attempt { handle, user: &login.user, accepts: None, so_far: Unfinished::default() };
     match attempt.with_all(credentials, progress).await {
-        Outcome::Accepted => Ok(()),
+        Outcome::Accepted => {
+            let with = attempt.so_far.tried.pop();
+            Ok(with.unwrap_or_else(|| "nothing, for it asks for nothing".to_owned()))
+        }
         Outcome::Refused | Outcome::Over => Err(attempt.so_far),
     }
 }
@@ -115,7 +119,20 @@ impl Attempt<'_> {
         };
         let Candidates { all, vain, unusable } =
             Candidates::find(credentials, agent.as_ref(), progress).await;
+        for what in &vain {
+            tracing::debug!("nothing to offer: {what}");
+        }
         self.so_far.tried.extend(vain);
+        for candidate in &all {
+            tracing::trace!("to be offered: {}", candidate.shown());
+        }
+        if tracing::enabled!(tracing::Level::TRACE) {
+            // As ssh does: it shows the methods, even where the first key is taken.
+            match self.ask_for_methods().await {
+                Outcome::Refused => {}
+                end => return end,
+            }
+        }
         for (path, error) in unusable {
             if self.unusable(&path.display().to_string(), error) {
                 return Outcome::Over;
@@ -157,9 +174,10 @@ impl Attempt<'_> {
     }
 
     async fn with_key(&mut self, candidate: Candidate, agent: Option<&mut Agent>) -> Outcome {
-        let Candidate { name, public, certificate, source } = candidate;
+        let shown = candidate.shown();
+        let Candidate { name, public, certificate, source, .. } = candidate;
         let Some(hash) = self.hash_for(&public.algorithm()).await else { return self.ended() };
-        self.offer(&name, "publickey");
+        self.offer(&shown, "publickey");
         let user = self.user;
         match (source, agent) {
             (Source::File(mut signer), _) => {
@@ -241,7 +259,7 @@ impl Attempt<'_> {
     fn heard_of_password(&mut self, answer: Answer, answered: &mut bool) -> Outcome {
         match answer {
             Answer::Accepted => {
-                tracing::debug!("the server is content");
+                tracing::debug!("accepted");
                 Outcome::Accepted
             }
             Answer::Refused { methods, partly } => {
@@ -261,6 +279,7 @@ impl Attempt<'_> {
         if self.accepts.is_some() {
             return Outcome::Refused;
         }
+        tracing::debug!("asking {}'s methods by \"none\"", self.user);
         match self.handle.authenticate_none(self.user).await {
             Ok(answer) => self.heard(&answer),
             Err(_) => self.ended(),
@@ -283,7 +302,7 @@ impl Attempt<'_> {
     }
 
     fn offer(&mut self, name: &str, method: &'static str) {
-        tracing::debug!(method, with = name, user = self.user, "logging in");
+        tracing::debug!("offering to {}: {method}, {name}", self.user);
         self.so_far.tried.push(name.to_owned());
         self.so_far.offered += 1;
     }
@@ -291,7 +310,7 @@ impl Attempt<'_> {
     fn heard(&mut self, answer: &AuthResult) -> Outcome {
         match answer {
             AuthResult::Success => {
-                tracing::debug!("the server is content");
+                tracing::debug!("accepted");
                 Outcome::Accepted
             }
             // So russh tells the end of the connection.
@@ -311,7 +330,8 @@ impl Attempt<'_> {
             self.so_far.tried.push("(accepted, but the server wants more)".to_owned());
         }
         self.so_far.methods = methods.iter().map(|method| String::from(<&str>::from(method))).collect();
-        tracing::debug!(partly, goes_on_with = self.so_far.methods.join(","), "the server is not content");
+        let word = if partly { "accepted, but not enough" } else { "refused" };
+        tracing::debug!("{word}; the server goes on with: {}", self.so_far.methods.join(","));
         self.accepts = Some(methods.clone());
         Outcome::Refused
     }

@@ -10,6 +10,15 @@ pub fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
+/// As `ssh-keygen -l` prints it, the comment apart: length, fingerprint, kind.
+pub fn described(key: &PublicKey) -> String {
+    let kind = short_name(&key.algorithm());
+    match bits(key.key_data()) {
+        Some(bits) => format!("{bits} {} ({kind})", fingerprint(key)),
+        None => format!("{} ({kind})", fingerprint(key)),
+    }
+}
+
 /// The picture that `ssh-keygen -lv` draws, of eleven lines, without a newline at the end.
 pub fn random_art(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_randomart(&title(key.key_data()))
@@ -73,7 +82,11 @@ mod tests {
             let key = parsed(&public);
             let expected = ssh_keygen(&["-lv"], &path);
             let (first, art) = expected.split_once('\n').expect("a fingerprint and a picture");
-            assert_eq!(first.split(' ').nth(1), Some(fingerprint(&key).as_str()));
+            let mut words: Vec<_> = first.split(' ').collect();
+            // The comment.
+            words.drain(2..words.len() - 1);
+            assert_eq!(words.join(" "), described(&key));
+            assert_eq!(words[1], fingerprint(&key));
             assert_eq!(art.trim_end(), random_art(&key));
         }
     }

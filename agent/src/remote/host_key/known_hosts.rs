@@ -70,13 +70,24 @@ impl KnownHosts {
     }
 
     /// The signature algorithms that the keys recorded for the host can serve, in the order of the files: ask the server
-    /// for these first. Empty for a host without usable keys. RSA comes with SHA-2 only.
+    /// for these first. RSA comes with SHA-2 only. As for OpenSSH, a kind whose first key is revoked doesn't count, and nor
+    /// do keys of the name without its port.
     pub fn algorithms_for(&self, host: &str, port: u16) -> Vec<Algorithm> {
-        let algorithms = self.algorithms_of(&HostName::new(host, port));
-        match HostName::without_port(host, port) {
-            Some(plain) if algorithms.is_empty() => self.algorithms_of(&plain),
-            _ => algorithms,
+        let lines: Vec<&Line> = self.lines_for(&HostName::new(host, port)).map(|entry| &entry.line).collect();
+        let revoked =
+            |key: &KeyData| lines.iter().any(|line| line.marker == Marker::Revoked && line.key == *key);
+        let (mut kinds, mut algorithms) = (Vec::new(), Vec::new());
+        for line in lines.iter().filter(|line| line.marker == Marker::None) {
+            let kind = line.key.algorithm();
+            if kinds.contains(&kind) {
+                continue;
+            }
+            if !revoked(&line.key) {
+                algorithms.extend(signatures(kind.clone()));
+            }
+            kinds.push(kind);
         }
+        algorithms
     }
 
     /// Whether authorities are recorded for the host, so that it may present a certificate.
@@ -151,20 +162,6 @@ impl KnownHosts {
         let recorded: Vec<Recorded> = with(Marker::None).map(|entry| entry.recorded()).collect();
         let authorities: Vec<Recorded> = with(Marker::Authority).map(|entry| entry.recorded()).collect();
         not_recorded(&key.algorithm(), recorded, authorities)
-    }
-
-    fn algorithms_of(&self, name: &HostName) -> Vec<Algorithm> {
-        let lines: Vec<&Entry> = self.lines_for(name).collect();
-        let revoked =
-            |key: &KeyData| lines.iter().any(|e| e.line.marker == Marker::Revoked && e.line.key == *key);
-        let usable = lines.iter().filter(|e| e.line.marker == Marker::None && !revoked(&e.line.key));
-        let mut algorithms = Vec::new();
-        for algorithm in usable.flat_map(|entry| signatures(entry.line.key.algorithm())) {
-            if !algorithms.contains(&algorithm) {
-                algorithms.push(algorithm);
-            }
-        }
-        algorithms
     }
 
     fn lines_for(&self, name: &HostName) -> impl Iterator<Item = &Entry> {

@@ -31,10 +31,11 @@ mod sample;
 
 pub use append::append;
 pub use error::KnownHostsError;
-pub use fingerprint::{fingerprint, random_art};
+pub use fingerprint::{described, fingerprint, random_art};
 #[cfg(any(test, fuzzing))]
 pub(crate) use known_hosts::any_file;
 pub use known_hosts::{KnownHosts, Skipped};
 pub use line::Flaw;
+pub use name::recorded_name;
 pub(crate) use pattern::pattern_matches;
 pub use verdict::{Place, Recorded, Verdict};

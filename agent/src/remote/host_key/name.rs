@@ -10,6 +10,11 @@ const DEFAULT_PORT: u16 = 22;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HostName(String);
 
+/// As a host stands in a `known_hosts` line.
+pub fn recorded_name(host: &str, port: u16) -> String {
+    HostName::new(host, port).0
+}
+
 impl HostName {
     pub(super) fn new(host: &str, port: u16) -> Self {
         let host = host.to_ascii_lowercase();

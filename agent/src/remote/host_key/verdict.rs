@@ -66,6 +66,22 @@ pub enum Verdict {
     },
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |keys: &[Recorded]| keys.iter().map(|key| key.at.to_string()).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Trusted { at } => write!(f, "the key matches {at}"),
+            Self::Unknown => f.write_str("no line"),
+            Self::NeedsCertificate { authorities } => {
+                write!(f, "no key, but authorities: {}", at(authorities))
+            }
+            Self::OtherKind { recorded } => write!(f, "only keys of other kinds: {}", at(recorded)),
+            Self::Changed { recorded } => write!(f, "another key: {}", at(recorded)),
+            Self::Revoked { at } => write!(f, "revoked by {at}"),
+        }
+    }
+}
+
 impl Verdict {
     /// Whether the key itself is neither recorded nor contradicted.
     pub(in crate::remote) fn is_open(&self) -> bool {

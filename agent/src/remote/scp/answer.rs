@@ -29,7 +29,10 @@ impl Answer {
 
     /// Itself, if it is yes.
     pub(crate) fn expected(self, attempt: &'static str) -> Result<Self, RemoteError> {
-        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why: self.why("") }) }
+        // The word in front is for us.
+        let (_, words) = self.words.split_at(self.words.iter().position(|b| *b == b' ').unwrap_or(0));
+        let why = escaped_up_to(words.trim_ascii(), 300);
+        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why }) }
     }
 
     /// The words, split at blanks.

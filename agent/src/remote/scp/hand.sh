@@ -105,17 +105,31 @@ enter_below() {
   X=./$X
 }
 
+# What else forbids to write in the folder $1, where its modes would allow it.
+policy() {
+  [ "$(getenforce 2>/dev/null || /usr/sbin/getenforce 2>/dev/null)" = Enforcing ] || return 0
+  case $1 in -*) set -- "./$1" ;; esac
+  [ -z "$(find "$1" -prune -user "$(id -u)" -perm -200 2>/dev/null)" ] || printf ' (the modes allow it, but SELinux enforces its rules there)'
+}
+
 # root FOLDER [DIGEST SYNC]; the latter as another shell there has found them
 verb_root() {
   decode "$1"
   if [ -n "$SKIFF_BELOW" ]; then enter_below || return; fi
-  [ -d "$X" ] || W=$(mkdir -p -- "$X" 2>&1) || { no root "$W"; return; }
+  case $X in */*) Q=${X%/*} ;; *) Q=. ;; esac
+  [ -d "$X" ] || W=$(mkdir -p -- "$X" 2>&1) || { no root "$W$(policy "${Q:-/}")"; return; }
   cd -P -- "$X" 2>/dev/null || { no root "cannot enter it: permission denied"; return; }
   D=$PWD
   [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
-  [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W"; return; }
+  [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W$(policy .)"; return; }
   E=$D/.skiff/.errors-$N
-  printf abc 2>/dev/null >"$E" || { E=/dev/null; no root "cannot write in .skiff: permission denied, read-only or no space"; return; }
+  printf abc 2>/dev/null >"$E" || {
+    # By another program, for a shell's own words may be less exact.
+    W=$( { printf abc | cat >"$E"; } 2>&1)
+    E=/dev/null
+    no root "cannot write in .skiff: ${W##*: }$(policy .skiff)"
+    return
+  }
   SYNC=all
   if [ $# = 3 ]; then
     knows "$2" || { no root "unknown digest"; return; }

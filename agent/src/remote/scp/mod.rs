@@ -16,6 +16,7 @@ mod verify;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use skiff_common::{RemotePath, Shipment, ShipmentId};
@@ -59,6 +60,9 @@ pub struct ScpRemote {
     traffic: Arc<Traffic>,
     limiter: Arc<Limiter>,
     channels: Arc<Channels>,
+    /// How many shells somebody has taken and not given back; who fails never does.
+    taken: AtomicUsize,
+    used: std::sync::Mutex<Instant>,
     swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
     /// Shipments that are published and whose staging is gone, until somebody asks for that: few, as many as are under way.
     cleared: std::sync::Mutex<HashSet<ShipmentId>>,
@@ -98,6 +102,8 @@ impl ScpRemote {
             traffic,
             limiter,
             channels: Channels::new(),
+            taken: AtomicUsize::new(0),
+            used: std::sync::Mutex::new(Instant::now()),
             swept: std::sync::Mutex::default(),
             cleared: std::sync::Mutex::default(),
         }
@@ -224,6 +230,7 @@ impl ScpRemote {
         open: OpenChannel,
     ) -> Result<Hand, RemoteError> {
         let stall = self.login.stall_timeout;
+        self.taken.fetch_add(1, Ordering::Relaxed);
         let mut hand = Hand::start(session, root, stall, Arc::clone(&self.traffic), open).await?;
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
@@ -248,11 +255,14 @@ impl ScpRemote {
     fn take_idle(&self, root: &RemotePath) -> Option<Hand> {
         let mut idle = self.idle();
         let at = idle.iter().position(|(of, _)| of == root)?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Some(idle.swap_remove(at).1)
     }
 
     fn give_back(&self, root: &RemotePath, hand: Hand) {
         if hand.is_usable() {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            *self.used.lock().expect("nothing panics while it holds the lock") = Instant::now();
             self.idle().push((root.clone(), hand));
             self.channels.notify();
         }
@@ -271,11 +281,30 @@ impl ScpRemote {
         if let Some(session) = connection.as_ref().filter(|session| !session.is_closed()) {
             return Ok(Arc::clone(session));
         }
+        if let Some(session) = connection.take() {
+            self.tell_loss(&session);
+        }
         // Shells of a lost connection are lost with it.
         self.idle().clear();
+        self.taken.store(0, Ordering::Relaxed);
         self.channels.forget_refusals();
         let session = Arc::new(Session::connect(&self.login).await?);
         *connection = Some(Arc::clone(&session));
         Ok(session)
+    }
+
+    /// A connection that breaks under a shipment is told with it; of one that was idle, nobody else would hear.
+    fn tell_loss(&self, session: &Session) {
+        if self.taken.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let idle = self.used.lock().expect("nothing panics while it holds the lock").elapsed();
+        let why = session.why_lost().unwrap_or_else(|| "it ended".to_owned());
+        tracing::warn!(
+            destination = %self.name, code = "dropped-idle", idle_s = idle.as_secs(),
+            "the connection was lost while nothing was sent: {why}. Try: if this is seen again and again, a firewall or NAT on \
+             the way forgets idle connections, or the server ends them (ClientAliveInterval, a shell's TMOUT): make \
+             `keepalive` shorter"
+        );
     }
 }

@@ -10,6 +10,7 @@ use skiff_common::{Algorithm, Digest, RelPath, RemotePath, Shipment, ShipmentKin
 use super::answer::{Answer, encode};
 use super::hand::Hand;
 use super::{RemoteError, ScpRemote};
+use crate::remote::Reason;
 
 /// How conflicts are decided.
 pub(crate) struct Conflicts<'a> {
@@ -113,7 +114,7 @@ impl ScpRemote {
                     return Ok(Placed::Refused(Trouble::permanent(reason)));
                 }
                 Obstacle::Trouble(why) => {
-                    let reason = format!("cannot write {name} at the destination: {why}");
+                    let reason = format!("cannot write {name} at the destination: {why}{}", remedy(&why));
                     return Ok(Placed::Refused(Trouble::retryable(reason)));
                 }
             };
@@ -146,8 +147,9 @@ impl ScpRemote {
                     }
                     if answer.words != b"changed" {
                         return Ok(Placed::Refused(Trouble::retryable(format!(
-                            "cannot replace {name} at the destination: {}",
-                            answer.why("place")
+                            "cannot replace {name} at the destination: {}{}",
+                            answer.why("place"),
+                            remedy(&answer.why("place"))
                         ))));
                     }
                 }
@@ -192,6 +194,11 @@ fn folder_lines(placements: &[Placement]) -> String {
     let folders: BTreeSet<_> = placements.iter().map(|placement| placement.item.path.folder()).collect();
     let lines = folders.iter().map(|folder| folder.as_ref().map_or(".".to_owned(), |f| word(f.as_bytes())));
     lines.chain(["/".to_owned()]).fold(String::new(), |text, line| text + "\n" + &line)
+}
+
+/// What to do about the server's reason, if it is a known one.
+fn remedy(why: &str) -> String {
+    Reason::of(why).map_or_else(String::new, |reason| format!(". Try: {}", reason.hint("FOLDER")))
 }
 
 enum Obstacle {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use skiff_common::Fault;
 use skiff_common::fault::Classify;
 
+use super::algorithm::Kind;
 use super::progress::Step;
 use crate::remote::host_key::KnownHostsError;
 use crate::remote::key_file::KeyFileError;
@@ -22,18 +23,20 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// Nobody listens there.
-    #[error("{address} refused the connection")]
+    #[error("{address} refused the connection: nobody listens on that port")]
     Refused {
         /// Where.
         address: String,
     },
     /// The time for connecting ran out.
-    #[error("{address}: timed out while {step}")]
+    #[error("{address}: timed out after {} s while {step}", seconds(*after))]
     TimedOut {
         /// Where; a name, if no address is known yet.
         address: String,
         /// Doing what.
         step: Step,
+        /// How long was waited for all of it.
+        after: Duration,
     },
     /// The network or the operating system failed.
     #[error("{address}: cannot {attempt}: {source}")]
@@ -46,7 +49,10 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It closed before it greeted as SSH servers do, or greeted otherwise.
-    #[error("{address} does not answer as an SSH server{}", quoted(.said))]
+    #[error(
+        "{address} does not answer as an SSH server; {}",
+        if said.is_empty() { "it closed the connection without a word".to_owned() } else { format!("it said: {said}") }
+    )]
     NotSsh {
         /// Where.
         address: String,
@@ -54,12 +60,15 @@ pub enum ConnectError {
         said: String,
     },
     /// The two sides share no algorithm of some kind.
-    #[error("no common {kind} algorithm with {address}: ours {}, theirs {}", ours.join(","), theirs.join(","))]
+    #[error(
+        "{address} and skiff have no {} in common: ours are {}, the server's are {}",
+        kind.words(), list(ours), list(theirs)
+    )]
     NoCommonAlgorithm {
         /// Where.
         address: String,
         /// Of what kind.
-        kind: String,
+        kind: Kind,
         /// What we would use.
         ours: Vec<String>,
         /// What the server would.
@@ -76,6 +85,8 @@ pub enum ConnectError {
         fingerprint: String,
         /// The presented key's kind.
         algorithm: String,
+        /// What records it.
+        trust: String,
     },
     /// Other keys are recorded for the host: it was set up anew, or somebody is in between.
     #[error("the host key of {host} port {port} has changed: it is {fingerprint}, recorded is {recorded}")]
@@ -88,6 +99,10 @@ pub enum ConnectError {
         fingerprint: String,
         /// The recorded ones, each with its place.
         recorded: String,
+        /// What takes them out.
+        forget: Box<str>,
+        /// What records the new one.
+        trust: Box<str>,
     },
     /// The presented key is marked as revoked.
     #[error("the host key of {host} port {port} is revoked by {at}: {fingerprint}")]
@@ -128,8 +143,14 @@ pub enum ConnectError {
     #[error(transparent)]
     KeyFile(Box<KeyFileError>),
     /// There is no key to log in with.
-    #[error("nothing to log in with; looked at: {}; the server offers: {}", tried.join(", "), list(offered))]
+    #[error(
+        "nothing to log in to {address} with; looked at: {}; the server takes: {}",
+        list(tried),
+        list(offered)
+    )]
     NoKeys {
+        /// Where.
+        address: String,
         /// Where something was looked for.
         tried: Vec<String>,
         /// The methods that the server offers.
@@ -137,14 +158,14 @@ pub enum ConnectError {
     },
     /// The server accepted none of our keys.
     #[error(
-        "{host} refused the login of {user}; tried: {}; it offers: {}{}",
+        "{address} refused the login of {user}; tried: {}; it takes: {}{}",
         tried.join(", "), list(offered), quoted(.message.as_deref().unwrap_or_default())
     )]
     LoginRefused {
         /// The user.
         user: String,
-        /// The host.
-        host: String,
+        /// Where.
+        address: String,
         /// The keys that were tried, and those that could not be.
         tried: Vec<String>,
         /// The methods by which the server would go on.
@@ -170,6 +191,7 @@ impl ConnectError {
         match self {
             Self::Resolve { .. } => "host-not-found",
             Self::Refused { .. } => "connection-refused",
+            Self::TimedOut { step: Step::Greeting, .. } => "no-greeting",
             Self::TimedOut { .. } => "connect-timed-out",
             Self::Io { .. } => "network-error",
             Self::NotSsh { .. } => "not-ssh",
@@ -180,68 +202,10 @@ impl ConnectError {
             Self::HostKeyCertificate { .. } => "host-key-certificate",
             Self::Jump { .. } => "jump-failed",
             Self::KnownHosts(_) => "known-hosts",
-            Self::KeyFile(_) => "key-file",
+            Self::KeyFile(error) => key_file_code(error),
             Self::NoKeys { .. } => "no-keys",
             Self::LoginRefused { .. } => "login-refused",
             Self::Lost { .. } => "connection-lost",
-        }
-    }
-
-    /// What a person can do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Resolve { host, .. } => {
-                format!("check the name {host}, and that this machine's resolver works")
-            }
-            Self::Refused { address } => {
-                format!("check the port, and that an SSH server runs and listens on {address}")
-            }
-            Self::TimedOut { .. } | Self::Io { .. } | Self::Lost { .. } => {
-                "check the network and firewalls on the way, and the server's log; a later try may work"
-                    .to_owned()
-            }
-            Self::NotSsh { .. } => {
-                "check the port; an sshd that is too busy (MaxStartups) also looks like this".to_owned()
-            }
-            Self::NoCommonAlgorithm { kind, .. } => {
-                format!("update the server, or allow one of ours for {kind} there")
-            }
-            Self::HostKeyUnknown { host, port, .. } => {
-                format!("compare the fingerprint with the server's, then: skiff trust {}", place(host, *port))
-            }
-            Self::HostKeyChanged { host, port, recorded, .. } => format!(
-                "somebody may be in between; if the server was set up anew, remove the recorded key ({recorded}), \
-                 then: skiff trust {}",
-                place(host, *port)
-            ),
-            Self::HostKeyRevoked { at, .. } => {
-                format!("do not connect; the server needs another host key, or {at} is wrong")
-            }
-            Self::HostKeyCertificate { host, .. } => format!(
-                "have the certificate of {host} renewed (ssh-keygen -s CA -h -n {host} …), and look at this machine's clock"
-            ),
-            Self::Jump { gate, address, .. } => format!(
-                "see that {gate} can reach {address}, and that its sshd allows it (AllowTcpForwarding, PermitOpen)"
-            ),
-            Self::KnownHosts(_) => "make the file readable, or name another one".to_owned(),
-            Self::KeyFile(error) => key_file_hint(error),
-            Self::NoKeys { offered, .. }
-                if offered.iter().all(|method| method != "publickey") && !offered.is_empty() =>
-            {
-                "the server takes no key: name the file that holds the password in `password_file`".to_owned()
-            }
-            Self::NoKeys { .. } => {
-                "make a key with: skiff keygen, or name one with -i, or in `identity` of the destination"
-                    .to_owned()
-            }
-            Self::LoginRefused { user, host, offered, .. }
-                if offered.iter().any(|method| method == "publickey") =>
-            {
-                format!("check the user name, and put the public key there with: ssh-copy-id {user}@{host}")
-            }
-            Self::LoginRefused { user, .. } => {
-                format!("check that the server allows {user} to log in by public key, and see its log")
-            }
         }
     }
 
@@ -298,7 +262,7 @@ pub enum ChannelError {
     #[error("the server refused to run a command")]
     ExecRefused,
     /// It didn't answer.
-    #[error("the server opened no channel within {} s", .0.as_secs_f32())]
+    #[error("the server opened no channel within {} s", seconds(*.0))]
     TimedOut(Duration),
     /// The connection is gone.
     #[error("the connection is lost: {reason}")]
@@ -309,6 +273,15 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } | Self::TimedOut(_) => "channel",
+            Self::ExecRefused => "no-shell",
+            Self::Lost { .. } => "connection-lost",
+        }
+    }
+
     /// What kind of trouble it is.
     pub fn fault(&self) -> Fault {
         match self {
@@ -324,30 +297,26 @@ impl Classify for ChannelError {
     }
 }
 
-fn place(host: &str, port: u16) -> String {
-    if port == 22 { host.to_owned() } else { format!("{host}:{port}") }
-}
-
-fn key_file_hint(error: &KeyFileError) -> String {
+fn key_file_code(error: &KeyFileError) -> &'static str {
     match error {
-        KeyFileError::TooOpen { command, .. } => command.clone(),
-        KeyFileError::Encrypted { .. } => {
-            "name the file that holds the passphrase in `passphrase_file`, or add the key to ssh-agent"
-                .to_owned()
-        }
-        KeyFileError::Io { path, .. } => format!("check that {} is there and readable", path.display()),
-        KeyFileError::NotRegular { .. }
-        | KeyFileError::ForeignOwner { .. }
+        KeyFileError::TooOpen { .. } | KeyFileError::ForeignOwner { .. } => "key-file-open",
+        KeyFileError::Encrypted { .. } | KeyFileError::Passphrase { .. } => "key-passphrase",
+        KeyFileError::Io { .. }
+        | KeyFileError::NotRegular { .. }
         | KeyFileError::TooLarge { .. }
-        | KeyFileError::Passphrase { .. }
         | KeyFileError::NoSecret { .. }
         | KeyFileError::Certificate { .. }
-        | KeyFileError::Malformed { .. } => "run what the message says, or name another key".to_owned(),
+        | KeyFileError::Malformed { .. } => "key-file",
     }
 }
 
-fn list(methods: &[String]) -> String {
-    if methods.is_empty() { "nothing".to_owned() } else { methods.join(", ") }
+/// To a tenth.
+fn seconds(time: Duration) -> f32 {
+    (time.as_secs_f32() * 10.0).round() / 10.0
+}
+
+fn list(words: &[String]) -> String {
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
 fn quoted(said: &str) -> String {

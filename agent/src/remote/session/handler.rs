@@ -11,7 +11,8 @@ use skiff_common::escape::escaped_up_to;
 use tokio::sync::watch;
 
 use super::error::ConnectError;
-use crate::remote::host_key::{KnownHosts, Recorded, Verdict, append, fingerprint};
+use crate::remote::host_key::{KnownHosts, Recorded, Verdict, append, fingerprint, recorded_name};
+use crate::remote::key_file::quoted;
 
 const MAX_SHOWN_CHARS: usize = 300;
 
@@ -79,6 +80,8 @@ pub(in crate::remote) struct Handler {
     pub(super) judge: Judge,
     /// Where to record a new host's key.
     pub(super) record: Option<PathBuf>,
+    /// What a person would have it recorded by.
+    pub(super) trust: String,
     pub(super) told: Arc<Told>,
     /// Dropped with the handler, when the connection has ended.
     pub(super) _alive: watch::Sender<()>,
@@ -90,10 +93,8 @@ impl Handler {
             Judge::Learn => Err(Stop::Learned(Box::new(key.clone()))),
             Judge::Recorded(known) => {
                 let verdict = known.check(&self.host, self.port, key);
-                tracing::debug!(
-                    host = self.host, port = self.port, kind = %key.algorithm(), fingerprint = fingerprint(key), ?verdict,
-                    "the host key"
-                );
+                tracing::debug!("the server's host key: {} {}", key.algorithm(), fingerprint(key));
+                tracing::debug!("{} in the known hosts: {verdict}", recorded_name(&self.host, self.port));
                 if let (true, Some(file)) = (verdict.is_open(), &self.record) {
                     return self.record(file, key);
                 }
@@ -123,7 +124,7 @@ impl Handler {
         };
         match known.certified(&self.host, self.port, certificate, SystemTime::now()) {
             Ok(Some(at)) => {
-                tracing::debug!(host = self.host, id = certificate.key_id(), authority = %at, "the host's certificate");
+                tracing::debug!("the host's certificate holds; its authority is recorded at {at}");
                 Ok(key)
             }
             Ok(None) => self.judge(&key).map(|()| key),
@@ -139,15 +140,17 @@ impl Handler {
 
     fn refusal(&self, verdict: Verdict, key: &PublicKey) -> Option<ConnectError> {
         let (host, port, fingerprint) = (self.host.clone(), self.port, fingerprint(key));
+        let trust = self.trust.clone();
         match verdict {
             Verdict::Trusted { .. } => None,
             Verdict::Unknown | Verdict::NeedsCertificate { .. } => {
                 let algorithm = key.algorithm().to_string();
-                Some(ConnectError::HostKeyUnknown { host, port, fingerprint, algorithm })
+                Some(ConnectError::HostKeyUnknown { host, port, fingerprint, algorithm, trust })
             }
             Verdict::Changed { recorded } | Verdict::OtherKind { recorded } => {
-                let recorded = shown(&recorded);
-                Some(ConnectError::HostKeyChanged { host, port, fingerprint, recorded })
+                let (recorded, forget) = (shown(&recorded), forget(&recorded, &host, port).into());
+                let trust = trust.into();
+                Some(ConnectError::HostKeyChanged { host, port, fingerprint, recorded, forget, trust })
             }
             Verdict::Revoked { at } => {
                 Some(ConnectError::HostKeyRevoked { host, port, fingerprint, at: at.to_string() })
@@ -178,18 +181,26 @@ impl client::Handler for Handler {
         names: &Names,
         _: &mut client::Session,
     ) -> Result<(), Stop> {
+        // An AEAD cipher needs none.
+        let mac = |name: &str| {
+            if is_aead(names.cipher.as_ref()) { "<implicit>".to_owned() } else { name.to_owned() }
+        };
+        tracing::debug!("chosen: KEX algorithm {}, host key algorithm {}", names.kex.as_ref(), names.key);
         tracing::debug!(
-            exchange = names.kex.as_ref(), host_key = %names.key, cipher = names.cipher.as_ref(),
-            mac_out = names.client_mac.as_ref(), mac_in = names.server_mac.as_ref(),
-            compression_out = ?names.client_compression, compression_in = ?names.server_compression,
-            strict = names.strict_kex(), "keys are exchanged"
+            "chosen: cipher {}, MAC to the server {}, to us {}, compression to the server {:?}, to us {:?}, strict KEX {}",
+            names.cipher.as_ref(),
+            mac(names.client_mac.as_ref()),
+            mac(names.server_mac.as_ref()),
+            names.client_compression,
+            names.server_compression,
+            names.strict_kex()
         );
         Ok(())
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Stop> {
         let banner = escaped_up_to(banner.trim().as_bytes(), MAX_SHOWN_CHARS);
-        tracing::debug!(host = self.host, banner, "the server's banner");
+        tracing::debug!("the server's banner: {banner}");
         // The first one is enough.
         let _ = self.told.banner.set(banner);
         Ok(())
@@ -197,10 +208,14 @@ impl client::Handler for Handler {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Stop>) -> Result<(), Stop> {
         let farewell = Farewell::new(&reason);
-        tracing::debug!(host = self.host, reason = farewell.text, "disconnected");
+        tracing::debug!("disconnected from {}: {}", self.host, farewell.text);
         let _ = self.told.farewell.set(farewell);
         Ok(())
     }
+}
+
+fn is_aead(cipher: &str) -> bool {
+    cipher.contains("gcm") || cipher.contains("poly1305")
 }
 
 impl Farewell {
@@ -218,4 +233,13 @@ impl Farewell {
 fn shown(recorded: &[Recorded]) -> String {
     let one = |key: &Recorded| format!("{} {} at {}", key.algorithm, key.fingerprint, key.at);
     recorded.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What takes the recorded keys of a host out of the files.
+fn forget(recorded: &[Recorded], host: &str, port: u16) -> String {
+    let mut files: Vec<_> = recorded.iter().map(|key| &key.at.file).collect();
+    files.dedup();
+    let name = recorded_name(host, port);
+    let one = |file: &&PathBuf| format!("ssh-keygen -f {} -R '{name}'", quoted(file));
+    files.iter().map(one).collect::<Vec<_>>().join(" && ")
 }

@@ -96,29 +96,27 @@ async fn reach(
     let addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(unresolved)?.collect();
     let mut failure = unresolved(io::Error::new(ErrorKind::NotFound, "it has none"));
     for (index, address) in addresses.iter().enumerate() {
-        progress.connect_to(address.to_string());
-        tracing::debug!(host, %address, "connecting");
+        progress.connect_to(host, *address);
+        tracing::debug!("connecting to {host}, address {address}");
         let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
+        let began = Instant::now();
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                tracing::debug!(%address, "connected");
+                tracing::debug!("connected to {address}");
                 return Ok(stream);
             }
-            Ok(Err(source)) => failure = unreachable(address, source),
-            Err(_) => {
-                failure = ConnectError::TimedOut { address: address.to_string(), step: Step::Connecting };
-            }
+            Ok(Err(source)) => failure = unreachable(progress.address(), source, began.elapsed()),
+            Err(_) => failure = unreachable(progress.address(), ErrorKind::TimedOut.into(), share),
         }
     }
     Err(failure)
 }
 
-fn unreachable(address: &SocketAddr, source: io::Error) -> ConnectError {
-    let address = address.to_string();
+fn unreachable(address: String, source: io::Error, after: Duration) -> ConnectError {
     match source.kind() {
         ErrorKind::ConnectionRefused => ConnectError::Refused { address },
-        ErrorKind::TimedOut => ConnectError::TimedOut { address, step: Step::Connecting },
+        ErrorKind::TimedOut => ConnectError::TimedOut { address, step: Step::Connecting, after },
         _ => ConnectError::Io { attempt: "connect", address, source },
     }
 }
@@ -172,5 +170,19 @@ impl AsyncWrite for Line {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Channel(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_gives_up_on_a_peer_that_acknowledges_nothing() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
+        prepare(&stream, Duration::from_secs(7)).expect("prepared");
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&stream).expect("readable"), 7000);
+        assert!(stream.nodelay().expect("readable"), "or each channel would cost 40 ms");
     }
 }

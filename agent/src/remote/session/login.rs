@@ -1,11 +1,12 @@
 //! What has to be known to connect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use russh::cipher;
 
 use crate::remote::auth::Credentials;
+use crate::remote::key_file;
 
 /// Where to log in, and how patiently.
 #[derive(Debug, Clone)]
@@ -68,11 +69,36 @@ impl Login {
         }
     }
 
+    /// The command that records its key, where it is reached through `hops`.
+    pub(super) fn trust_command(&self, hops: &[Self]) -> String {
+        let file = self.known_hosts.first().filter(|file| !is_usual(file));
+        let file = file.map(|file| format!(" --known-hosts {}", key_file::quoted(file)));
+        let hops: Vec<_> =
+            hops.iter().map(|hop| format!("{}@{}", hop.user, place(&hop.host, hop.port))).collect();
+        let through = if hops.is_empty() { String::new() } else { format!(" -J {}", hops.join(",")) };
+        let alias = self.known_as.as_ref().map(|name| format!(" -o HostKeyAlias={name}"));
+        let (file, alias) = (file.unwrap_or_default(), alias.unwrap_or_default());
+        format!("skiff trust{file}{through}{alias} {}", place(&self.host, self.port))
+    }
+
     /// The name and port under which its key is recorded. As for `ssh`, another name stands for itself, without a port.
     pub fn recorded_as(&self) -> (&str, u16) {
         match &self.known_as {
             Some(name) => (name, 22),
             None => (&self.host, self.port),
         }
+    }
+}
+
+/// Whether `skiff trust` records there by itself.
+fn is_usual(file: &Path) -> bool {
+    std::env::home_dir().is_some_and(|home| file == home.join(".ssh/known_hosts"))
+}
+
+fn place(host: &str, port: u16) -> String {
+    match (port, host.contains(':')) {
+        (22, _) => host.to_owned(),
+        (_, true) => format!("[{host}]:{port}"),
+        (_, false) => format!("{host}:{port}"),
     }
 }

@@ -47,12 +47,29 @@ pub(super) fn config(login: &Login, recorded: &[Algorithm], certified: bool) -> 
     }
 }
 
+/// What is proposed, in the words of [`super::proposal`].
+pub(super) fn tell(preferred: &Preferred) {
+    let names = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>().join(",");
+    let certificates = preferred.host_key_certificates.iter().map(Algorithm::to_certificate_type);
+    let keys = certificates.chain(preferred.key.iter().map(ToString::to_string));
+    for (list, names) in [
+        ("KEX algorithms", names(&mut preferred.kex.iter().map(|one| one.as_ref().to_owned()))),
+        ("host key algorithms", names(&mut { keys })),
+        ("ciphers", names(&mut preferred.cipher.iter().map(|one| one.as_ref().to_owned()))),
+        ("MACs", names(&mut preferred.mac.iter().map(|one| one.as_ref().to_owned()))),
+        ("compression", names(&mut preferred.compression.iter().map(|one| one.as_ref().to_owned()))),
+    ] {
+        tracing::trace!("we offer {list}: {names}");
+    }
+}
+
 /// Asks for a host key of a recorded kind first: a host with only an RSA line would look changed by its ed25519 key.
 fn preferred(login: &Login, recorded: &[Algorithm], certified: bool) -> Preferred {
     // Without SHA-1.
     let known: Vec<Algorithm> =
         Preferred::DEFAULT.key.iter().filter(|one| **one != Algorithm::Rsa { hash: None }).cloned().collect();
-    let first = recorded.iter().filter(|one| known.contains(one));
+    // Among those in our own order, as ssh does, whatever the order of the files.
+    let first = known.iter().filter(|one| recorded.contains(one));
     let then = known.iter().filter(|one| !recorded.contains(one));
     Preferred {
         key: first.chain(then).cloned().collect(),

@@ -1,11 +1,14 @@
 //! How far a connection has come, so that whoever ends it can say where.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use skiff_common::escape::escaped_up_to;
 use tokio::time::Instant;
+
+use super::proposal::Proposal;
 
 /// Of what a server says before it is known to be one: enough for a reason, and for a greeting after a few lines.
 const MAX_HEARD_BYTES: usize = 1024;
@@ -47,6 +50,9 @@ struct State {
     address: String,
     step: Step,
     heard: Vec<u8>,
+    version: String,
+    /// Only where somebody wants to see it.
+    proposal: Option<Proposal>,
     /// What a person took so far.
     asked: Duration,
     asking: Option<Instant>,
@@ -71,6 +77,8 @@ impl Progress {
             address: place(host, port),
             step: Step::Resolving,
             heard: Vec::new(),
+            version: String::new(),
+            proposal: proposal(),
             asked: Duration::ZERO,
             asking: None,
         }))
@@ -82,6 +90,7 @@ impl Progress {
         state.address = place(host, port);
         state.step = Step::Resolving;
         state.heard.clear();
+        state.proposal = proposal();
     }
 
     /// The server that was reached is asked for a connection to another.
@@ -90,6 +99,7 @@ impl Progress {
         state.address = format!("{} through {}", place(host, port), state.address);
         state.step = Step::Connecting;
         state.heard.clear();
+        state.proposal = proposal();
     }
 
     /// From now until the end of what is returned a person thinks.
@@ -108,20 +118,25 @@ impl Progress {
         self.state().step = step;
     }
 
-    pub(super) fn connect_to(&self, address: String) {
+    /// The address that the host's name stands for.
+    pub(super) fn connect_to(&self, host: &str, address: SocketAddr) {
         let mut state = self.state();
-        state.address = address;
+        state.address = shown(host, address);
         state.step = Step::Connecting;
     }
 
     /// Notes what came from the server, as long as it matters.
     pub(super) fn hear(&self, bytes: &[u8]) {
         let mut state = self.state();
+        for (list, names) in state.proposal.as_mut().and_then(|one| one.hear(bytes)).unwrap_or_default() {
+            tracing::trace!("the server offers {list}: {names}");
+        }
         if state.step == Step::Greeting {
             let room = MAX_HEARD_BYTES - state.heard.len();
             state.heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
             if let Some(version) = state.greeting() {
-                tracing::debug!(from = state.address, version, "the server's version");
+                tracing::debug!("the server's version: {version}");
+                state.version = version;
                 state.step = Step::KeyExchange;
             }
         }
@@ -133,6 +148,11 @@ impl Progress {
 
     pub(in crate::remote) fn step(&self) -> Step {
         self.state().step
+    }
+
+    /// What the server says it is; empty before it has.
+    pub(super) fn version(&self) -> String {
+        self.state().version.clone()
     }
 
     /// The first that the server said, made safe to show.
@@ -151,6 +171,21 @@ impl State {
         let mut lines = self.heard.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
         let line = lines.find(|line| line.starts_with(b"SSH-"))?;
         Some(escaped_up_to(line.trim_ascii(), MAX_SHOWN_CHARS))
+    }
+}
+
+/// `-vvv` shows it, nobody else needs it.
+fn proposal() -> Option<Proposal> {
+    tracing::enabled!(tracing::Level::TRACE).then(Proposal::default)
+}
+
+/// An address, with the name that it was found by.
+pub(super) fn shown(host: &str, address: SocketAddr) -> String {
+    let ip = address.ip();
+    if host.parse() == Ok(ip) {
+        address.to_string()
+    } else {
+        format!("{} ({ip})", place(host, address.port()))
     }
 }
 

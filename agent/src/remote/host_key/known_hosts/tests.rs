@@ -115,7 +115,7 @@ fn an_unusual_port_without_lines_uses_the_plain_name() {
     assert_eq!(known.check("host", 2222, &ed25519(2)), Verdict::Revoked { at: at(2) });
     // Another server may well listen there.
     assert_eq!(known.check("host", 2222, &ed25519(3)), Verdict::Unknown);
-    assert_eq!(known.algorithms_for("host", 2222), [Algorithm::Ed25519]);
+    assert!(known.algorithms_for("host", 2222).is_empty());
 }
 
 #[test]

@@ -87,7 +87,7 @@ async fn an_agent_signs_for_a_named_key_that_is_locked() {
     let agent = SshAgent::with(sshd.folder.path(), std::slice::from_ref(&key));
     lock(&key);
     let mut login = sshd.login("id_ed25519");
-    assert_eq!(sshd.refusal(&login).await.code(), "key-file");
+    assert_eq!(sshd.refusal(&login).await.code(), "key-passphrase");
     login.credentials.agent = AgentUse::Named;
     login.credentials.agent_socket = Some(agent.socket.clone());
     Session::connect(&login).await.expect("the agent signs");
@@ -238,7 +238,7 @@ async fn a_certificate_for_another_user_is_refused_by_the_server() {
     let ConnectError::LoginRefused { tried, .. } = sshd.refusal(&sshd.login("user_ed25519")).await else {
         panic!("another error")
     };
-    assert!(tried[0].ends_with("with its certificate"), "{tried:?}");
+    assert!(tried[0].contains("with its certificate"), "{tried:?}");
 }
 
 #[tokio::test]
