@@ -22,7 +22,7 @@ pub(super) enum Command {
     /// Fetch now, verified and resumable
     Pull(Pull),
     /// Test every thing that could stop a delivery, and say what to do about it
-    Check(ConfigFile),
+    Check(Check),
     /// What the agent is doing
     Status(Status),
     /// What is pending, held or delivered, file by file
@@ -204,6 +204,15 @@ pub(super) struct ConfigFile {
     pub(super) config: PathBuf,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// As one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// What `push` and `pull` have in common, most of it from scp.
 #[derive(Debug, ClapArgs)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
@@ -247,7 +256,16 @@ pub(super) struct Scp {
     /// Whose host keys are known
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Vec<PathBuf>,
-    /// The result as one JSON object
+    /// A file whose first line opens encrypted keys; only its owner may read it
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// A file whose first line is the password, for a server that takes no key; only its owner may read it
+    #[arg(long, value_name = "FILE")]
+    pub(super) password_file: Option<PathBuf>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The result, and what failed, as one JSON object
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -279,14 +297,14 @@ pub(super) struct Pull {
     /// Fetch a file even if another one stands here under its name, and replace that
     #[arg(long)]
     pub(super) replace: bool,
-    /// Say what would be fetched, and fetch nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
     /// Use the server's scp alone, as for a server without a shell
     #[arg(short = 'O')]
     pub(super) scp_only: bool,
     #[command(flatten)]
     pub(super) scp: Scp,
+    /// Taken as for `push`; a pull keeps nothing there, for what stands here says what was fetched
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -305,9 +323,21 @@ pub(super) struct Trust {
     #[arg(value_name = "[USER@]HOST[:PORT]")]
     pub(super) server: String,
     /// The server's port
-    #[arg(short = 'P', value_name = "PORT")]
+    #[arg(short = 'P', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) port: Option<u16>,
-    /// Where to record it
+    /// A private key for the servers on the way; may be given several times
+    #[arg(short, value_name = "FILE")]
+    pub(super) identity: Vec<PathBuf>,
+    /// An `ssh_config` file instead of ~/.ssh/config and the system's; "none" for no file
+    #[arg(short = 'F', value_name = "FILE")]
+    pub(super) ssh_config: Option<PathBuf>,
+    /// Servers to go through, with commas between
+    #[arg(short = 'J', value_name = "[USER@]HOST[:PORT]")]
+    pub(super) jump: Option<String>,
+    /// An option as in an `ssh_config` file; comes before all files
+    #[arg(short = 'o', value_name = "KEY=VALUE")]
+    pub(super) options: Vec<String>,
+    /// Where to record it; the first file that ssh would look into, if it isn't said
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Option<PathBuf>,
     /// Record it without a question if the key has this fingerprint

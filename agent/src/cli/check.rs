@@ -3,24 +3,29 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use skiff_config::{Destination, Settings, Watch};
 
-use super::args::ConfigFile;
+use super::args::Check;
 use super::{config, exit, size};
 use crate::context::remote_root;
-use crate::login::login;
+use crate::login::{self, login};
 use crate::machine::sender;
+use crate::remote::RemoteError;
 use crate::remote::scp::{Facts, ScpRemote};
 use crate::source::Root;
 
+/// Below this, nobody can be sure that a file fits.
+const LITTLE_BYTES: u64 = 64 << 20;
+
 /// Checks all watches and destinations.
-pub(super) async fn check(args: &ConfigFile) -> ExitCode {
-    let settings = match config::load(args) {
+pub(super) async fn check(args: &Check) -> ExitCode {
+    let settings = match config::load(&args.file) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let mut lines = Lines { worst: exit::DONE };
-    Lines::ok("configuration", &args.config.display().to_string());
+    let mut lines = Lines { json: args.json, all: Vec::new(), worst: exit::DONE };
+    lines.ok("configuration", &args.file.config.display().to_string());
     check_state(&settings, &mut lines);
     settings.watches.iter().for_each(|watch| check_watch(watch, &mut lines));
     for watch in &settings.watches {
@@ -29,28 +34,56 @@ pub(super) async fn check(args: &ConfigFile) -> ExitCode {
             check_destination(destination, watch, &mut lines).await;
         }
     }
-    ExitCode::from(lines.worst)
+    lines.end()
 }
 
+/// What was found, shown line by line, or as one object in the end.
 struct Lines {
+    json: bool,
+    all: Vec<Value>,
     worst: u8,
 }
 
+/// Why something would stop a delivery.
+struct Obstacle<'a> {
+    why: &'a str,
+    hint: &'a str,
+    /// A stable word for programs.
+    code: &'a str,
+}
+
 impl Lines {
-    fn ok(what: &str, detail: &str) {
-        println!("ok    {what}: {detail}");
+    fn ok(&mut self, what: &str, detail: &str) {
+        self.say("ok", what, detail);
+        self.all.push(json!({ "what": what, "state": "ok", "detail": detail }));
     }
 
-    fn warn(what: &str, detail: &str) {
-        println!("warn  {what}: {detail}");
+    fn warn(&mut self, what: &str, detail: &str) {
+        self.say("warn", what, detail);
+        self.all.push(json!({ "what": what, "state": "warn", "detail": detail }));
     }
 
-    fn fail(&mut self, what: &str, why: &str, hint: &str, code: u8) {
-        println!("FAIL  {what}: {why}");
-        if !hint.is_empty() {
+    fn fail(&mut self, what: &str, obstacle: &Obstacle<'_>, exit_code: u8) {
+        let Obstacle { why, hint, code } = obstacle;
+        self.say("FAIL", what, why);
+        if !self.json && !hint.is_empty() {
             println!("      try: {hint}");
         }
-        self.worst = self.worst.max(code);
+        self.all.push(json!({ "what": what, "state": "fail", "detail": why, "code": code, "hint": hint }));
+        self.worst = self.worst.max(exit_code);
+    }
+
+    fn say(&self, state: &str, what: &str, detail: &str) {
+        if !self.json {
+            println!("{state:<5} {what}: {detail}");
+        }
+    }
+
+    fn end(self) -> ExitCode {
+        if self.json {
+            println!("{}", json!({ "ok": self.worst == exit::DONE, "checks": self.all }));
+        }
+        ExitCode::from(self.worst)
     }
 }
 
@@ -58,53 +91,66 @@ fn check_state(settings: &Settings, lines: &mut Lines) {
     let folder = &settings.state_dir;
     let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
     match made {
-        Ok(_) => Lines::ok("state folder", &format!("{} can be written", folder.display())),
+        Ok(_) => lines.ok("state folder", &format!("{} can be written", folder.display())),
         Err(error) => {
             let why = format!("cannot write in {}: {error}", folder.display());
-            lines.fail("state folder", &why, "let the user that skiff runs as own it", exit::FAILED);
+            let hint = "let the user that skiff runs as own it";
+            lines.fail("state folder", &Obstacle { why: &why, hint, code: "state-folder" }, exit::FAILED);
         }
     }
 }
 
 fn check_watch(watch: &Watch, lines: &mut Lines) {
     let what = format!("watch {}", watch.name);
+    let mut fail = |why: &str, hint: &str| {
+        lines.fail(&what, &Obstacle { why, hint, code: "watch" }, exit::FAILED);
+    };
     let root = match Root::open(&watch.path) {
         Ok(root) => root,
-        Err(error) => {
-            return lines.fail(&what, &error.to_string(), "make the folder, or correct `path`", exit::FAILED);
-        }
+        Err(error) => return fail(&error.to_string(), "make the folder, or correct `path`"),
     };
     if let Err(error) = root.list(None) {
-        return lines.fail(
-            &what,
-            &error.to_string(),
-            "let the user that skiff runs as read it",
-            exit::FAILED,
-        );
+        return fail(&error.to_string(), "let the user that skiff runs as read it");
     }
     if watch.removes() && rustix::fs::access(&watch.path, rustix::fs::Access::WRITE_OK).is_err() {
         let why =
             format!("delivered files cannot be taken out of {}: no right to write", watch.path.display());
-        return lines.fail(&what, &why, "let the user that skiff runs as write there", exit::FAILED);
+        return fail(&why, "let the user that skiff runs as write there");
     }
-    Lines::ok(&what, &format!("{} can be read", watch.path.display()));
+    lines.ok(&what, &format!("{} can be read", watch.path.display()));
 }
 
 async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut Lines) {
     let what = format!("destination {}", destination.name);
+    let mut usage = |why: &str, hint: &str, code: &str| {
+        lines.fail(&what, &Obstacle { why, hint, code }, exit::USAGE);
+    };
     let root = match remote_root(destination, watch) {
         Ok(root) => root,
-        Err(error) => return lines.fail(&what, &error.to_string(), "correct `path`", exit::USAGE),
+        Err(error) => return usage(&error.to_string(), "correct `path`", "configuration"),
     };
-    let remote = ScpRemote::new(login(destination), &sender(), Arc::default(), None, destination.compression);
+    let login::Found { login, notices } = match tokio::task::block_in_place(|| login(destination)) {
+        Ok(found) => found,
+        Err(error) => return usage(&error.to_string(), error.hint(), "ssh-config"),
+    };
+    for notice in &notices {
+        lines.warn(&what, notice);
+    }
+    let reached = format!("{}@{} port {}", login.user, login.host, login.port);
+    let remote = ScpRemote::new(login, &sender(), Arc::default(), None, destination.compression);
     match remote.probe(&root).await {
         Ok(facts) => {
-            Lines::ok(&what, &format!("{} is reached, its host key is known, login works", destination.host));
-            Lines::ok(&what, &format!("{root} can be written"));
+            lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
+            lines.ok(&what, &format!("{root} can be written"));
             tell(&what, &facts, lines);
         }
         Err(error) => {
-            lines.fail(&what, &error.to_string(), &error.hint(), exit::of(error.code()).max(exit::FAILED));
+            if !matches!(error, RemoteError::Connect(_)) {
+                lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
+            }
+            let (why, hint) = (error.to_string(), error.hint());
+            let obstacle = Obstacle { why: &why, hint: &hint, code: error.code() };
+            lines.fail(&what, &obstacle, exit::of(error.code()).max(exit::FAILED));
         }
     }
     remote.close().await;
@@ -112,27 +158,24 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
 
 fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
     match facts.digest {
-        Some(algorithm) => Lines::ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
-        None => Lines::warn(
+        Some(algorithm) => lines.ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
+        None => lines.warn(
             what,
             "scp is there, but no digest tool: everything is read back, install b3sum or openssl",
         ),
     }
     if facts.tar {
-        Lines::ok(what, "tar is there");
+        lines.ok(what, "tar is there");
     } else {
-        Lines::warn(what, "there is no tar, so small files go one by one, which is slow: install tar there");
+        lines.warn(what, "there is no tar, so small files go one by one, which is slow: install tar there");
     }
     match facts.free_bytes {
-        Some(bytes) if bytes < 64 << 20 => {
-            lines.fail(
-                what,
-                &format!("only {} are free", size::bytes(bytes)),
-                "make room there",
-                exit::FAILED,
-            );
+        Some(bytes) if bytes < LITTLE_BYTES => {
+            let why = format!("only {} are free", size::bytes(bytes));
+            let hint = "make room there: `df -h` shows what is full";
+            lines.fail(what, &Obstacle { why: &why, hint, code: "no-space" }, exit::FAILED);
         }
-        Some(bytes) => Lines::ok(what, &format!("{} are free", size::bytes(bytes))),
-        None => Lines::warn(what, "`df` does not tell the free space"),
+        Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
+        None => lines.warn(what, "`df` does not tell the free space"),
     }
 }

@@ -54,6 +54,9 @@ fn make(file: &Path, comment: &str) -> Result<String, (PathBuf, std::io::Error)>
     if beside.symlink_metadata().is_ok() {
         return Err((beside, std::io::ErrorKind::AlreadyExists.into()));
     }
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(|error| (folder.to_owned(), error))?;
+    }
     write(file, private.as_bytes(), 0o600).map_err(|error| (file.to_owned(), error))?;
     write(&beside, format!("{line}\n").as_bytes(), 0o644).map_err(|error| (beside, error))?;
     Ok(line)

@@ -11,6 +11,7 @@ mod keygen;
 mod manual;
 mod orders;
 mod paint;
+mod person;
 mod pull;
 mod push;
 mod run;

@@ -21,7 +21,7 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
     telemetry::start(LogFormat::Human, args.scp.level());
     let wish = match wish(args) {
         Ok(wish) => wish,
-        Err((what, hint)) => return exit::fail(exit::USAGE, &what, hint),
+        Err((what, hint)) => return args.scp.misused(&what, hint),
     };
     let (mut stop, _) = match signals::listen() {
         Ok(stop) => stop,
@@ -62,7 +62,7 @@ fn wish(args: &Pull) -> Result<Wish, (String, &'static str)> {
         sources,
         target: args.target.clone(),
         replace: args.replace,
-        dry_run: args.dry_run,
+        dry_run: args.scp.dry_run,
         scp_only: args.scp_only,
         limit: args.scp.bits_limit(),
         retry: RETRY,
@@ -107,7 +107,7 @@ fn tell(args: &Pull, progress: &Progress, report: &Report, interrupted: bool, to
         let left_out = size::count(report.left_out, "symlink or special file");
         eprintln!("skiff: {left_out} at the server left out: only files and folders are fetched");
     }
-    if args.dry_run {
+    if args.scp.dry_run {
         let bytes = report.would_fetch.iter().map(|(_, bytes)| bytes).sum();
         report.would_fetch.iter().for_each(|(path, bytes)| println!("{path}  {}", size::bytes(*bytes)));
         let files = size::count(report.would_fetch.len() as u64, "file");
@@ -127,6 +127,7 @@ fn tell(args: &Pull, progress: &Progress, report: &Report, interrupted: bool, to
 }
 
 fn json(progress: &Progress, report: &Report, interrupted: bool, took: Duration) -> serde_json::Value {
+    let unfetched = (report.failed_files > 0 || !report.problems.is_empty()).then_some("unfetched");
     let would_fetch = report.would_fetch.iter();
     let would_fetch: Vec<_> = would_fetch
         .map(|(path, bytes)| serde_json::json!({ "path": path.to_string(), "bytes": bytes }))
@@ -140,8 +141,9 @@ fn json(progress: &Progress, report: &Report, interrupted: bool, took: Duration)
         "left_out": report.left_out,
         "problems": report.problems,
         "would_fetch": would_fetch,
-        "code": report.failure.as_ref().map(|failure| failure.code),
+        "code": report.failure.as_ref().map(|failure| failure.code).or(unfetched),
         "failure": report.failure.as_ref().map(|failure| &failure.what),
+        "hint": report.failure.as_ref().map(|failure| &failure.hint),
         "interrupted": interrupted,
         "seconds": took.as_secs_f64(),
     })

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use skiff_config::{Destination, LogFormat, Settings};
 
 use super::args::Push;
 use super::scp::{Bar, RETRY, Shown, login_of, server_of, split_target};
 use super::source::{Sources, sources};
 use super::{exit, signals, size};
+use crate::dispatch::Failure;
 use crate::status::Status;
 use crate::supervise::{Agent, Outcome, Plan};
 use crate::telemetry;
@@ -20,21 +22,27 @@ pub(super) async fn push(args: &Push) -> ExitCode {
     telemetry::start(LogFormat::Human, args.scp.level());
     let destination = match destination(args) {
         Ok(destination) => destination,
-        Err(what) => return exit::fail(exit::USAGE, &what, "skiff push SRC… [user@]host:DEST"),
+        Err(what) => return args.scp.misused(&what, "skiff push SRC… [user@]host:DEST"),
     };
     let (sources, problems) = sources(&args.sources);
     for problem in &problems {
         eprintln!("skiff: {problem}");
     }
     if sources.watches.is_empty() {
+        if args.scp.json {
+            println!("{}", json!({ "code": "source", "problems": problems }));
+        }
         return ExitCode::from(exit::FAILED);
     }
     if !args.scp.recursive && !args.scp.quiet {
         sources.folders.iter().for_each(|f| eprintln!("{}: a folder, sent with all below it", f.display()));
     }
     let Some(state_dir) = args.state_dir.clone().or_else(state_dir) else {
-        return exit::fail(exit::USAGE, "there is no home folder to keep receipts in", "--state-dir DIR");
+        return args.scp.misused("there is no home folder to keep receipts in", "--state-dir DIR");
     };
+    if args.scp.dry_run {
+        return rehearse(args, &sources, &problems);
+    }
     let code = deliver(args, destination, sources, state_dir).await;
     if problems.is_empty() || code != ExitCode::SUCCESS { code } else { ExitCode::from(exit::FAILED) }
 }
@@ -52,7 +60,7 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     };
     let login = match tokio::task::block_in_place(|| login_of(&settings.destinations[0], &args.scp)) {
         Ok(login) => login,
-        Err((what, hint)) => return exit::fail(exit::USAGE, &what, hint),
+        Err((what, hint)) => return args.scp.misused(&what, hint),
     };
     let plan = Plan {
         login: Some(login),
@@ -66,7 +74,10 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     let stop = match signals::listen() {
         // There is no configuration to read again.
         Ok((stop, _hung_up)) => stop,
-        Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
+        Err(error) => {
+            let what = format!("cannot listen for signals: {error}");
+            return args.scp.failed(exit::FAILED, "local", &what, "raise the limits of this process");
+        }
     };
     let agent = match tokio::task::block_in_place(|| {
         std::fs::create_dir_all(&settings.state_dir)
@@ -74,7 +85,9 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
         Agent::start(&settings, &plan).map_err(|error| error.to_string())
     }) {
         Ok(agent) => agent,
-        Err(error) => return exit::fail(exit::FAILED, &error, "--state-dir DIR names another folder"),
+        Err(error) => {
+            return args.scp.failed(exit::FAILED, "local", &error, "--state-dir DIR names another folder");
+        }
     };
     let started = Instant::now();
     let status = Arc::clone(&agent.status);
@@ -89,7 +102,9 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     drop(bar);
     match outcome {
         Ok(outcome) => conclude(args, &status, &outcome, started.elapsed()),
-        Err(error) => exit::fail(exit::FAILED, &error.to_string(), "push again: it goes on where it was"),
+        Err(error) => {
+            args.scp.failed(exit::FAILED, "local", &error.to_string(), "push again: it goes on where it was")
+        }
     }
 }
 
@@ -99,19 +114,52 @@ fn conclude(args: &Push, status: &Status, outcome: &Outcome, took: Duration) -> 
     let code = match (outcome.undelivered, outcome.interrupted, failure) {
         (_, true, _) => exit::INTERRUPTED,
         (0, ..) => exit::DONE,
-        (_, _, Some((code, _))) => exit::of(code),
+        (_, _, Some(failure)) => exit::of(failure.code),
         _ => exit::FAILED,
     };
     if args.scp.json {
-        println!("{}", json(status, outcome, took));
+        println!("{}", result(status, outcome, failure, took));
     } else {
-        tell(args, status, outcome, took);
+        tell(args, status, outcome, failure, took);
     }
     ExitCode::from(code)
 }
 
-fn tell(args: &Push, status: &Status, outcome: &Outcome, took: Duration) {
-    outcome.problems.iter().for_each(|problem| eprintln!("skiff: {problem}"));
+/// Says what would be sent. The server is not asked, for to look there is to write there.
+fn rehearse(args: &Push, sources: &Sources, problems: &[String]) -> ExitCode {
+    let (files, unread) = sources.files();
+    let bytes = files.iter().map(|(_, bytes)| bytes).sum();
+    if args.scp.json {
+        let would_send = files.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes }));
+        let would_send: Vec<_> = would_send.collect();
+        let problems = [problems, &unread].concat();
+        println!("{}", json!({ "would_send": would_send, "problems": problems }));
+    } else {
+        for problem in &unread {
+            eprintln!("skiff: {problem}");
+        }
+        for (path, bytes) in &files {
+            println!("{path}  {}", size::bytes(*bytes));
+        }
+        let count = size::count(files.len() as u64, "file");
+        println!(
+            "{count}, {} would be sent to {}, but for those that stand there already",
+            size::bytes(bytes),
+            args.target
+        );
+    }
+    let code = if problems.is_empty() && unread.is_empty() { exit::DONE } else { exit::FAILED };
+    ExitCode::from(code)
+}
+
+fn tell(args: &Push, status: &Status, outcome: &Outcome, failure: Option<&Failure>, took: Duration) {
+    // What stopped all files is said once.
+    let common = failure.map(Failure::reason);
+    let own = |problem: &&String| common.as_ref().is_none_or(|common| !problem.ends_with(common));
+    outcome.problems.iter().filter(own).for_each(|problem| eprintln!("skiff: {problem}"));
+    if let Some(failure) = failure {
+        let _told = exit::fail(exit::FAILED, &failure.what, &failure.hint);
+    }
     if outcome.undelivered > 0 {
         eprintln!("skiff: {} not delivered", size::count(outcome.undelivered, "file"));
     }
@@ -133,15 +181,23 @@ fn tell(args: &Push, status: &Status, outcome: &Outcome, took: Duration) {
     }
 }
 
-fn json(status: &Status, outcome: &Outcome, took: Duration) -> serde_json::Value {
-    serde_json::json!({
+fn result(
+    status: &Status,
+    outcome: &Outcome,
+    failure: Option<&Failure>,
+    took: Duration,
+) -> serde_json::Value {
+    let undelivered = (outcome.undelivered > 0).then_some("undelivered");
+    json!({
         "delivered_files": Status::get(&status.delivered_files),
         "delivered_bytes": Status::get(&status.delivered_bytes),
         "standing_files": Status::get(&status.standing_files),
         "sent_bytes": Status::get(&status.sent_bytes),
         "undelivered_files": outcome.undelivered,
         "problems": outcome.problems,
-        "code": outcome.destination_failure.as_ref().map(|(code, _)| code),
+        "code": failure.map(|failure| failure.code).or(undelivered),
+        "failure": failure.map(|failure| &failure.what),
+        "hint": failure.map(|failure| &failure.hint),
         "interrupted": outcome.interrupted,
         "seconds": took.as_secs_f64(),
     })

@@ -1,6 +1,8 @@
 //! What `push` and `pull` have in common: scp's flags, the server that they name, and the bar.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +11,8 @@ use skiff_config::{Destination, LogLevel};
 use tokio::task::JoinHandle;
 
 use super::args::Scp;
-use crate::login::{Wish, login};
+use super::{exit, person};
+use crate::login::{Wish, settings_alone};
 use crate::remote::session::Login;
 use crate::ssh_config::{Files, parse_jumps};
 
@@ -33,6 +36,20 @@ impl Scp {
             (false, 2) => LogLevel::Debug,
             (false, _) => LogLevel::Trace,
         }
+    }
+
+    /// Says that the command line, or what it names, makes no sense.
+    pub(super) fn misused(&self, what: &str, hint: &str) -> ExitCode {
+        self.failed(exit::USAGE, "usage", what, hint)
+    }
+
+    /// Says what failed before anything was done; `word` is for programs.
+    pub(super) fn failed(&self, code: u8, word: &str, what: &str, hint: &str) -> ExitCode {
+        if self.json {
+            println!("{}", serde_json::json!({ "code": word, "failure": what, "hint": hint }));
+            return ExitCode::from(code);
+        }
+        exit::fail(code, what, hint)
     }
 
     /// The most to carry, in bits a second.
@@ -63,12 +80,16 @@ pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String
     if !flags.known_hosts.is_empty() {
         flags.known_hosts.clone_into(&mut destination.known_hosts);
     }
+    destination.passphrase_file.clone_from(&flags.passphrase_file);
+    destination.password_file.clone_from(&flags.password_file);
     Ok(destination)
 }
 
 /// How to log in to it, as the flags and the `ssh_config` files say. Blocks.
 pub(super) fn login_of(destination: &Destination, flags: &Scp) -> Result<Login, (String, &'static str)> {
     let jumps = flags.jump.as_deref().map(parse_jumps).transpose();
+    let mut base = settings_alone(destination);
+    base.credentials.asker = person::asker();
     let wish = Wish {
         host: destination.host.clone(),
         user: destination.user.clone(),
@@ -79,7 +100,7 @@ pub(super) fn login_of(destination: &Destination, flags: &Scp) -> Result<Login, 
         jumps: jumps.map_err(|what| (what, "-J [user@]host[:port],…"))?,
         agent: None,
         adds_identities: true,
-        base: login(destination),
+        base,
     };
     let found = wish.look_up(&files_of(flags)).map_err(|error| (error.to_string(), error.hint()))?;
     if !flags.quiet {
@@ -93,10 +114,15 @@ fn files_of(flags: &Scp) -> Files {
     let cipher = flags.cipher.iter().map(|names| format!("Ciphers={names}"));
     let compression = flags.compress.then(|| "Compression=yes".to_owned());
     let options = cipher.chain(compression).chain(flags.options.iter().cloned()).collect();
-    let files = match &flags.ssh_config {
+    ssh_config_files(flags.ssh_config.as_deref(), options)
+}
+
+/// The files that `-F` means, and what `-o` puts before them.
+pub(super) fn ssh_config_files(named: Option<&Path>, options: Vec<String>) -> Files {
+    let files = match named {
         None => Files::usual(),
         Some(none) if none.as_os_str() == "none" => Files::default(),
-        Some(file) => Files { users: vec![file.clone()], must: true, ..Files::default() },
+        Some(file) => Files { users: vec![file.to_owned()], must: true, ..Files::default() },
     };
     Files { options, ..files }
 }
@@ -141,7 +167,7 @@ impl Bar {
             loop {
                 let Shown { files, found_files, bytes, found_bytes } = look();
                 // Of nothing, all would be done.
-                if found_bytes > 0 {
+                if found_bytes > 0 && !person::is_asked() {
                     moved.set_length(found_bytes);
                     moved.set_position(bytes.min(found_bytes));
                     moved.set_message(format!("{files}/{found_files} files verified"));

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use skiff_common::RelPath;
 use skiff_config::Watch;
 
+use crate::source::{Look, Root, SourceError};
+
 /// Watches, and for each the paths that are meant; `None` means all.
 pub(super) struct Sources {
     pub(super) watches: Vec<Watch>,
@@ -33,6 +35,24 @@ pub(super) fn sources(paths: &[PathBuf]) -> (Sources, Vec<String>) {
 }
 
 impl Sources {
+    /// All files that are meant, as they are named here, with their sizes; and what can't be looked into.
+    pub(super) fn files(&self) -> (Vec<(String, u64)>, Vec<String>) {
+        let (mut files, mut problems) = (Vec::new(), Vec::new());
+        for (watch, only) in self.watches.iter().zip(&self.only) {
+            let listed = Root::open(&watch.path).and_then(|root| match only {
+                Some(names) => names.iter().try_for_each(|name| {
+                    let look = root.look(name)?;
+                    add(&mut files, &root, name, look);
+                    Ok(())
+                }),
+                None => list(&root, None, &mut files),
+            });
+            problems.extend(listed.err().map(|error| error.to_string()));
+        }
+        files.sort();
+        (files, problems)
+    }
+
     fn take(&mut self, path: &Path, files: &mut BTreeMap<PathBuf, Vec<RelPath>>) -> Result<(), String> {
         let whole =
             path.canonicalize().map_err(|error| format!("cannot send {}: {error}", path.display()))?;
@@ -66,5 +86,25 @@ impl Sources {
         watch.destination_path = below.map(|name| name.to_string_lossy().into_owned());
         self.watches.push(watch);
         self.only.push(only);
+    }
+}
+
+fn list(root: &Root, folder: Option<&RelPath>, files: &mut Vec<(String, u64)>) -> Result<(), SourceError> {
+    for entry in root.list(folder)? {
+        let entry = entry?;
+        let above = folder.map(|folder| [folder.as_bytes(), b"/"].concat()).unwrap_or_default();
+        // A name that can't be sent is reported by who sends.
+        let Ok(path) = RelPath::parse(&[&above, &*entry.name].concat()) else { continue };
+        match entry.look {
+            Look::Folder => list(root, Some(&path), files)?,
+            look => add(files, root, &path, look),
+        }
+    }
+    Ok(())
+}
+
+fn add(files: &mut Vec<(String, u64)>, root: &Root, path: &RelPath, look: Look) {
+    if let Look::File { stamp, .. } = look {
+        files.push((format!("{}/{path}", root.path().display()), stamp.size));
     }
 }

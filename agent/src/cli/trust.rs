@@ -6,33 +6,34 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::args::Trust;
-use super::exit;
-use crate::remote::host_key::{KnownHosts, Verdict, append, fingerprint, random_art};
+use super::{exit, person, scp};
+use crate::login::Wish;
+use crate::remote::host_key::{KnownHosts, Verdict, append, described, fingerprint, random_art};
 use crate::remote::session::{Login, offered_key};
+use crate::ssh_config::parse_jumps;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Shows and records.
 pub(super) async fn trust(args: &Trust) -> ExitCode {
-    let (host, port) = server(args);
-    let Some(file) = args.known_hosts.clone().or_else(known_hosts) else {
-        return exit::fail(
-            exit::USAGE,
-            "there is no home folder to record host keys in",
-            "--known-hosts FILE",
-        );
+    let login = match tokio::task::block_in_place(|| login(args)) {
+        Ok(login) => login,
+        Err((what, hint)) => return exit::fail(exit::USAGE, &what, hint),
     };
-    let key = match offered_key(&Login { connect_timeout: TIMEOUT, ..Login::to("", &*host, port) }).await {
+    let Some(file) = login.known_hosts.first() else {
+        return exit::fail(exit::USAGE, "there is no file to record host keys in", "--known-hosts FILE");
+    };
+    let key = match offered_key(&login).await {
         Ok(key) => key,
         Err(error) => return exit::fail(exit::of(error.code()), &error.to_string(), &error.hint()),
     };
-    let known = match KnownHosts::load(std::slice::from_ref(&file)) {
+    let known = match KnownHosts::load(&login.known_hosts) {
         Ok(known) => known,
-        Err(error) => return exit::fail(exit::HOST_KEY, &error.to_string(), ""),
+        Err(error) => return exit::fail(exit::HOST_KEY, &error.to_string(), "make it readable"),
     };
-    let shown = fingerprint(&key);
-    println!("{host} port {port} has the {} key {shown}\n{}", key.algorithm(), random_art(&key));
-    match known.check(&host, port, &key) {
+    let (host, port) = login.recorded_as();
+    println!("{host} port {port} has this key:\n{}\n{}", described(&key), random_art(&key));
+    match known.check(host, port, &key) {
         Verdict::Trusted { at } => {
             println!("It is trusted already ({at}).");
             return ExitCode::SUCCESS;
@@ -57,10 +58,10 @@ pub(super) async fn trust(args: &Trust) -> ExitCode {
             );
         }
     }
-    if !agreed(args, &shown) {
-        return exit::fail(exit::HOST_KEY, "not recorded", "compare the fingerprint with the server's own");
+    if let Err((what, hint)) = agreed(args, &fingerprint(&key)) {
+        return exit::fail(exit::HOST_KEY, &what, hint);
     }
-    match append(&file, &host, port, &key) {
+    match append(file, host, port, &key) {
         Ok(()) => {
             println!("Recorded in {}.", file.display());
             ExitCode::SUCCESS
@@ -69,32 +70,85 @@ pub(super) async fn trust(args: &Trust) -> ExitCode {
     }
 }
 
-fn agreed(args: &Trust, shown: &str) -> bool {
+/// Whether it is to be recorded; else why not, and what to do.
+fn agreed(args: &Trust, shown: &str) -> Result<(), (String, &'static str)> {
     if let Some(expected) = &args.fingerprint {
-        return expected == shown;
+        if expected == shown {
+            return Ok(());
+        }
+        let what = format!("not recorded: the server presented {shown}, not {expected}");
+        return Err((
+            what,
+            "compare with the server's own keys: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and so on",
+        ));
     }
     if !std::io::stdin().is_terminal() {
-        eprintln!("skiff: nobody to ask here; --fingerprint SHA256:… records without a question");
-        return false;
+        return Err((
+            "not recorded: there is nobody to ask here".to_owned(),
+            "--fingerprint SHA256:… records the key that has it without a question",
+        ));
     }
     print!(
-        "Is this the server's key? Compare it there with `ssh-keygen -lf /etc/ssh/ssh_host_*.pub` [yes/no] "
+        "Is this the server's key? Compare it there with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` \
+         (yes/no/fingerprint) "
     );
     let mut answer = String::new();
     let asked = std::io::stdout().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    asked.is_ok() && answer.trim() == "yes"
+    let answer = answer.trim();
+    if asked.is_ok() && (answer.eq_ignore_ascii_case("yes") || answer == shown) {
+        return Ok(());
+    }
+    Err(("not recorded".to_owned(), "answer yes, or with the fingerprint that the server's owner told you"))
 }
 
-fn server(args: &Trust) -> (String, u16) {
-    let server = args.server.rsplit_once('@').map_or(args.server.as_str(), |(_, host)| host);
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
-        _ => (server, None),
+/// Where to look, as `ssh_config` files say too.
+fn login(args: &Trust) -> Result<Login, (String, &'static str)> {
+    let (user, host, port) = server(&args.server);
+    if host.is_empty() || host.starts_with('-') {
+        return Err((format!("{:?} is no server", args.server), "skiff trust [user@]host[:port]"));
+    }
+    let jumps = args.jump.as_deref().map(parse_jumps).transpose();
+    let mut base = Login { connect_timeout: TIMEOUT, ..Login::to("", host, 22) };
+    base.credentials.identities.clone_from(&args.identity);
+    base.credentials.asker = person::asker();
+    let wish = Wish {
+        host: host.to_owned(),
+        user: user.map(str::to_owned),
+        port: args.port.or(port),
+        known_hosts: args.known_hosts.clone().map(|file: PathBuf| vec![file]),
+        connect_timeout: None,
+        keepalive: None,
+        jumps: jumps.map_err(|what| (what, "-J [user@]host[:port],…"))?,
+        agent: None,
+        adds_identities: false,
+        base,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    (host, args.port.or(port).unwrap_or(22))
+    let files = scp::ssh_config_files(args.ssh_config.as_deref(), args.options.clone());
+    let found = wish.look_up(&files).map_err(|error| (error.to_string(), error.hint()))?;
+    found.notices.iter().for_each(|notice| eprintln!("skiff: {notice}"));
+    let mut login = found.login;
+    // Those on the way are judged by what is usually known; the new key goes where it was told to.
+    if args.known_hosts.is_some() {
+        for hop in &mut login.jumps {
+            hop.known_hosts.extend(usual_known_hosts());
+        }
+    }
+    Ok(login)
 }
 
-fn known_hosts() -> Option<PathBuf> {
-    Some(PathBuf::from(std::env::var_os("HOME")?).join(".ssh/known_hosts"))
+fn usual_known_hosts() -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join(".ssh/known_hosts"))
+}
+
+/// `[user@]host[:port]`, with brackets around an IPv6 host that has a port.
+fn server(text: &str) -> (Option<&str>, &str, Option<u16>) {
+    let (user, place) = match text.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, text),
+    };
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
+        _ => (place, None),
+    };
+    (user, host.trim_start_matches('[').trim_end_matches(']'), port)
 }
