@@ -11,6 +11,7 @@ pub mod chromium;
 pub mod dropbear;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod hole;
 pub mod http;
 pub mod liar;
 pub mod machine;

@@ -1,6 +1,7 @@
 //! OpenSSH's own server on the loopback address, as the user who runs the tests.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub struct Sshd {
     user: String,
     more: String,
     shell: Option<PathBuf>,
+    password: Option<String>,
     server: Option<Child>,
 }
 
@@ -32,15 +34,25 @@ impl Sshd {
     /// The same with further lines of `sshd_config`, which come first and so win. A `SetEnv` among them takes the place of
     /// the one that keeps sessions from the user's own start-up files, which on some machines run for seconds.
     pub fn start_with(more: &str) -> Self {
-        Sshd::start_in(None, more)
+        Sshd::start_in(None, None, None, more)
+    }
+
+    /// The same where somebody else logs in, with this login shell, if it is not the one of the account list. Takes root.
+    pub fn start_for(user: &str, shell: Option<&Path>, more: &str) -> Self {
+        Sshd::start_in(Some(user), shell, None, more)
+    }
+
+    /// The same where that somebody has a password, too; `more` says by which methods it counts.
+    pub fn start_with_password(user: &str, password: &str, more: &str) -> Self {
+        Sshd::start_in(Some(user), Some(Path::new("/bin/sh")), Some(password), more)
     }
 
     /// The same where the user's login shell is this program. Takes root: the server sees an account list of its own.
     pub fn start_with_shell(shell: &Path, more: &str) -> Self {
-        Sshd::start_in(Some(shell), more)
+        Sshd::start_in(None, Some(shell), None, more)
     }
 
-    fn start_in(shell: Option<&Path>, more: &str) -> Self {
+    fn start_in(user: Option<&str>, shell: Option<&Path>, password: Option<&str>, more: &str) -> Self {
         if geteuid().is_root() {
             fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
         }
@@ -51,9 +63,17 @@ impl Sshd {
         fs::create_dir(home.path().join("root")).expect("a new folder is writable");
         fs::copy(home.path().join("id_ed25519.pub"), home.path().join("authorized_keys"))
             .expect("a new folder is writable");
-        let user = process::run(Command::new("id").arg("-un"));
+        let user = match user {
+            Some(user) => {
+                // The server reads the list of keys as that user.
+                fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+                user.to_owned()
+            }
+            None => process::run(Command::new("id").arg("-un")),
+        };
         let shell = shell.map(Path::to_owned);
-        let mut sshd = Sshd { home, port: 0, user, more: more.to_owned(), shell, server: None };
+        let password = password.map(str::to_owned);
+        let mut sshd = Sshd { home, port: 0, user, more: more.to_owned(), shell, password, server: None };
         // Another test may take the same port at the same moment; a server that cannot have it ends at once.
         let started = (0..20).any(|_| {
             sshd.port = random_port();
@@ -74,7 +94,7 @@ impl Sshd {
         self.port
     }
 
-    /// Who logs in: the user who runs the tests.
+    /// Who logs in: the user who runs the tests, unless it was said otherwise.
     pub fn user(&self) -> &str {
         &self.user
     }
@@ -198,21 +218,29 @@ impl Sshd {
         true
     }
 
-    /// The server's program; with a shell, in a namespace where the account list names that shell.
+    /// The server's program; with a shell or a password of our own, in a namespace where the account lists say so.
     fn server(&self) -> Command {
         let Some(shell) = &self.shell else { return Command::new(SERVER) };
-        let accounts = fs::read_to_string("/etc/passwd").expect("every machine has one");
         let own = format!("{}:", self.user);
         let with_shell = |line: &str| match line.rsplit_once(':') {
             Some((before, _)) if line.starts_with(&own) => format!("{before}:{}\n", shell.display()),
             _ => format!("{line}\n"),
         };
-        let list = self.home.path().join("passwd");
-        fs::write(&list, accounts.lines().map(with_shell).collect::<String>())
-            .expect("the server's folder is writable");
+        let accounts = fs::read_to_string("/etc/passwd").expect("every machine has one");
+        let mut lists = vec![("/etc/passwd", accounts.lines().map(with_shell).collect::<String>())];
+        if let Some(password) = &self.password {
+            let hash = process::run(Command::new("openssl").args(["passwd", "-6", password]));
+            lists.push(("/etc/shadow", format!("{own}{hash}:19000:0:99999:7:::\n")));
+        }
+        let in_namespace = "while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" || exit; shift 2; done; shift; exec \"$@\"";
         let mut server = Command::new("unshare");
-        let in_namespace = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
-        server.args(["-m", "sh", "-c", in_namespace]).arg(list).arg(SERVER);
+        server.args(["-m", "sh", "-c", in_namespace, "sh"]);
+        for (place, text) in lists {
+            let list = self.home.path().join(place.replace('/', "_"));
+            fs::write(&list, text).expect("the server's folder is writable");
+            server.arg(list).arg(place);
+        }
+        server.arg("--").arg(SERVER);
         server
     }
 

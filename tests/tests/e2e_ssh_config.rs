@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use skiff::ssh_config::{Files, Looked, Strict};
+use skiff::ssh_config::{Files, JumpSpec, Looked, Strict};
 use skiff_tests::campaign::chance::Chance;
 use skiff_tests::skiff::{Ended, command, run};
-use skiff_tests::{Sshd, Tree, process, tree};
+use skiff_tests::{Agent, Sshd, Tree, process, tree};
 use tempfile::TempDir;
 
 /// A user who has a file to send and an `ssh_config` file.
@@ -133,6 +133,72 @@ fn what_cannot_be_done_is_refused() {
     assert_eq!(tree::count(&sshd.root()), 0);
 }
 
+/// A destination may name a host alias: the user's file says the rest, and what the settings say comes first.
+#[test]
+fn destination_names_an_alias() {
+    let (sshd, user) = (Sshd::start(), User::new());
+    fs::create_dir(user.home.path().join(".ssh")).expect("a new folder is writable");
+    user.write(".ssh/config", &block("collector", &sshd));
+    let check = |more: &str| {
+        let config = user.write(
+            "skiff.toml",
+            &format!(
+                "state_dir = '{home}/state'\n[destination.a]\naddress = 'collector'\npath = '{root}'\n{more}\n\
+                 [[watch]]\nname = 'in'\npath = '{source}'\nto = 'a'\n",
+                home = user.home.path().display(),
+                root = sshd.root().display(),
+                source = user.source.root().display(),
+            ),
+        );
+        let mut check = command(user.home.path());
+        check.args(["check", "--config"]).arg(config);
+        run(&mut check, user.home.path())
+    };
+
+    check("").expect_code(0).expect_said(&format!("{}@127.0.0.1 port {}", sshd.user(), sshd.port()));
+    check("known_hosts = '/dev/null'").expect_code(4).expect_said("is unknown");
+    check("identity = '/nowhere/key'").expect_code(3).expect_said("/nowhere/key");
+    check("ssh_config = 'none'").expect_code(3).expect_said("cannot find the address of collector");
+    check("ssh_config = '/nowhere/config'").expect_code(2).expect_said("/nowhere/config");
+    let elsewhere = user.write("elsewhere", &block("other", &sshd)).display().to_string();
+    check(&format!("ssh_config = '{elsewhere}'")).expect_code(3).expect_said("address of collector");
+
+    // By `*` alone nobody is named; a file that makes no sense is told and left out.
+    user.write(".ssh/config", "Host *\n  Port 1\n");
+    check("").expect_code(3).expect_said("cannot find the address of collector");
+    user.write(".ssh/config", "Prot 22\n");
+    check("").expect_code(3).expect_said("it is left out for a").expect_said("address of collector");
+}
+
+/// The same for a running agent, which delivers; a reload that names a missing file changes nothing.
+#[test]
+fn agent_delivers_to_an_alias() {
+    let (sshd, user) = (Sshd::start(), User::new());
+    let config = user.write("config", &block("collector", &sshd));
+    let empty = sshd.empty_known_hosts();
+    let mut agent =
+        Agent::at(&sshd, ("collector", 22), &empty, &format!("ssh_config = '{}'", config.display())).watch(
+            "in",
+            user.source.root(),
+            "",
+        );
+    let text = fs::read_to_string(agent.config()).expect("it was written");
+    let text: String = text
+        .lines()
+        .filter(|line| !line.starts_with("known_hosts =") && !line.starts_with("identity ="))
+        .map(|line| line.replace("collector:22", "collector") + "\n")
+        .collect();
+    fs::write(agent.config(), &text).expect("it can be written");
+    agent.start();
+
+    agent.wait_until("the file is delivered", || tree::equal(user.source.root(), &sshd.root()));
+
+    fs::write(agent.config(), text.replace(&config.display().to_string(), "/nowhere"))
+        .expect("it can be written");
+    agent.ask(&["reload"]).expect_said("/nowhere");
+    assert!(agent.ended().is_none(), "the old configuration stays");
+}
+
 const HOSTS: [&str; 6] = ["alpha", "beta", "beta.example.org", "10.0.0.7", "gamma-1", "delta"];
 const PATTERNS: [&str; 9] = [
     "*",
@@ -146,7 +212,8 @@ const PATTERNS: [&str; 9] = [
     "nobody",
 ];
 const FILES: u64 = 100;
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
+    "ciphers",
     "hostname",
     "port",
     "user",
@@ -198,12 +265,15 @@ fn config(chance: &mut Chance, included: Option<&Path>) -> String {
         }
         for _ in 0..chance.below(5) {
             let number = 1 + chance.below(300);
-            let line = match chance.below(12) {
+            let line = match chance.below(13) {
                 0 => format!("HostName real-{number}.example.org"),
                 1 => format!("Port {number}"),
                 2 => format!("user someone{number}"),
                 3 => format!("IdentityFile ~/.ssh/key-{number}"),
                 4 => format!("IdentitiesOnly {}", if chance.percent(50) { "yes" } else { "no" }),
+                5 if number.is_multiple_of(2) => {
+                    format!("ProxyJump jump-{number}:{number},me@last-{number}:22")
+                }
                 5 => format!("ProxyJump jump-{number}:{number}"),
                 6 => format!("Compression  {}", if chance.percent(50) { "yes" } else { "no" }),
                 7 => format!("ServerAliveInterval {number}"),
@@ -212,6 +282,11 @@ fn config(chance: &mut Chance, included: Option<&Path>) -> String {
                 10 => {
                     let values = ["yes", "ask", "accept-new"];
                     format!("StrictHostKeyChecking {}", values[usize::try_from(number % 3).expect("few")])
+                }
+                11 => {
+                    let values =
+                        ["aes256-ctr", "aes128-ctr,aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"];
+                    format!("Ciphers {}", values[usize::try_from(number % 3).expect("few")])
                 }
                 _ => format!("# {number}\n  ForwardAgent no"),
             };
@@ -238,6 +313,7 @@ fn said(looked: &Looked, host: &str) -> Vec<String> {
     lines.extend(
         looked.user_known_hosts.as_ref().map(|files| format!("userknownhostsfile {}", files.join(" "))),
     );
+    lines.extend(looked.ciphers.as_ref().map(|ciphers| format!("ciphers {ciphers}")));
     lines.extend(looked.strict.map(|strict| {
         let word = match strict {
             Strict::Yes => "true",
@@ -247,12 +323,15 @@ fn said(looked: &Looked, host: &str) -> Vec<String> {
         };
         format!("stricthostkeychecking {word}")
     }));
+    let hop = |jump: &JumpSpec| {
+        let user = jump.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        format!("{user}{}:{}", jump.host, jump.port.expect("each of these has one"))
+    };
     lines.extend(
         looked
             .proxy_jump
-            .iter()
-            .flatten()
-            .map(|jump| format!("proxyjump {}:{}", jump.host, jump.port.expect("each of these has one"))),
+            .as_ref()
+            .map(|jumps| format!("proxyjump {}", jumps.iter().map(hop).collect::<Vec<_>>().join(","))),
     );
     lines.sort();
     lines

@@ -36,7 +36,7 @@ fn a_truthful_liar_is_believed() {
 
 /// CVE-2018-20685, CVE-2019-6111: `..`, `.`, nothing, a slash in front.
 #[test]
-fn listed_names_that_lead_elsewhere_are_refused() {
+fn cve_2018_20685_listed_names_that_lead_elsewhere_are_refused() {
     for name in [
         "../evil",
         "./../evil",
@@ -56,7 +56,7 @@ fn listed_names_that_lead_elsewhere_are_refused() {
 
 /// The same from scp itself, at the top and below.
 #[test]
-fn sent_names_that_lead_elsewhere_are_refused() {
+fn cve_2018_20685_sent_names_that_lead_elsewhere_are_refused() {
     for wire in [
         &b"C0644 5 ../evil\nhello\0"[..],
         b"C0644 5 /tmp/evil\nhello\0",
@@ -76,7 +76,7 @@ fn sent_names_that_lead_elsewhere_are_refused() {
 
 /// CVE-2019-6111: another name than the one that was asked for.
 #[test]
-fn another_name_than_was_asked_for_is_refused() {
+fn cve_2019_6111_another_name_than_was_asked_for_is_refused() {
     for wire in [&b"C0644 5 evil\nhello\0"[..], b"D0755 0 .ssh\nC0644 5 authorized_keys\nhello\0E\n"] {
         let (liar, said) = sent(wire);
         assert!(said.contains("another name than was asked for"), "{said}");
@@ -142,16 +142,28 @@ fn staging_is_not_the_servers() {
     liar.expect_here(&["a"]);
 }
 
-/// CVE-2019-6109, CVE-2019-6110: names and words of the server never drive the terminal.
+/// CVE-2019-6110: nothing that the server says on its standard error, or instead of an answer, drives the terminal.
 #[test]
-fn what_the_server_says_is_shown_escaped() {
+fn cve_2019_6110_what_the_server_says_is_shown_escaped() {
+    let list = r"printf '\033[2Jforged\r\033]0;title\007' >&2; exit 1";
+    for flags in [&["-q"][..], &["-vvv"]] {
+        let liar = Liar::with_shell(&Lies { list, ..Lies::default() });
+        let said = liar.ask(flags, "data").said;
+        assert!(said.contains("\\x1b[2Jforged"), "{said}");
+        assert!(!said.contains(['\x1b', '\x07', '\r']), "{said:?}");
+    }
+    let (_, said) = sent(b"\x1b]0;forged\x07\n");
+    assert!(!said.contains('\x1b'), "{said}");
+}
+
+/// CVE-2019-6109: names and answers of the server never drive the terminal.
+#[test]
+fn cve_2019_6109_names_are_shown_escaped() {
     let lies = Lies { list: r"printf 'f 5 0 644 ./\033[2Jforged\ndone\0'", ..Lies::default() };
     let ended = Liar::with_shell(&lies).ask(&["--dry-run"], "data").expect_code(0);
     assert!(!ended.said.contains('\x1b') && ended.said.contains("\\x1b[2Jforged\\ndone"), "{}", ended.said);
     let (_, said) = sent(b"\x01\x1b[2Jforged\n");
     assert!(!said.contains('\x1b') && said.contains("\\x1b[2Jforged"), "{said}");
-    let (_, said) = sent(b"\x1b]0;forged\x07\n");
-    assert!(!said.contains('\x1b'), "{said}");
     let (_, said) = listed(r"printf 'f \033[2J 0 644 ./x\0'", 1);
     assert!(!said.contains('\x1b'), "{said}");
 }

@@ -1,0 +1,222 @@
+//! The exit codes that scripts rely on, all of them for each of `push`, `pull` and `check`: 0 all done, 1 some failed,
+//! 2 usage or configuration, 3 could not reach or log in, 4 a host key problem, 130 interrupted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use skiff_tests::skiff::{Ended, command, run};
+use skiff_tests::{Agent, Sshd, Tree, process, tree, wait};
+use tempfile::TempDir;
+
+struct User {
+    home: TempDir,
+    sshd: Sshd,
+    source: Tree,
+}
+
+impl User {
+    fn new() -> Self {
+        let home = TempDir::new().expect("there is room for a temporary folder");
+        let mut source = Tree::new(home.path().join("data"), 1);
+        source.small_files(5, 1);
+        User { home, sshd: Sshd::start(), source }
+    }
+
+    fn remote(&self, path: &Path) -> String {
+        format!("{}@127.0.0.1:{}", self.sshd.user(), path.display())
+    }
+
+    /// `push` or `pull` with what is right, and then these flags.
+    fn skiff(&self, verb: &str, flags: &[&str], from: &str, to: &str) -> Command {
+        let mut command = command(self.home.path());
+        command.args([verb, "-F", "none", "--state-dir", "state", "-P", &self.sshd.port().to_string(), "-i"]);
+        command.arg(self.sshd.key()).arg("--known-hosts").arg(self.sshd.known_hosts());
+        command.args(flags).args([from, to]);
+        command
+    }
+
+    #[track_caller]
+    fn push(&self, flags: &[&str], from: &Path) -> Ended {
+        let (from, to) = (from.display().to_string(), self.remote(&self.sshd.root()));
+        run(&mut self.skiff("push", flags, &from, &to), self.home.path())
+    }
+
+    #[track_caller]
+    fn pull(&self, flags: &[&str], from: &Path) -> Ended {
+        let (from, to) = (self.remote(from), self.home.path().join("here").display().to_string());
+        run(&mut self.skiff("pull", flags, &from, &to), self.home.path())
+    }
+
+    /// A `known_hosts` file that knows nobody, as a flag; the last one of several counts for nothing more.
+    fn nobody_known(&self) -> [String; 2] {
+        ["--known-hosts".to_owned(), self.sshd.empty_known_hosts().display().to_string()]
+    }
+}
+
+#[track_caller]
+fn code_of(ended: &Ended) -> String {
+    let line = ended.said.lines().find(|line| line.starts_with('{'));
+    let line = line.unwrap_or_else(|| panic!("no JSON in what skiff said:\n{}", ended.said));
+    let value: Value = serde_json::from_str(line).expect("it is JSON");
+    value["code"].as_str().unwrap_or("none").to_owned()
+}
+
+#[test]
+fn of_push() {
+    let user = User::new();
+    let data = user.source.root().to_owned();
+    assert_eq!(code_of(&user.push(&["--json"], &data).expect_code(0)), "none");
+
+    let standing = user.sshd.root().join("data/folder-000");
+    fs::remove_dir_all(&standing).expect("it was delivered");
+    fs::write(&standing, "in the way").expect("the server's folder is writable");
+    assert_eq!(code_of(&user.push(&["--json"], &data).expect_code(1)), "undelivered");
+    assert_eq!(code_of(&user.push(&["--json"], Path::new("/nowhere")).expect_code(1)), "source");
+
+    user.push(&["--no-such-flag"], &data).expect_code(2);
+    assert_eq!(code_of(&user.push(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
+
+    let stranger = user.sshd.stranger_key().display().to_string();
+    fs::remove_file(user.sshd.key()).expect("it was there");
+    let refused = user.push(&["--json", "-i", &stranger], &data).expect_code(3);
+    assert_eq!(code_of(&refused), "login-refused");
+
+    fs::write(user.sshd.known_hosts(), "").expect("the server's folder is writable");
+    assert_eq!(code_of(&user.push(&["--json"], &data).expect_code(4)), "host-key-unknown");
+    let [flag, file] = user.nobody_known();
+    user.push(&[&flag, &file], &data).expect_code(4);
+}
+
+#[test]
+fn of_pull() {
+    let user = User::new();
+    let mut there = Tree::new(user.sshd.root().join("data"), 2);
+    there.small_files(5, 1);
+    let data = there.root().to_owned();
+    assert_eq!(code_of(&user.pull(&["--json"], &data).expect_code(0)), "none");
+
+    assert_eq!(code_of(&user.pull(&["--json"], Path::new("/nowhere")).expect_code(1)), "unfetched");
+
+    user.pull(&["--no-such-flag"], &data).expect_code(2);
+    assert_eq!(code_of(&user.pull(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
+
+    let stranger = user.sshd.stranger_key().display().to_string();
+    fs::remove_file(user.sshd.key()).expect("it was there");
+    let refused = user.pull(&["--json", "-i", &stranger], &data).expect_code(3);
+    assert_eq!(code_of(&refused), "login-refused");
+
+    fs::write(user.sshd.known_hosts(), "").expect("the server's folder is writable");
+    assert_eq!(code_of(&user.pull(&["--json"], &data).expect_code(4)), "host-key-unknown");
+}
+
+#[test]
+fn of_check() {
+    let (mut sshd, watched) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let agent = Agent::to(&sshd).watch("in", watched.path(), "");
+    agent.ask(&["check"]).expect_code(0);
+
+    let config = fs::read_to_string(agent.config()).expect("it was written");
+    let write = |text: &str| fs::write(agent.config(), text).expect("it can be written");
+    write(&config.replace(&watched.path().display().to_string(), "/nowhere"));
+    agent.ask(&["check"]).expect_code(1);
+    write(&format!("{config}\nunheard = 1\n"));
+    agent.ask(&["check"]).expect_code(2);
+    write(&config);
+    let known = fs::read(sshd.known_hosts()).expect("it was written");
+    fs::write(sshd.known_hosts(), "").expect("the server's folder is writable");
+    agent.ask(&["check"]).expect_code(4);
+    fs::write(sshd.known_hosts(), known).expect("the server's folder is writable");
+    sshd.stop();
+    agent.ask(&["check"]).expect_code(3);
+}
+
+/// 130 after ^C and after SIGTERM; it says so, and goes on where it was.
+#[test]
+fn of_the_interrupted() {
+    let user = User::new();
+    let home = user.home.path();
+    let mut large = Tree::new(home.join("large"), 3);
+    large.file("large.bin", 4 << 20);
+    let mut there = Tree::new(user.sshd.root().join("there"), 4);
+    there.file("large.bin", 4 << 20);
+    let here = home.join("here");
+    let (local, remote) = (large.root().display().to_string(), user.remote(&user.sshd.root().join("pushed")));
+    let (from, to) = (user.remote(there.root()), here.display().to_string());
+    for (signal, verb, from, to, at) in [
+        (Signal::INT, "push", &local, &remote, user.sshd.root().join("pushed/large")),
+        (Signal::TERM, "pull", &from, &to, here.clone()),
+    ] {
+        // A quarter of a megabyte a second.
+        let mut skiff = user.skiff(verb, &["-l", "2048"], from, to);
+        let said = home.join("said");
+        let file = fs::File::create(&said).expect("the folder is writable");
+        let mut child = skiff.stdout(Stdio::null()).stderr(file).spawn().expect("skiff can be started");
+        let under_way = wait::came_true(wait::LIMIT, || tree::staged_bytes(&at) > 0);
+        assert!(under_way, "{verb}: {}", fs::read_to_string(&said).expect("it was made"));
+        process::signal(process::pid(&child), signal);
+        assert_eq!(end_of(&mut child), Some(130), "{verb}");
+        let said = fs::read_to_string(&said).expect("it was made");
+        assert!(said.contains("interrupted"), "{verb}: {said}");
+        run(&mut user.skiff(verb, &["-q"], from, to), home).expect_code(0);
+    }
+    tree::assert_equal(large.root(), &user.sshd.root().join("pushed/large"));
+    tree::assert_equal(there.root(), &here.join("there"));
+}
+
+fn end_of(child: &mut Child) -> Option<i32> {
+    let status = process::wait_for_end(child, wait::LIMIT);
+    if status.is_none() {
+        let _gone = child.kill();
+        child.wait().expect("a child can be waited for");
+    }
+    status.and_then(|status| status.code())
+}
+
+/// `-l` holds the average within 5 %: never more over the whole transfer, in either direction.
+#[test]
+fn limit_holds_the_average() {
+    let user = User::new();
+    let mut large = Tree::new(user.home.path().join("large"), 5);
+    const BYTES: u64 = 4 << 20;
+    large.file("large.bin", BYTES);
+    let there = user.sshd.root().join("large");
+    let here: PathBuf = user.home.path().join("here/large");
+    let timed = |work: &dyn Fn() -> Ended| {
+        let began = Instant::now();
+        work().expect_code(0);
+        began.elapsed()
+    };
+    // 8 Mbit/s as scp has them: a MiB a second.
+    let ideal = Duration::from_secs(BYTES >> 20);
+    let pushed = timed(&|| user.push(&["-l", "8192"], large.root()));
+    let pulled = timed(&|| user.pull(&["-l", "8192"], &there));
+    tree::assert_equal(large.root(), &here);
+    println!("4 MiB at 8192 Kbit/s: pushed in {pushed:?}, pulled in {pulled:?}");
+    for took in [pushed, pulled] {
+        assert!(took >= ideal.mul_f64(0.95), "{took:?} is more than the limit allows");
+        // What starting and verifying take is no part of it; a busy machine may take longer.
+        assert!(took < ideal * 2 + Duration::from_secs(5), "{took:?}");
+    }
+}
+
+/// A dry run says what would be done and does nothing, at the server neither.
+#[test]
+fn dry_run_touches_nothing() {
+    let user = User::new();
+    let data = user.source.root().to_owned();
+    let ended = user.push(&["--dry-run"], &data).expect_code(0).expect_said("5 files, ");
+    ended.expect_said("folder-000").expect_said("would be sent");
+    let ended = user.push(&["--dry-run", "--json"], &data).expect_code(0);
+    let line = ended.said.lines().find(|line| line.starts_with('{')).expect("JSON");
+    let told: Value = serde_json::from_str(line).expect("it is JSON");
+    assert_eq!(told["would_send"].as_array().map(Vec::len), Some(5));
+    assert_eq!(tree::count(&user.sshd.root()), 0);
+    assert!(
+        !user.sshd.root().join(tree::STAGING).exists()
+            && !user.home.path().join("state/receipts.jsonl").exists()
+    );
+}
