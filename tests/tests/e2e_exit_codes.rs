@@ -179,9 +179,9 @@ fn end_of(child: &mut Child) -> Option<i32> {
 /// `-l` holds the average within 5 %: never more over the whole transfer, in either direction.
 #[test]
 fn limit_holds_the_average() {
+    const BYTES: u64 = 4 << 20;
     let user = User::new();
     let mut large = Tree::new(user.home.path().join("large"), 5);
-    const BYTES: u64 = 4 << 20;
     large.file("large.bin", BYTES);
     let there = user.sshd.root().join("large");
     let here: PathBuf = user.home.path().join("here/large");

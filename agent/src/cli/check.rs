@@ -173,7 +173,7 @@ fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
         Some(bytes) if bytes < LITTLE_BYTES => {
             let why = format!("only {} are free", size::bytes(bytes));
             let hint = "make room there: `df -h` shows what is full";
-            lines.fail(what, &Obstacle { why: &why, hint, code: "no-space" }, exit::FAILED);
+            lines.fail(what, &Obstacle { why: &why, hint, code: "low-space" }, exit::FAILED);
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
         None => lines.warn(what, "`df` does not tell the free space"),

@@ -152,6 +152,20 @@ pub enum KeyFileError {
 }
 
 impl KeyFileError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooOpen { .. } | Self::ForeignOwner { .. } => "key-file-open",
+            Self::Encrypted { .. } | Self::Passphrase { .. } => "key-passphrase",
+            Self::Io { .. }
+            | Self::NotRegular { .. }
+            | Self::TooLarge { .. }
+            | Self::NoSecret { .. }
+            | Self::Certificate { .. }
+            | Self::Malformed { .. } => "key-file",
+        }
+    }
+
     /// It is encrypted, and nobody knows its passphrase.
     pub(super) fn encrypted(path: &Path) -> Self {
         let mode = std::fs::metadata(path).map_or(0, |facts| facts.mode() & PERMISSIONS);

@@ -202,7 +202,7 @@ impl ConnectError {
             Self::HostKeyCertificate { .. } => "host-key-certificate",
             Self::Jump { .. } => "jump-failed",
             Self::KnownHosts(_) => "known-hosts",
-            Self::KeyFile(error) => key_file_code(error),
+            Self::KeyFile(error) => error.code(),
             Self::NoKeys { .. } => "no-keys",
             Self::LoginRefused { .. } => "login-refused",
             Self::Lost { .. } => "connection-lost",
@@ -294,19 +294,6 @@ impl ChannelError {
 impl Classify for ChannelError {
     fn fault(&self) -> Fault {
         self.fault()
-    }
-}
-
-fn key_file_code(error: &KeyFileError) -> &'static str {
-    match error {
-        KeyFileError::TooOpen { .. } | KeyFileError::ForeignOwner { .. } => "key-file-open",
-        KeyFileError::Encrypted { .. } | KeyFileError::Passphrase { .. } => "key-passphrase",
-        KeyFileError::Io { .. }
-        | KeyFileError::NotRegular { .. }
-        | KeyFileError::TooLarge { .. }
-        | KeyFileError::NoSecret { .. }
-        | KeyFileError::Certificate { .. }
-        | KeyFileError::Malformed { .. } => "key-file",
     }
 }
 
