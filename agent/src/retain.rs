@@ -21,7 +21,7 @@ use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::receipts::{self, Loss};
 use crate::route;
-use crate::source::{Look, Root};
+use crate::source::{Look, Root, SourceError};
 use crate::status::Status;
 
 /// How often the disk is looked at.
@@ -67,6 +67,8 @@ struct Walk {
     delivered: Oldest,
     others: Oldest,
     delivered_bytes: u64,
+    /// Whether some folder could not be looked into: delivered files may be left there.
+    is_partial: bool,
 }
 
 /// The oldest of all that were shown to it.
@@ -135,7 +137,7 @@ impl Keeper {
         let mut walk = Walk { ignores, ..Walk::default() };
         self.walk(&root, None, &mut walk)?;
         let mut went = 0_u64;
-        let more_delivered = walk.delivered.is_cut;
+        let more_delivered = walk.delivered.is_cut || walk.is_partial;
         let mut left_bytes = walk.delivered_bytes;
         for candidate in walk.delivered.in_order() {
             if self.context.waker.is_stopped() || !self.is_to_go(&candidate, left_bytes) {
@@ -150,7 +152,7 @@ impl Keeper {
             Status::add(&self.status.expired_files, went);
             tracing::info!(watch = %self.context.settings.name, files = went, "delivered files were deleted to make room");
         }
-        // The next walk finds more of them; as long as there are any, nothing else goes.
+        // A later walk finds more of them; as long as there may be any, nothing else goes.
         Ok((!more_delivered && self.lose(&root, walk.others)) || went > 0)
     }
 
@@ -217,16 +219,29 @@ impl Keeper {
     }
 
     fn walk(&self, root: &Root, folder: Option<&RelPath>, walk: &mut Walk) -> Result<(), JournalError> {
-        // What can't be listed now is found by a later walk.
-        let Ok(listing) = root.list(folder) else { return Ok(()) };
+        let listing = match root.list(folder) {
+            Ok(listing) => listing,
+            // What isn't there, or isn't of this folder's own, holds nothing that was delivered from here.
+            Err(SourceError::Gone { .. } | SourceError::Escapes { .. }) if folder.is_some() => return Ok(()),
+            // What can't be listed now is found by a later walk.
+            Err(error) => {
+                walk.is_partial = true;
+                self.context.complain(&format!("a folder is left out while room is made: {error}"));
+                return Ok(());
+            }
+        };
         let legs = route::siblings(&self.context.settings);
         let delivered = legs.iter().map(|leg| self.journal.delivered_in(ItemId::of_folder(leg, folder)));
         let delivered = delivered.collect::<Result<Vec<_>, _>>()?;
         let mut folders = Vec::new();
-        for entry in listing.flatten() {
+        for entry in listing {
             if self.context.waker.is_stopped() {
                 return Ok(());
             }
+            let Ok(entry) = entry else {
+                walk.is_partial = true;
+                continue;
+            };
             let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
             match entry.look {
                 Look::Folder if self.context.enters(root, &path, &mut walk.ignores) => folders.push(path),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -161,4 +162,44 @@ fn each_file_that_is_lost_by_permission_is_written_down() {
     assert!(lost.last() < left.first(), "the oldest go first: {lost:?}, {left:?}");
     sshd.start_again();
     agent.wait_until("what is left arrives", || left.is_subset(&names(&sshd.root())));
+}
+
+/// A folder that can't be looked into may hold delivered files: as long as it is closed no undelivered one goes, though that
+/// is allowed in words.
+#[test]
+fn a_closed_folder_costs_no_undelivered_file() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (folder, _disk) = small_disk(&scratch);
+    let mut source = Tree::new(&folder, 5);
+    put(&mut source, (0..6).map(|number| format!("closed/sent{number}")), MIB / 4);
+    let rules = "rescan = '1s'\nhigh_water = '65%'\nwhen_full = 'delete_undelivered'";
+    // Root without the powers that make modes mean nothing.
+    let mut agent = Agent::to(&sshd).watch("in", &folder, rules);
+    agent.set_under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
+    agent.start();
+    agent.wait_until("they arrive", || names(&sshd.root()).len() == 6);
+    wait_for_receipts(&mut agent, 6);
+    sshd.stop();
+    let set_mode = |mode| {
+        fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(mode)).expect("its owner may");
+    };
+    set_mode(0o000);
+    put(&mut source, numbered("new", 0..17), MIB / 4);
+
+    agent.wait_until_logged("the folder is told", |line| line.contains("left out while room is made"));
+    thread::sleep(Duration::from_millis(2500));
+    let losses = agent.state_dir().join("losses.jsonl");
+    assert!(!losses.exists(), "nothing is lost:\n{}", agent.log());
+    // A start looks at once.
+    agent.terminate();
+    set_mode(0o700);
+    agent.start();
+    agent.wait_until("the delivered ones go", || {
+        names(&folder).iter().filter(|name| name.starts_with("closed/")).count() < 6
+    });
+    thread::sleep(Duration::from_millis(2500));
+    assert!(numbered("new", 0..17).is_subset(&names(&folder)) && !losses.exists());
 }
