@@ -21,6 +21,17 @@ pub fn is_root(what: &str) -> bool {
     root
 }
 
+/// Whether this machine has a command; if not, it says that `what` is not shown, and what to install.
+#[expect(clippy::print_stderr, reason = "a test that shows nothing has to say so")]
+pub fn has(command: &str, package: &str, what: &str) -> bool {
+    let there = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(command));
+    let has = there.iter().any(|path| path.exists());
+    if !has {
+        eprintln!("not shown, because there is no {command} (package {package}): {what}");
+    }
+    has
+}
+
 /// Something mounted; gone when dropped, even if it is in use.
 #[derive(Debug)]
 pub struct Mounted {

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use skiff::journal::Journal;
+use skiff_tests::toolbox::Toolbox;
 use skiff_tests::{Agent, Sshd, Tree, tree};
 use tempfile::TempDir;
 
@@ -102,6 +104,34 @@ fn killed_session_is_followed_by_another() {
     assert_eq!(tree::count(&sshd.root()), 0, "P2: a part never has the final name");
 
     agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// Fault 54: a session that is killed right behind the publishing, before anybody has heard of it or while the staging is
+/// cleared, is noticed at once, though nothing may move for a minute; its tool holds on to the shell's output meanwhile.
+#[test]
+fn session_killed_right_after_publishing_is_noticed_at_once() {
+    for (tool, files) in [("ln", 1), ("ln", 20), ("rm", 1), ("rm", 20)] {
+        let script = "\"$REAL\" \"$@\"; code=$?\n\
+            if [ ! -e \"$HOME/killed\" ]; then\n\
+            : >\"$HOME/killed\"; read -r _ _ _ session _ </proc/$PPID/stat; kill -9 \"$session\"; sleep 3\n\
+            fi\nexit $code";
+        let toolbox = Toolbox::usual().and(&["sleep"]).with(tool, script);
+        let sshd = Sshd::start_with(&toolbox.lines());
+        let scratch = TempDir::new().expect("a temporary folder");
+        let mut source = Tree::new(scratch.path().join("in"), 6);
+        source.small_files(files, 1);
+        let began = Instant::now();
+        let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+        agent.wait_until("all is delivered", || tree::is_empty(source.root()));
+        assert!(toolbox.note("killed").exists(), "no session was killed");
+        assert_eq!(tree::count(&sshd.root()) as u64, files);
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{tool}: it took {:?}:\n{}",
+            began.elapsed(),
+            agent.log()
+        );
+    }
 }
 
 /// A transfer that is cut at nine tenths goes on there: little is sent twice.

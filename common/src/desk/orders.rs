@@ -42,6 +42,11 @@ impl Desk {
         vec![Effect::Record(Record::Held(forgiven)), Effect::Release(item, path, watch)]
     }
 
+    /// How many attempts of this item have failed.
+    pub fn failures_of(&self, item: ItemId) -> u32 {
+        self.attempts.get(&item).copied().unwrap_or(0)
+    }
+
     /// The file of an item that waited is gone.
     pub fn forget(&mut self, item: ItemId) -> Vec<Effect> {
         self.attempts.remove(&item);
