@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex};
 use skiff_common::delivery::OnConflict;
 use skiff_common::path::PathError;
 use skiff_common::{RelPath, RemotePath, Stamp};
-use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Watch, WatchGlobs};
+use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Symlinks, Watch, WatchGlobs};
 
 use crate::clock;
 use crate::finish::After;
 use crate::ignores::Ignores;
+use crate::naming::Naming;
 use crate::remote::scp::ScpRemote;
 use crate::route::{self, Muster};
-use crate::source::{FolderId, Root};
+use crate::source::{FolderId, Root, SourceError};
 use crate::wake::Waker;
 
 /// All that concerns one watch.
@@ -56,6 +57,8 @@ pub struct Place {
     pub remote: Arc<ScpRemote>,
     /// The folder there.
     pub root: RemotePath,
+    /// What files are called in it.
+    pub naming: Naming,
 }
 
 impl WatchContext {
@@ -73,8 +76,14 @@ impl WatchContext {
     /// The watched folder, while it is the one that is watched.
     pub fn root(&self) -> Option<Root> {
         let watched = (*self.folder.lock().expect("nothing panics while it holds the lock"))?;
-        let root = Root::open(&self.settings.path).ok()?;
+        let root = self.open().ok()?;
         (root.id().ok()? == watched).then_some(root)
+    }
+
+    /// The folder that stands there, whether or not it is the one that is watched.
+    pub(crate) fn open(&self) -> Result<Root, SourceError> {
+        let follows = self.settings.symlinks == Symlinks::FollowInside;
+        Ok(Root::open(&self.settings.path)?.following(follows))
     }
 
     /// What is wrong with the folder, while it can't be watched.
@@ -145,7 +154,8 @@ pub(crate) fn context(
 ) -> Result<Arc<WatchContext>, SettingsError> {
     let place = |name: &String| {
         let destination = settings.destination(name).expect("the configuration was checked");
-        Ok(Place { remote: Arc::clone(&remotes[name]), root: remote_root(destination, watch)? })
+        let (root, naming) = remote_root(destination, watch)?;
+        Ok(Place { remote: Arc::clone(&remotes[name]), root, naming })
     };
     let places = route::destinations(watch).iter().map(place).collect::<Result<_, SettingsError>>()?;
     Ok(Arc::new(WatchContext {
@@ -174,11 +184,7 @@ pub(crate) fn context(
     }))
 }
 
-/// The folder at the destination that a watch delivers to.
-pub fn remote_root(destination: &Destination, watch: &Watch) -> Result<RemotePath, SettingsError> {
-    let root = RemotePath::parse(destination.path.as_bytes())?;
-    match watch.destination_path.as_deref() {
-        None | Some("") => Ok(root),
-        Some(below) => Ok(root.join(&RelPath::parse(below.as_bytes())?)),
-    }
+/// The folder at the destination that a watch delivers to, and what files are called in it.
+pub fn remote_root(destination: &Destination, watch: &Watch) -> Result<(RemotePath, Naming), SettingsError> {
+    Ok(Naming::at(destination, watch)?)
 }

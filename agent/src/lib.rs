@@ -22,6 +22,7 @@ pub mod journal;
 pub mod login;
 pub mod machine;
 pub mod metrics;
+pub mod naming;
 pub mod pull;
 mod reach;
 pub mod receipts;

@@ -29,5 +29,5 @@ pub(crate) fn with_login(
     let limit = limit.or(destination.bandwidth);
     let (status, compression) = (Arc::clone(status), destination.compression);
     let remote = ScpRemote::limited(login, &sender(), status, (limit, overall), compression);
-    Arc::new(remote.named(&destination.name))
+    Arc::new(remote.named(&destination.name).treated(destination))
 }

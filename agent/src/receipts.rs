@@ -14,7 +14,9 @@ use std::time::SystemTime;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use skiff_common::delivery::{Placement, Receipt};
-use skiff_common::{Digest, RelPath, Stamp};
+use skiff_common::{Algorithm, Digest, RelPath, Stamp};
+
+use crate::remote::scp::Stood;
 
 /// A file of receipts is set aside at this size; three are kept.
 const ROTATE_BYTES: u64 = 64 << 20;
@@ -54,6 +56,14 @@ impl Receipts {
     pub fn append(&self, watch: &str, destination: &str, receipts: &[Receipt]) -> io::Result<()> {
         let time = humantime::format_rfc3339_millis(now()).to_string();
         append(&self.path, receipts.iter().map(|receipt| line(receipt, watch, destination, &time)))
+    }
+
+    /// What was delivered lately, the oldest first: the receipts as they were written. Blocks.
+    pub fn recent(&self, most: usize) -> io::Result<Vec<Value>> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut recent = latest(folder, most, |_| true)?;
+        recent.reverse();
+        Ok(recent)
     }
 
     /// Whether a version of this source with this digest was delivered under `name`, or was about to be. Reads all
@@ -125,6 +135,14 @@ pub fn lines(watch: &str, destination: &str, receipts: &[Receipt]) -> Vec<u8> {
     let time = humantime::format_rfc3339_millis(now()).to_string();
     let lines = receipts.iter().map(|receipt| line(receipt, watch, destination, &time).to_string() + "\n");
     lines.collect::<String>().into_bytes()
+}
+
+/// What stood at the destination by this receipt, if its name can be said again: odd bytes are shown escaped.
+pub(crate) fn stood(receipt: &Value) -> Option<Stood> {
+    let (name, digest) = (receipt["name"].as_str()?, receipt["digest"].as_str()?);
+    let digest = Digest::from_hex(Algorithm::Blake3, digest.strip_prefix("blake3:")?.as_bytes())?;
+    let name = Some(name).filter(|name| !name.contains('\\'))?;
+    Some(Stood { size: receipt["size"].as_u64()?, digest, name: RelPath::parse(name.as_bytes()).ok()? })
 }
 
 /// The latest receipts for which `wanted` holds, the latest first. Blocks.
@@ -252,7 +270,7 @@ fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value 
 mod tests {
     use super::*;
     use skiff_common::digest::Digests;
-    use skiff_common::{Algorithm, Item, Stamp};
+    use skiff_common::{Item, Stamp};
 
     #[test]
     fn the_latest_are_read_from_the_end_across_pieces_and_files() {

@@ -68,6 +68,17 @@ pub fn siblings(watch: &Watch) -> Vec<String> {
     }
 }
 
+/// The names under which the journal has what this watch or leg delivered to the same destination, if it had another route:
+/// several destinations where there is one now, or the other way round.
+pub fn former(watch: &Watch) -> Vec<String> {
+    match &watch.route {
+        Route::All(_) => vec![base(&watch.name).to_owned()],
+        Route::One | Route::Failover(_) | Route::Spread(_) => {
+            destinations(watch).iter().map(|to| leg(&watch.name, to)).collect()
+        }
+    }
+}
+
 /// The destinations that a watch or leg may deliver to.
 pub fn destinations(watch: &Watch) -> &[String] {
     match &watch.route {

@@ -4,7 +4,7 @@
 //! the dispatcher or the settler is full, so that its memory is bounded whatever lies in the folder. Blocks: runs in a
 //! thread of its own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::context::WatchContext;
 use crate::finish;
 use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
+use crate::route;
 use crate::source::{Look, Root, SourceError};
 use crate::wake::{Wake, Waker};
 use crate::watch::Watch;
@@ -42,8 +43,10 @@ pub struct Found {
     pub of: Arc<str>,
     /// The file.
     pub item: Item,
-    /// Whether it was found before the first whole scan was over.
+    /// Whether the first whole scan met it.
     pub first_scan: bool,
+    /// Whether the journal has it as delivered when the watch had another route: it may stand at the destination.
+    pub may_stand: bool,
 }
 
 /// What ended a scanner early.
@@ -65,12 +68,19 @@ pub struct Scanner {
     waker: Arc<Waker>,
     settler: Settler,
     cached: Option<DeliveredFolder>,
+    /// What was delivered of the folder that was looked at last, by other routes.
+    former: Vec<(String, DeliveredFolder)>,
+    /// Files that wait and were met by the first scan, and whether they were delivered by another route.
+    met_first: HashMap<RelPath, bool>,
     ignores: Ignores,
     first_scan: bool,
     next_scan: Moment,
     events: Option<Watch>,
     was_mounted: bool,
     trouble: bool,
+    /// What the scan has met that is no file, and how often; and what was told of it last.
+    left_out: BTreeMap<&'static str, u64>,
+    told: BTreeMap<&'static str, u64>,
 }
 
 impl Scanner {
@@ -95,11 +105,15 @@ impl Scanner {
             waker,
             settler,
             cached: None,
+            former: Vec::new(),
+            met_first: HashMap::new(),
             first_scan: true,
             next_scan,
             events: None,
             was_mounted: false,
             trouble: false,
+            left_out: BTreeMap::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -151,7 +165,7 @@ impl Scanner {
 
     /// The folder that stands there now, watched from now on.
     fn attached(&mut self) -> Result<Root, SourceError> {
-        let root = Root::open(&self.context.settings.path)?;
+        let root = self.context.open()?;
         let (id, is_mounted) = (root.id()?, root.is_mounted());
         if self.was_mounted && !is_mounted {
             // The empty folder below it doesn't say that all was deleted.
@@ -236,6 +250,9 @@ impl Scanner {
                 (true, false) => rescan,
             };
         self.first_scan &= self.waker.is_paused();
+        if !self.first_scan {
+            self.former.clear();
+        }
         Ok(())
     }
 
@@ -244,7 +261,9 @@ impl Scanner {
         if let Some(census) = &census {
             census.begin(watch)?;
         }
+        self.left_out.clear();
         self.scan_folder(root, None)?;
+        self.tell_left_out();
         let whole = !self.trouble && !self.waker.is_stopped() && !self.waker.is_paused();
         Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
     }
@@ -285,10 +304,13 @@ impl Scanner {
                     continue;
                 }
             };
-            match entry.look {
+            match root.through(&path, entry.look) {
                 Look::Folder if self.context.enters(root, &path, &mut self.ignores) => folders.push(path),
                 Look::Folder => {}
-                Look::Other(kind) => self.refuse(&path, kind),
+                Look::Other(kind) => {
+                    *self.left_out.entry(kind).or_default() += 1;
+                    self.refuse(&path, kind);
+                }
                 Look::File { stamp, mode } => {
                     if delivered.as_ref().is_some_and(|delivered| !delivered.is_empty()) {
                         seen.insert(self.id(&path));
@@ -362,6 +384,10 @@ impl Scanner {
             self.settler.forget(path);
             return Ok(());
         }
+        if self.first_scan && self.met_first.len() < SETTLING {
+            let elsewhere = self.went_by_another_route(path, fingerprint)?;
+            self.met_first.insert(path.clone(), elsewhere);
+        }
         loop {
             match self.settler.observe(path, stamp, clock::now()) {
                 Observation::Waits(_) => return Ok(()),
@@ -412,11 +438,27 @@ impl Scanner {
                 self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
                 self.waker.wait_for_room();
                 let (watch, of) = (self.context.number, Arc::clone(&self.name));
-                let found = Found { watch, of, item, first_scan: self.first_scan };
+                let met_first = self.met_first.remove(&item.path);
+                let first_scan = self.first_scan || met_first.is_some();
+                let found = Found { watch, of, item, first_scan, may_stand: met_first.unwrap_or(false) };
                 // Nobody listens any longer: the agent is ending.
                 let _ = self.out.blocking_send(found);
             }
         }
+    }
+
+    /// Whether this version was delivered before the watch got the destinations that it has now. Who delivers by other ones
+    /// begins anew, so only what the first scan meets can have been; to be asked in that.
+    fn went_by_another_route(&mut self, path: &RelPath, fingerprint: u64) -> Result<bool, ScanError> {
+        let Some(journal) = &self.journal else { return Ok(false) };
+        let folder = path.folder();
+        let of = |name: &str| ItemId::of_folder(name, folder.as_ref());
+        if self.former.first().is_none_or(|(name, known)| known.folder() != of(name)) {
+            let names = route::former(&self.context.settings).into_iter();
+            let read = names.map(|name| journal.delivered_in(of(&name)).map(|folder| (name, folder)));
+            self.former = read.collect::<Result<_, _>>()?;
+        }
+        Ok(self.former.iter().any(|(name, known)| known.has(ItemId::of(name, path), fingerprint)))
     }
 
     fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
@@ -428,6 +470,17 @@ impl Scanner {
     fn is_ignore_file(&self, path: &RelPath) -> bool {
         let name = self.context.settings.taken.ignore_file.as_deref();
         self.context.only.is_none() && name.is_some_and(|name| path.name() == name.as_bytes())
+    }
+
+    /// What is left out for what it is, once for each time that this changes.
+    fn tell_left_out(&mut self) {
+        if self.left_out == self.told {
+            return;
+        }
+        self.told.clone_from(&self.left_out);
+        let kinds: Vec<_> = self.told.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+        tracing::info!(watch = %self.context.settings.name, left_out = kinds.join(", "),
+            "only regular files are delivered, and symlinks as `symlinks` says");
     }
 
     fn refuse(&self, path: &RelPath, kind: &str) {

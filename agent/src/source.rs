@@ -3,6 +3,7 @@
 //! Promises that nothing outside it is read, whatever symlinks somebody plants, and that no FIFO or device is waited
 //! for. Lacks any idea of what is to be delivered.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -117,6 +118,8 @@ pub struct OpenItem {
     pub stamp: Stamp,
     /// Its permission bits.
     pub mode: u32,
+    /// Its user and its group.
+    pub owner: (u32, u32),
 }
 
 impl OpenItem {
@@ -144,6 +147,10 @@ pub struct FolderId {
 pub struct Root {
     folder: Arc<OwnedFd>,
     path: PathBuf,
+    /// Where files stand that are asked for by another name.
+    called: Arc<HashMap<RelPath, RelPath>>,
+    /// Whether a symlink to a file inside stands for that file.
+    follows: bool,
 }
 
 impl Root {
@@ -152,7 +159,31 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = open(path, flags, Mode::empty())
             .map_err(|errno| SourceError::new("open the watched folder", &path.display(), errno))?;
-        Ok(Self { folder: Arc::new(folder), path: path.to_owned() })
+        Ok(Self { folder: Arc::new(folder), path: path.to_owned(), called: Arc::default(), follows: false })
+    }
+
+    /// The same folder, where a symlink to a regular file counts as that file if the way there never leaves the folder, not
+    /// even for a moment: the kernel sees to that (`RESOLVE_BENEATH`), and where it can't, no symlink counts.
+    #[must_use]
+    pub fn following(self, follows: bool) -> Self {
+        Self { follows, ..self }
+    }
+
+    /// What `look` is of, where a symlink at `path` stands for a file.
+    pub fn through(&self, path: &RelPath, look: Look) -> Look {
+        if !self.follows || look != Look::Other("symlink") {
+            return look;
+        }
+        match self.open_item(path) {
+            Ok(OpenItem { stamp, mode, .. }) => Look::File { stamp, mode },
+            Err(_) => look,
+        }
+    }
+
+    /// The same folder, where these names stand for other files of it.
+    #[must_use]
+    pub fn called(&self, names: HashMap<RelPath, RelPath>) -> Self {
+        Self { called: Arc::new(names), ..self.clone() }
     }
 
     /// Where it was opened.
@@ -179,16 +210,20 @@ impl Root {
         let failed = |errno| SourceError::new("look at", path, errno);
         let folder = self.folder_of(path)?;
         let name = std::ffi::OsStr::from_bytes(path.name());
-        statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| look(&stat)).map_err(failed)
+        let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        Ok(self.through(path, look(&stat)))
     }
 
     /// Opens a regular file for reading; never waits for a FIFO.
     pub fn open_item(&self, path: &RelPath) -> Result<OpenItem, SourceError> {
+        let path = self.called.get(path).unwrap_or(path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = self.beneath(path, flags)?;
+        let file = if self.follows { self.inside(path, flags)? } else { self.beneath(path, flags)? };
         let stat = fstat(&file).map_err(|errno| SourceError::new("look at", path, errno))?;
         match look(&stat) {
-            Look::File { stamp, mode } => Ok(OpenItem { file: file.into(), stamp, mode }),
+            Look::File { stamp, mode } => {
+                Ok(OpenItem { file: file.into(), stamp, mode, owner: (stat.st_uid, stat.st_gid) })
+            }
             Look::Folder => Err(SourceError::NotRegular { path: path.to_string(), kind: "folder" }),
             Look::Other(kind) => Err(SourceError::NotRegular { path: path.to_string(), kind }),
         }
@@ -221,9 +256,18 @@ impl Root {
     }
 
     fn beneath(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, SourceError> {
+        self.resolved(path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// As `beneath`, through symlinks that don't lead outside.
+    fn inside(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, SourceError> {
+        self.resolved(path, flags, ResolveFlags::NO_MAGICLINKS)
+    }
+
+    fn resolved(&self, path: &RelPath, flags: OFlags, links: ResolveFlags) -> Result<OwnedFd, SourceError> {
         let failed = |errno| SourceError::new("open", path, errno);
         let name = std::ffi::OsStr::from_bytes(path.as_bytes());
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | links;
         loop {
             match openat2(&*self.folder, name, flags, Mode::empty(), resolve) {
                 // A rename somewhere made the kernel unsure; it asks to try again.
@@ -356,6 +400,41 @@ mod tests {
     }
 
     #[test]
+    fn a_symlink_that_is_followed_stays_inside() {
+        let (folder, root) = root();
+        let root = root.following(true);
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("sub")).expect("made");
+        fs::write(at("sub/f"), "inside").expect("written");
+        for (name, target) in [
+            ("good", "sub/f"),
+            ("sub/up", "../sub/f"),
+            ("out", "../../etc/passwd"),
+            ("back", "../$/sub/f"),
+            ("absolute", "/etc/passwd"),
+            ("proc", "/proc/self/root/etc/passwd"),
+            ("folder", "sub"),
+            ("loop", "loop"),
+            ("nowhere", "missing"),
+        ] {
+            // Out and in again: that it ends inside is not enough.
+            let own = folder.path().file_name().expect("it has a name").to_string_lossy().into_owned();
+            symlink(target.replace('$', &own), at(name)).expect("planted");
+        }
+        symlink(at("sub/f"), at("whole")).expect("planted");
+        for name in ["good", "sub/up"] {
+            let open = root.open_item(&path(name)).expect("it leads to a file inside");
+            assert_eq!(io::read_to_string(&open.file).expect("it reads"), "inside");
+            assert_eq!(root.look(&path(name)).ok(), root.look(&path("sub/f")).ok(), "{name}");
+        }
+        for name in ["out", "back", "absolute", "proc", "folder", "loop", "nowhere", "whole"] {
+            assert!(root.open_item(&path(name)).is_err(), "{name}");
+            assert!(matches!(root.look(&path(name)), Ok(Look::Other("symlink"))), "{name}");
+        }
+        assert!(root.list(Some(&path("folder"))).is_err(), "folders are not gone into by symlinks");
+    }
+
+    #[test]
     fn a_fifo_is_refused_and_not_waited_for() {
         let (folder, root) = root();
         rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0)
@@ -394,7 +473,14 @@ mod tests {
 
     #[test]
     fn flipping_a_folder_and_a_symlink_never_shows_the_outside() {
+        for follows in [false, true] {
+            flip(follows);
+        }
+    }
+
+    fn flip(follows: bool) {
         let (folder, root) = root();
+        let root = root.following(follows);
         let outside = tempfile::tempdir().expect("a folder");
         fs::write(outside.path().join("f"), "canary").expect("written");
         fs::create_dir(folder.path().join("real")).expect("made");

@@ -47,6 +47,7 @@ fn cases_of_a_bare_machine() -> Vec<Case> {
     vec![
         (code::NO_CREDENTIALS, destination("identity = '${credential:key}'"), r#"skiff.toml:9: destination.second.identity: there is no credential "key", because CREDENTIALS_DIRECTORY is not set, add LoadCredential=key to the systemd unit"#),
         (code::NO_HOME, destination("identity = '~/.ssh/key'"), r#"skiff.toml:9: destination.second.identity: "~/.ssh/key" needs HOME, which is not set, write the path in full"#),
+        (code::BAD_TEMPLATE, destination("path = '{env:SITE}'"), "skiff.toml:9: destination.second.path: {env:SITE} is not known on this machine, write the name itself"),
         (code::BAD_TEMPLATE, destination("path = '{machine_id}'"), "skiff.toml:9: destination.second.path: {machine_id} is not known on this machine, write the name itself"),
     ]
 }
@@ -74,7 +75,7 @@ fn cases() -> Vec<Case> {
         (code::UNSET_VARIABLE, watch("settle = '${SETTLE}'"), "skiff.toml:7: watch.w.settle: the variable SETTLE is not set, set it or write ${SETTLE:-fallback}"),
         (code::BAD_SUBSTITUTION, watch("settle = '${SETTLE'"), r#"skiff.toml:7: watch.w.settle: "${SETTLE" has a ${ without a }, write $${ for a plain ${"#),
         (code::BAD_SUBSTITUTION, watch("settle = '${}'"), "skiff.toml:7: watch.w.settle: ${} names no variable, write $${ for a plain ${"),
-        (code::BAD_TEMPLATE, destination("path = '/srv/{host}'"), "skiff.toml:9: destination.second.path: {host} is not known here, write {hostname} or {machine_id}"),
+        (code::BAD_TEMPLATE, destination("path = '/srv/{host}'"), "skiff.toml:9: destination.second.path: {host} is not known here, write {hostname}, {machine_id}, {watch}, {year}, {month}, {day}, {hour} or {env:NAME}"),
         (code::BAD_TEMPLATE, destination("path = '/srv/}'"), r#"skiff.toml:9: destination.second.path: "/srv/}" has a brace on its own, write {{ or }} for a plain one"#),
         (code::BAD_DURATION, watch("settle = 5"), r#"skiff.toml:7: watch.w.settle: 5 has no unit, write "5s""#),
         (code::BAD_DURATION, watch("settle = '5'"), r#"skiff.toml:7: watch.w.settle: 5 has no unit, write "5s""#),
@@ -94,9 +95,11 @@ fn cases() -> Vec<Case> {
         (code::BAD_CHOICE, watch("on_conflict = 'overwrite'"), r#"skiff.toml:7: watch.w.on_conflict: "overwrite" is not known here, write "keep_both" or "replace" or "park""#),
         (code::BAD_CHOICE, watch("after_delivery = 'move'"), r#"skiff.toml:7: watch.w.after_delivery: "move" is not known here, write "keep", "delete" or { move = "/some/folder" }"#),
         (code::BAD_CHOICE, watch("after_delivery = { move = '/a', delete = true }"), r#"skiff.toml:7: watch.w.after_delivery: is not a single "move", write "keep", "delete" or { move = "/some/folder" }"#),
+        (code::BAD_CHOICE, watch("symlinks = 'follow_inside'\nafter_delivery = 'delete'"), r#"skiff.toml:7: watch.w.symlinks: follows symlinks, and delivered files are to go, keep what is delivered, or symlinks = "skip""#),
         (code::BAD_CHOICE, watch("retain = 'some'"), r#"skiff.toml:7: watch.w.retain: "some" is not known here, write "all" or { age = "30d", bytes = "10 GiB" }, or one of the two"#),
         (code::UNKNOWN_KEY, watch("retain = { count = 3 }"), r#"skiff.toml:7: watch.w.retain: "count" is not known here, write "all" or { age = "30d", bytes = "10 GiB" }, or one of the two"#),
         (code::BAD_SIZE, watch("high_water = '100%'"), r#"skiff.toml:7: watch.w.high_water: "100%" is not a share of a disk, write "90%", or "off""#),
+        (code::BAD_SIZE, destination("keep_free = '0%'"), r#"skiff.toml:9: destination.second.keep_free: "0%" is not a share of a disk, write "90%", or "off""#),
         (code::BAD_SCHEDULE, destination("schedule = ['22:00-06:00 fast']"), r#"skiff.toml:9: destination.second.schedule: "22:00-06:00 fast" is not a time of the week with its bandwidth, write one such as "mon-fri 08:00-18:00 500 kbit/s", "22:00-06:00 unlimited" or "sun pause""#),
         (code::RELATIVE_PATH, destination("pause_when = ['metered']"), r#"skiff.toml:9: destination.second.pause_when: "metered" is not an absolute path, write one such as ["/usr/local/bin/told", "argument"]"#),
         (code::BAD_CHOICE, watch("failover = ['collector']"), r#"skiff.toml:7: watch.w.failover: stands beside "to", keep one of them: "to" delivers to all that it names, "failover" to the first that works, "spread" to one"#),
@@ -117,6 +120,7 @@ fn cases() -> Vec<Case> {
         (code::BAD_PATH, watch(r#"after_delivery = { move = "/a\u0000b" }"#), r#"skiff.toml:7: watch.w.after_delivery: "/a\0b" holds a control character"#),
         (code::BAD_PATH, watch("destination_path = '../up'"), r#"skiff.toml:7: watch.w.destination_path: "../up" is not below the destination's path, write it relative, without "." and "..""#),
         (code::BAD_PATH, destination(r#"path = "/srv/a\nb""#), r#"skiff.toml:9: destination.second.path: "/srv/a\nb" holds a control character"#),
+        (code::BAD_PATH, destination("path = '{year}/../in'"), r#"skiff.toml:9: destination.second.path: "{year}/../in" goes on strangely after its date, write folders without ".", ".." and backslashes there"#),
         (code::BAD_PATH, destination("path = '~other/in'"), r#"skiff.toml:9: destination.second.path: "~other/in" names the home of another user, write the path in full"#),
         (code::BAD_PATTERN, watch("exclude = [\n'*.ok',\n'a{b']"), r#"skiff.toml:9: watch.w.exclude: "a{b" is not a pattern: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?), write one such as "*.csv" or "2024/**/*.log""#),
         (code::BAD_PATTERN, watch("include = '!keep'"), r#"skiff.toml:7: watch.w.include: "!keep" is not a pattern: negation is not known here, write one such as "*.csv" or "2024/**/*.log""#),

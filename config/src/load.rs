@@ -149,7 +149,7 @@ pub(crate) mod tests {
         let sensors = parsed(SENSORS);
         let collector = sensors.destination("collector").expect("is declared");
         assert_eq!((collector.user.as_deref(), collector.port), (Some("ingest"), 2222));
-        assert_eq!(collector.path, "/srv/incoming/edge-7");
+        assert_eq!(collector.path.to_string(), "/srv/incoming/edge-7");
         assert_eq!(collector.bandwidth, Some(1_200_000));
         assert_eq!(sensors.watches[0].after_delivery, AfterDelivery::Delete);
         assert_eq!(sensors.watches[1].after_delivery, AfterDelivery::Move("/var/spool/camera-sent".into()));
@@ -158,7 +158,7 @@ pub(crate) mod tests {
         let logs = parsed(LOGS);
         let archive = logs.destination("archive").expect("is declared");
         assert_eq!((archive.host.as_str(), archive.port), ("2001:db8::17", 22));
-        assert_eq!(archive.path, "logs/0123456789abcdef0123456789abcdef");
+        assert_eq!(archive.path.to_string(), "logs/0123456789abcdef0123456789abcdef");
         let keys = ["/run/credentials/skiff.service/archive_key", "/home/ship/.ssh/id_ed25519"];
         assert_eq!(archive.identity, keys.map(PathBuf::from));
         assert_eq!(logs.watches[0].settle.as_secs(), 5, "its own defaults hold for all its watches");
@@ -181,7 +181,7 @@ pub(crate) mod tests {
         };
         let lines: Vec<_> = crate::DEFAULT_TOML.lines().filter(is_example).map(|line| &line[1..]).collect();
         let settings = parsed(&lines.join("\n"));
-        let path = "/srv/incoming/edge-7".to_owned();
+        let path = crate::PathTemplate::literal("/srv/incoming/edge-7");
         let collector = Destination {
             user: Some("ingest".to_owned()),
             says_port: true,
@@ -232,8 +232,8 @@ pub(crate) mod tests {
             assert_eq!(elsewhere.unwrap_or_else(|problems| panic!("{problems}\n{shown}")), settings);
         }
         let odd = parsed(odd);
-        assert_eq!(odd.destinations[0].path, "./~/{x}${y}");
-        assert_eq!(odd.watches[0].destination_path.as_deref(), Some("s/{t}"));
+        assert_eq!(odd.destinations[0].path.to_string(), "./~/{{x}}${{y}}");
+        assert_eq!(odd.watches[0].destination_path.to_string(), "s/{{t}}");
     }
 
     #[test]

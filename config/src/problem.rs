@@ -159,7 +159,7 @@ pub mod code {
         BAD_SUBSTITUTION = "bad-substitution";
         /// `${credential:…}` outside of a service that has credentials.
         NO_CREDENTIALS = "no-credentials";
-        /// `{…}` in a path that is not `{hostname}` or `{machine_id}`, or is not known.
+        /// `{…}` in a path that is no template, or whose value is not known or no name of a folder.
         BAD_TEMPLATE = "bad-template";
         /// Not a duration.
         BAD_DURATION = "bad-duration";

@@ -9,7 +9,7 @@ use crate::settings::{
     AfterDelivery, Agent, Destination, Jump, PauseWhen, Retain, Route, Settings, SshConfig, Watch,
 };
 use crate::value::{
-    Choice, escape_template, show_address, show_duration, show_listen, show_mark, show_rate, show_retain,
+    Choice, show_address, show_duration, show_keep_free, show_listen, show_mark, show_rate, show_retain,
     show_size, show_window,
 };
 
@@ -36,7 +36,8 @@ fn destination(destination: &Destination) -> Table {
     let address = show_address(destination.user.as_deref(), &destination.host, port);
     Table::from_iter([
         ("address", text(&address)),
-        ("path", text(&escape_template(&destination.path))),
+        ("path", text(&destination.path.to_string())),
+        ("time_zone", text(destination.time_zone.name())),
         ("ssh_config", ssh_config(&destination.ssh_config)),
         ("identity", list(destination.identity.iter().map(|one| one.to_string_lossy()))),
         ("agent", agent(&destination.agent)),
@@ -50,6 +51,9 @@ fn destination(destination: &Destination) -> Table {
         ("pause_when", pause_when(&destination.pause_when)),
         ("pause_check", text(&show_duration(destination.pause_check))),
         ("compression", text(destination.compression.name())),
+        ("duplicates", text(destination.duplicates.name())),
+        ("owner", text(destination.owner.name())),
+        ("keep_free", text(&show_keep_free(destination.keep_free))),
         ("in_flight", number(destination.in_flight.get())),
         ("connect_timeout", text(&show_duration(destination.connect_timeout))),
         ("stall_timeout", text(&show_duration(destination.stall_timeout))),
@@ -66,7 +70,6 @@ fn ssh_config(which: &SshConfig) -> Item {
 }
 
 fn watch(watch: &Watch) -> Table {
-    let sub_folder = escape_template(watch.destination_path.as_deref().unwrap_or_default());
     Table::from_iter([
         ("name", text(&watch.name)),
         ("path", path(&watch.path)),
@@ -80,6 +83,7 @@ fn watch(watch: &Watch) -> Table {
         ("min_age", text(&show_duration(watch.taken.min_age))),
         ("max_age", text(&show_duration(watch.taken.max_age.unwrap_or_default()))),
         ("ignore_file", text(watch.taken.ignore_file.as_deref().unwrap_or_default())),
+        ("symlinks", text(watch.symlinks.name())),
         ("settle", text(&show_duration(watch.settle))),
         ("settle_marker", text(watch.settle_marker.as_deref().unwrap_or_default())),
         ("after_delivery", after_delivery(&watch.after_delivery)),
@@ -100,7 +104,7 @@ fn watch(watch: &Watch) -> Table {
         ("on_delivery", list(&watch.on_delivery)),
         ("on_quarantine", list(&watch.on_quarantine)),
         ("hook_timeout", text(&show_duration(watch.hook_timeout))),
-        ("destination_path", text(&sub_folder)),
+        ("destination_path", text(&watch.destination_path.to_string())),
     ])
 }
 

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 /// All that skiff may call at a destination, digest tools apart.
 const USUAL: &[&str] = &[
-    "cat", "cut", "df", "find", "ln", "mkdir", "mv", "rm", "scp", "sh", "sync", "tail", "tar", "touch", "tr",
-    "wc",
+    "cat", "chmod", "chown", "cp", "cut", "df", "find", "ln", "mkdir", "mv", "rm", "scp", "sh", "sync",
+    "tail", "tar", "touch", "tr", "wc",
 ];
 /// All digest tools that skiff knows.
 const DIGESTS: &[&str] = &["b3sum", "openssl", "sha256sum", "shasum"];

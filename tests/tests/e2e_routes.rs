@@ -85,12 +85,15 @@ fn failover_goes_to_the_second_and_back() {
     assert!(!other.root().join("last").exists(), "the second gets no more");
 }
 
+/// So many that they all go to one of two destinations on one machine of 32,768.
+const WATCHES: usize = 16;
+
 /// Each watch of a machine has its one of several; which one outlives a restart.
 #[test]
 fn spread_chooses_one_for_good() {
     let (one, other, scratch) = two();
     let mut agent = Agent::to(&one).and_destination("other", &other, "");
-    let folders: Vec<_> = (0..8).map(|n| scratch.path().join(format!("in-{n}"))).collect();
+    let folders: Vec<_> = (0..WATCHES).map(|n| scratch.path().join(format!("in-{n}"))).collect();
     for (n, folder) in folders.iter().enumerate() {
         fs::create_dir(folder).expect("a new folder");
         let rules = format!("spread = ['server', 'other']\ndestination_path = '{n}'");
@@ -101,19 +104,20 @@ fn spread_chooses_one_for_good() {
         |name: &str| folders.iter().for_each(|folder| fs::write(folder.join(name), name).expect("room"));
     let total = |name: &str| {
         let at = |sshd: &Sshd| {
-            (0..8).filter(|n| sshd.root().join(format!("{n}/{name}")).exists()).collect::<Vec<_>>()
+            (0..WATCHES).filter(|n| sshd.root().join(format!("{n}/{name}")).exists()).collect::<Vec<_>>()
         };
         (at(&one), at(&other))
     };
     put("a");
-    agent.wait_until("each has gone somewhere", || total("a").0.len() + total("a").1.len() == 8);
+    agent.wait_until("each has gone somewhere", || total("a").0.len() + total("a").1.len() == WATCHES);
     agent.terminate();
     agent.start();
     put("b");
-    agent.wait_until("each has gone somewhere again", || total("b").0.len() + total("b").1.len() == 8);
+    agent.wait_until("each has gone somewhere again", || total("b").0.len() + total("b").1.len() == WATCHES);
     assert_eq!(total("a"), total("b"));
     let (here, there) = total("a");
     assert!(here.iter().all(|n| !there.contains(n)), "none goes to both");
+    assert!(!here.is_empty() && !there.is_empty(), "both get some: {here:?}, {there:?}");
 }
 
 /// A destination that is away, with more waiting for it than the dispatcher takes of one watch, holds up no other.
@@ -152,4 +156,49 @@ fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(target.parent().expect("a file has a parent")).expect("the copy can be made");
         fs::copy(from.join(&path), target).expect("the copy can be made");
     }
+}
+
+/// A destination that is added gets what lies in the folder; the one that was there is asked what it has, and sent nothing
+/// again. The same when it is taken away.
+#[test]
+fn an_added_destination_costs_the_first_one_nothing() {
+    let (one, other, scratch) = two();
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    source.small_files(50, 5);
+    source.file("large.bin", 3 << 20);
+    let mut agent =
+        Agent::to(&one).and_destination("other", &other, "").watch("in", source.root(), "").started();
+    agent.wait_until("all arrive", || tree::equal(source.root(), &one.root()));
+    let routed = |agent: &mut Agent, from: &str, to: &str| {
+        agent.terminate();
+        let text = fs::read_to_string(agent.config()).expect("it is there");
+        fs::write(agent.config(), text.replace(from, to)).expect("there is room");
+        agent.start();
+    };
+    let sent = |agent: &Agent, name: &str| {
+        let receipts = agent.receipts();
+        let of = receipts.iter().filter(|receipt| receipt["destination"] == name);
+        let (sent, stood): (Vec<_>, Vec<_>) = of.partition(|receipt| receipt["sent"] == true);
+        (sent.len(), stood.len())
+    };
+    let wait = |agent: &mut Agent, count: usize| {
+        let receipts = agent.state_dir().join("receipts.jsonl");
+        agent.wait_until("all have receipts", || {
+            fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == count)
+        });
+    };
+    wait(&mut agent, 51);
+    routed(&mut agent, "to = 'server'", "to = ['server', 'other']");
+    wait(&mut agent, 153);
+    tree::assert_equal(source.root(), &other.root());
+    assert_eq!((sent(&agent, "server"), sent(&agent, "other")), ((51, 51), (51, 0)));
+
+    routed(&mut agent, "to = ['server', 'other']", "to = 'server'");
+    source.file("last", 10);
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    agent.wait_until("the new one has its receipt", || {
+        fs::read_to_string(&receipts).is_ok_and(|text| text.contains("\"path\":\"last\""))
+    });
+    agent.terminate();
+    assert_eq!(sent(&agent, "server").0, 52, "what it has by whatever route is not sent again");
 }

@@ -126,7 +126,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         lines.fail(&what, &Obstacle { why, hint, code }, exit::USAGE);
     };
     let root = match remote_root(destination, watch) {
-        Ok(root) => root,
+        Ok((root, _)) => root,
         Err(error) => return usage(&error.to_string(), "correct `path`", "configuration"),
     };
     let login::Found { login, notices } = match tokio::task::block_in_place(|| login(destination)) {
@@ -142,7 +142,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         Ok(facts) => {
             lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
             lines.ok(&what, &format!("{root} can be written"));
-            tell(&what, &facts, lines);
+            tell(&what, destination, &facts, lines);
         }
         Err(error) => {
             if !matches!(error, RemoteError::Connect(_)) {
@@ -156,7 +156,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
     remote.close().await;
 }
 
-fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
+fn tell(what: &str, destination: &Destination, facts: &Facts, lines: &mut Lines) {
     match facts.digest {
         Some(algorithm) => lines.ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
         None => lines.warn(
@@ -169,9 +169,16 @@ fn tell(what: &str, facts: &Facts, lines: &mut Lines) {
     } else {
         lines.warn(what, "there is no tar, so small files go one by one, which is slow: install tar there");
     }
-    match facts.free_bytes {
-        Some(bytes) if bytes < LITTLE_BYTES => {
-            let why = format!("only {} are free", size::bytes(bytes));
+    if destination.owner == skiff_config::Owner::Preserve && !facts.is_root {
+        lines.warn(
+            what,
+            "the login user isn't root, so it owns all files there: owner = \"preserve\" has no effect",
+        );
+    }
+    let least = facts.room.map_or(0, |room| destination.keep_free.bytes_of(room.all)).max(LITTLE_BYTES);
+    match facts.room.map(|room| room.free) {
+        Some(bytes) if bytes < least => {
+            let why = format!("only {} are free, {} are needed", size::bytes(bytes), size::bytes(least));
             let hint = "make room there: `df -h` shows what is full";
             lines.fail(what, &Obstacle { why: &why, hint, code: "low-space" }, exit::FAILED);
         }

@@ -207,7 +207,7 @@ fn destination(args: &Push) -> Result<Destination, String> {
     let (server, path) = split_target(&args.target)
         .ok_or_else(|| format!("{:?} names no server: a colon separates it from the folder", args.target))?;
     let mut destination = server_of(server, &args.scp)?;
-    path.clone_into(&mut destination.path);
+    destination.path = skiff_config::PathTemplate::literal(path);
     Ok(destination)
 }
 

@@ -83,7 +83,8 @@ impl Sources {
         watch.taken = skiff_config::Taken::everything();
         watch.retry_attempts = Some(3);
         watch.retry_max = std::time::Duration::from_secs(5);
-        watch.destination_path = below.map(|name| name.to_string_lossy().into_owned());
+        watch.destination_path =
+            skiff_config::PathTemplate::literal(&below.unwrap_or_default().to_string_lossy());
         self.watches.push(watch);
         self.only.push(only);
     }

@@ -106,7 +106,7 @@ async fn compare(
     delivered: Vec<Delivered>,
     found: &mut Found,
 ) -> Result<(), RemoteError> {
-    let root = remote_root(destination, watch).expect("the configuration was checked");
+    let (root, _) = remote_root(destination, watch).expect("the configuration was checked");
     let remote = reach(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
     let mut rest = delivered;
     let mut outcome = Ok(());

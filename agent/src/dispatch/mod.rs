@@ -47,6 +47,8 @@ const MOST_ITEMS: usize = 32 << 10;
 const LEAST_SHARE: usize = 2 << 10;
 /// Found before their scanner heard that its share was used up.
 const ON_THE_WAY_HERE: usize = 8 << 10;
+/// A file that has failed so often travels alone.
+const ALONE_AFTER: u32 = 2;
 /// How long shipments that are under way may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -87,12 +89,14 @@ struct Live {
     planner: Planner,
     /// Whether its share is used up.
     full: bool,
+    /// Whether some of what waits for company may stand at the destination already.
+    asks: bool,
 }
 
 impl Live {
     fn new(context: Arc<WatchContext>) -> Self {
         let planner = Planner::new(limits(&context.settings));
-        Self { context, planner, full: false }
+        Self { context, planner, full: false, asks: false }
     }
 }
 
@@ -302,7 +306,14 @@ impl Dispatcher {
         Status::add(&self.status.found_bytes, found.item.stamp.size);
         self.board.touch();
         self.board.found(&live.context.settings.name);
-        let survey = self.fresh && found.first_scan;
+        let survey = (self.fresh && found.first_scan) || found.may_stand;
+        let id = ItemId::of(&live.context.settings.name, &found.item.path);
+        if self.desk.failures_of(id) >= ALONE_AFTER {
+            // What fails in company may not fail alone: two names that are one there, or a tar that can't hold it.
+            let alone = Planned { kind: skiff_common::ShipmentKind::Single, items: vec![found.item] };
+            return self.plan(found.watch, alone, true).await;
+        }
+        live.asks |= survey;
         for planned in live.planner.add(found.item, clock::now()) {
             self.plan(found.watch, planned, survey).await?;
         }
@@ -310,6 +321,9 @@ impl Dispatcher {
     }
 
     async fn plan(&mut self, watch: usize, planned: Planned, survey: bool) -> Result<(), DispatchError> {
+        let live = self.watches.get_mut(&watch).expect("only watches that are taken from are planned for");
+        let survey = survey || live.asks;
+        live.asks &= !live.planner.waiting().is_empty();
         let settings = &self.watches[&watch].context.settings;
         let now = clock::now();
         let destination = self.desk.destination(&settings.name, &settings.to, now);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
 use skiff_common::{Digest, Fault, RelPath, Shipment};
@@ -15,7 +16,7 @@ use crate::hooks;
 use crate::journal::Journal;
 use crate::receipts::Receipts;
 use crate::remote::RemoteError;
-use crate::remote::scp::Conflicts;
+use crate::remote::scp::{Conflicts, Stood};
 use crate::route;
 use crate::source::Root;
 
@@ -61,19 +62,45 @@ impl Work {
     async fn stage(&self, root: &Root, survey: bool) -> Report {
         let context = &self.context;
         let place = context.place(&self.shipment.destination);
-        let staged = place.remote.stage(&place.root, root, &self.shipment, survey).await;
-        staged.map_or_else(|error| failure(&error), |staged| report(Event::Staged(staged)))
+        let outward = place.naming.outward(&self.shipment, root);
+        if let Some(shipment) =
+            outward.shipment.as_ref().filter(|of| place.remote.wants_to_know(&place.root, of))
+        {
+            let stood = self.delivered_lately(&shipment.destination).await;
+            place.remote.knows(&place.root, stood);
+        }
+        let staged = match &outward.shipment {
+            Some(shipment) => place.remote.stage(&place.root, &outward.source, shipment, survey).await,
+            None => Ok(Vec::new()),
+        };
+        match staged {
+            Ok(staged) => report(Event::Staged(outward.whole(&self.shipment, staged))),
+            Err(error) => failure(&error),
+        }
+    }
+
+    /// What this watch delivered to the destination, by the receipts.
+    async fn delivered_lately(&self, destination: &str) -> Vec<Stood> {
+        // Each is a few KiB in memory while it is looked at.
+        const MOST: usize = 1024;
+        let receipts = Arc::clone(&self.receipts);
+        let recent = spawn_blocking(move || receipts.recent(MOST)).await;
+        let recent = recent.expect("reading doesn't panic and isn't aborted").unwrap_or_default();
+        let watch = route::base(&self.shipment.watch);
+        let of_it = |receipt: &&Value| receipt["destination"] == *destination && receipt["watch"] == *watch;
+        recent.iter().filter(of_it).filter_map(crate::receipts::stood).collect()
     }
 
     /// What is published is claimed before: if nobody hears that it is there, it still counts as ours later.
     async fn publish(&self, placements: &[Placement]) -> Report {
-        if let Err(error) = self.claim(placements.to_vec()).await {
+        let context = &self.context;
+        let place = context.place(&self.shipment.destination);
+        let placements = &place.naming.placed(placements);
+        if let Err(error) = self.claim(placements.clone()).await {
             return local_failure(format!("cannot write the claims: {error}"));
         }
-        let context = &self.context;
         let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
-        let place = context.place(&self.shipment.destination);
         let placed = place.remote.publish(&place.root, &self.shipment, placements, &conflicts).await;
         placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
     }
@@ -127,7 +154,10 @@ impl Work {
 
     fn write_receipts(&self, receipts: &[Receipt]) -> std::io::Result<()> {
         let (destination, watch) = (&self.shipment.destination, route::base(&self.shipment.watch));
-        self.receipts.append(watch, destination, receipts)
+        self.receipts.append(watch, destination, receipts)?;
+        let place = self.context.place(destination);
+        place.remote.delivered(&place.root, receipts);
+        Ok(())
     }
 
     async fn run_hook(&self, receipts: &[Receipt]) {

@@ -430,6 +430,7 @@ fn is_retryable(error: &RemoteError) -> bool {
         | RemoteError::NoShell { .. }
         | RemoteError::NoTool { .. }
         | RemoteError::Refused { .. }
+        | RemoteError::Full { .. }
         | RemoteError::Scp(_) => false,
     };
     is_lost && error.fault() == Fault::Retryable

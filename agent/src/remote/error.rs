@@ -70,6 +70,17 @@ pub enum RemoteError {
         /// The server's reason.
         why: String,
     },
+    /// There is too little room.
+    #[error("{} MiB are free at the destination, too little for {} MiB more where {} MiB are to stay free",
+        free >> 20, needed.div_ceil(1 << 20), keep.div_ceil(1 << 20))]
+    Full {
+        /// What is free there, in bytes.
+        free: u64,
+        /// What is to be sent.
+        needed: u64,
+        /// What is to stay free.
+        keep: u64,
+    },
     /// The transfer itself failed.
     #[error("sending by scp failed: {0}")]
     Scp(#[from] ScpError),
@@ -89,6 +100,7 @@ impl RemoteError {
             | Self::NoShell { .. }
             | Self::NoTool { .. }
             | Self::Refused { .. }
+            | Self::Full { .. }
             | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
             Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
@@ -110,6 +122,7 @@ impl RemoteError {
             Self::NoShell { .. } => "no-shell",
             Self::NoTool { .. } => "tool-missing",
             Self::Refused { .. } => "refused",
+            Self::Full { .. } => "low-space",
             Self::Scp(_) => "scp",
             Self::SourceEnded => "source",
         }
@@ -137,6 +150,7 @@ impl RemoteError {
                     .to_owned()
             }
             Self::NoTool { tool } => format!("install {tool} at the destination"),
+            Self::Full { .. } => "make room there, or change keep_free; it is tried again".to_owned(),
             Self::Refused { .. } | Self::Scp(_) => {
                 "look at the free space and the rights at the destination".to_owned()
             }
@@ -192,6 +206,7 @@ impl Classify for RemoteError {
             | Self::Nonsense { .. }
             | Self::Root { .. }
             | Self::Refused { .. }
+            | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => Fault::Retryable,
         }

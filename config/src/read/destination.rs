@@ -7,8 +7,8 @@ use crate::problem::Complaint;
 use crate::raw::{Given, Section};
 use crate::settings::{Destination, PauseWhen};
 use crate::value::{
-    SSH_PORT, absolute_command, address, agent, check_name, choice, count_up_to, duration, jump, local_path,
-    optional_path, rate, remote_path, secret_path, ssh_config, window,
+    SSH_PORT, absolute_command, address, agent, check_name, choice, count_up_to, duration, jump, keep_free,
+    local_path, optional_path, rate, remote_path, secret_path, ssh_config, window,
 };
 
 /// From a tenth of a second to a day: a wait on the network that is neither hopeless nor endless.
@@ -21,6 +21,7 @@ const CHECK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::f
 pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destination {
     Destination {
         path: section.get("path", &base.path, remote_path),
+        time_zone: section.get("time_zone", &base.time_zone, choice),
         ssh_config: section.get("ssh_config", &base.ssh_config, ssh_config),
         identity: section.list("identity", &base.identity, local_path),
         agent: section.get("agent", &base.agent, agent),
@@ -34,6 +35,9 @@ pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destina
         pause_when: section.get("pause_when", &base.pause_when, pause_when),
         pause_check: section.get("pause_check", &base.pause_check, duration(CHECK)),
         compression: section.get("compression", &base.compression, choice),
+        duplicates: section.get("duplicates", &base.duplicates, choice),
+        owner: section.get("owner", &base.owner, choice),
+        keep_free: section.get("keep_free", &base.keep_free, keep_free),
         in_flight: section.get("in_flight", &base.in_flight, count_up_to(64)),
         connect_timeout: section.get("connect_timeout", &base.connect_timeout, duration(PATIENCE)),
         stall_timeout: section.get("stall_timeout", &base.stall_timeout, duration(PATIENCE)),

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Placed;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Places};
-use crate::settings::{AfterDelivery, Destination, Watch};
+use crate::settings::{AfterDelivery, Destination, Symlinks, Watch};
 use crate::value::{show_duration, show_size};
 
 /// The rules within one watch, or within the defaults for all. Reports only what is said here, not what is inherited.
@@ -24,6 +24,11 @@ pub(super) fn one_watch(watch: &Watch, places: &Places, context: &Context<'_>) {
     let pauses = ["retry_max", "retry_first"];
     if places.sets(&pauses) && watch.retry_max < watch.retry_first {
         places.report(context, &pauses, retry_order(watch));
+    }
+    let stays = ["symlinks", "after_delivery", "retain", "high_water"];
+    if places.sets(&stays) && watch.symlinks == Symlinks::FollowInside && watch.removes() {
+        let both = Complaint::new(code::BAD_CHOICE, "follows symlinks, and delivered files are to go");
+        places.report(context, &stays, both.suggest("keep what is delivered, or symlinks = \"skip\""));
     }
     if let AfterDelivery::Move(target) = &watch.after_delivery
         && !watch.path.as_os_str().is_empty()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Environment;
 use crate::read::Base;
-use crate::settings::{PauseWhen, Window};
+use crate::settings::{PathTemplate, PauseWhen, Window};
 use crate::value::{Choice, SSH_PORT};
 
 /// Whether ssh-agent is asked for keys.
@@ -59,8 +59,10 @@ pub struct Destination {
     pub says_port: bool,
     /// Whether `ssh_config` files say more.
     pub ssh_config: SshConfig,
-    /// The folder there: absolute, or relative to the login folder, which itself is `.`. Holds no control characters.
-    pub path: String,
+    /// The folder there: absolute, or relative to the login folder, which itself is `.`.
+    pub path: PathTemplate,
+    /// By which clock the dates in it are told.
+    pub time_zone: TimeZone,
     /// Private keys to log in with, absolute. If there are none, what ssh would try.
     pub identity: Vec<PathBuf>,
     /// Whether ssh-agent logs in, too.
@@ -85,6 +87,12 @@ pub struct Destination {
     pub pause_check: Duration,
     /// Whether what is sent is packed.
     pub compression: Compression,
+    /// Whether content that is there already travels again.
+    pub duplicates: Duplicates,
+    /// Whose files are there.
+    pub owner: Owner,
+    /// What is to stay free of the disk there.
+    pub keep_free: KeepFree,
     /// How many shipments may be under way at once.
     pub in_flight: NonZeroUsize,
     /// How long connecting and logging in may take.
@@ -112,7 +120,8 @@ impl Destination {
             port: SSH_PORT,
             says_port: false,
             ssh_config: SshConfig::Never,
-            path: String::new(),
+            path: PathTemplate::default(),
+            time_zone: TimeZone::Local,
             identity: Vec::new(),
             agent: Agent::Auto,
             certificate: Vec::new(),
@@ -125,6 +134,9 @@ impl Destination {
             pause_when: PauseWhen::Never,
             pause_check: Duration::ZERO,
             compression: Compression::Off,
+            duplicates: Duplicates::Send,
+            owner: Owner::Preserve,
+            keep_free: KeepFree::Percent(1),
             in_flight: NonZeroUsize::MIN,
             connect_timeout: Duration::ZERO,
             stall_timeout: Duration::ZERO,
@@ -156,4 +168,65 @@ impl Choice for Compression {
         ("ssh", Self::Ssh),
         ("off", Self::Off),
     ];
+}
+
+/// What becomes of content that was delivered already, under another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// The server copies it.
+    Copy,
+    /// It is sent like any other.
+    Send,
+}
+
+impl Choice for Duplicates {
+    const NAMES: &'static [(&'static str, Self)] = &[("copy", Self::Copy), ("send", Self::Send)];
+}
+
+/// Whose a file is at a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The login user's.
+    Login,
+    /// Of the numbers that it has here.
+    Preserve,
+}
+
+impl Choice for Owner {
+    const NAMES: &'static [(&'static str, Self)] = &[("login", Self::Login), ("preserve", Self::Preserve)];
+}
+
+/// By which clock dates in paths are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeZone {
+    /// Universal time.
+    Utc,
+    /// This machine's own.
+    Local,
+}
+
+impl Choice for TimeZone {
+    const NAMES: &'static [(&'static str, Self)] = &[("utc", Self::Utc), ("local", Self::Local)];
+}
+
+/// What is to stay free of a destination's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepFree {
+    /// Nobody asks.
+    Off,
+    /// So many bytes.
+    Bytes(u64),
+    /// So many in a hundred of the whole.
+    Percent(u8),
+}
+
+impl KeepFree {
+    /// How many bytes that are of a disk of `all` bytes.
+    pub fn bytes_of(self, all: u64) -> u64 {
+        match self {
+            Self::Off => 0,
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => (all / 100).saturating_mul(u64::from(percent)),
+        }
+    }
 }

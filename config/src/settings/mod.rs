@@ -5,16 +5,20 @@ mod destination;
 mod log;
 mod retain;
 mod taken;
+mod template;
 mod watch;
 mod window;
 
 use std::path::PathBuf;
 
 pub use control::Control;
-pub use destination::{Agent, Compression, Destination, Jump, SshConfig};
+pub use destination::{
+    Agent, Compression, Destination, Duplicates, Jump, KeepFree, Owner, SshConfig, TimeZone,
+};
 pub use log::{Log, LogFormat, LogLevel};
 pub use retain::{Retain, WhenFull};
-pub use taken::{Hidden, Taken};
+pub use taken::{Hidden, Symlinks, Taken};
+pub use template::{Part, PathTemplate};
 pub use watch::{AfterDelivery, OnConflict, Order, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};
 

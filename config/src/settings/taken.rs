@@ -74,6 +74,20 @@ impl Choice for Hidden {
     const NAMES: &'static [(&'static str, Self)] = &[("deliver", Self::Deliver), ("skip", Self::Skip)];
 }
 
+/// What a symlink in the folder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symlinks {
+    /// Nothing.
+    Skip,
+    /// The regular file that it leads to, if the way there stays inside the folder.
+    FollowInside,
+}
+
+impl Choice for Symlinks {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("skip", Self::Skip), ("follow_inside", Self::FollowInside)];
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

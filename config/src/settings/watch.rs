@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Environment;
 use crate::globs::{PatternError, WatchGlobs};
 use crate::read::Base;
-use crate::settings::{Hidden, Retain, Taken, WhenFull};
+use crate::settings::{Hidden, PathTemplate, Retain, Symlinks, Taken, WhenFull};
 use crate::value::Choice;
 
 /// A watched folder and its rules.
@@ -27,6 +27,8 @@ pub struct Watch {
     pub exclude: Vec<String>,
     /// Which files of those are taken.
     pub taken: Taken,
+    /// What symlinks stand for.
+    pub symlinks: Symlinks,
     /// How long a file has to hold still before it counts as complete.
     pub settle: Duration,
     /// If `.done`, `a.csv` counts as complete once `a.csv.done` stands beside it.
@@ -67,8 +69,8 @@ pub struct Watch {
     pub on_quarantine: Vec<String>,
     /// How long such a command may take.
     pub hook_timeout: Duration,
-    /// A folder below the destination's path, relative, without `..`.
-    pub destination_path: Option<String>,
+    /// A folder below the destination's path, relative, without `..`; empty: none.
+    pub destination_path: PathTemplate,
 }
 
 impl Watch {
@@ -124,6 +126,7 @@ impl Watch {
                 max_age: Some(Duration::ZERO),
                 ignore_file: None,
             },
+            symlinks: Symlinks::FollowInside,
             settle: Duration::ZERO,
             settle_marker: None,
             after_delivery: AfterDelivery::Keep,
@@ -144,7 +147,7 @@ impl Watch {
             on_delivery: Vec::new(),
             on_quarantine: Vec::new(),
             hook_timeout: Duration::ZERO,
-            destination_path: None,
+            destination_path: PathTemplate::default(),
         }
     }
 }

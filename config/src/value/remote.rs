@@ -1,42 +1,63 @@
-//! Paths at a destination, with `{hostname}` and `{machine_id}` filled in; `{{` and `}}` write plain braces.
+//! Paths at a destination, with templates: `{hostname}`, `{machine_id}` and `{env:NAME}` are filled in here, `{watch}` and
+//! the dates later; `{{` and `}}` write plain braces.
 //!
-//! They end up in commands and in the SCP protocol, where a line break ends a name: control characters are refused.
+//! They end up in commands and in the SCP protocol, where a line break ends a name: control characters are refused. What is
+//! filled in is the name of one folder, or part of it, whatever it comes from: never a way out of where it stands.
 
 use crate::Environment;
 use crate::problem::{Complaint, code};
 use crate::raw::Given;
+use crate::settings::PathTemplate;
 
 /// A folder: absolute, or relative to the login folder. `.` is the login folder itself, and so are `~` and nothing.
-pub(crate) fn remote_path(given: Given<'_>) -> Result<String, Complaint> {
+pub(crate) fn remote_path(given: Given<'_>) -> Result<PathTemplate, Complaint> {
     let path = filled_in(given)?;
-    let Some(rest) = path.strip_prefix('~') else { return Ok(trimmed(&path)) };
-    match rest.strip_prefix('/').map(|below| below.trim_start_matches('/')) {
-        // What follows is no home folder, even if it begins with `~` again.
-        Some(below) if below.starts_with('~') => Ok(format!("./{}", trimmed(below))),
-        Some(below) => Ok(trimmed(below)),
-        None if rest.is_empty() => Ok(".".to_owned()),
-        None => Err(Complaint::new(code::BAD_PATH, format!("{path:?} names the home of another user"))
-            .suggest("write the path in full")),
+    let path = match path.strip_prefix('~') {
+        None => trimmed(&path),
+        Some(rest) => match rest.strip_prefix('/').map(|below| below.trim_start_matches('/')) {
+            // What follows is no home folder, even if it begins with `~` again.
+            Some(below) if below.starts_with('~') => format!("./{}", trimmed(below)),
+            Some(below) => trimmed(below),
+            None if rest.is_empty() => ".".to_owned(),
+            None => {
+                let message = format!("{:?} names the home of another user", shown(&path));
+                return Err(Complaint::new(code::BAD_PATH, message).suggest("write the path in full"));
+            }
+        },
+    };
+    let template = PathTemplate::marked(path);
+    let (_, dated) = template.split(&PathTemplate::default(), "w");
+    // What depends on the file is the beginning of its name there.
+    if dated.is_empty() || is_below(&dated.to_string()) {
+        return Ok(template);
     }
+    Err(Complaint::new(
+        code::BAD_PATH,
+        format!("{:?} goes on strangely after its date", template.to_string()),
+    )
+    .suggest("write folders without \".\", \"..\" and backslashes there"))
 }
 
 /// A folder below a destination's path; none if empty.
-pub(crate) fn remote_sub_folder(given: Given<'_>) -> Result<Option<String>, Complaint> {
+pub(crate) fn remote_sub_folder(given: Given<'_>) -> Result<PathTemplate, Complaint> {
     let path = filled_in(given)?;
-    if path.is_empty() {
-        return Ok(None);
-    }
     let folder = path.strip_suffix('/').unwrap_or(&path);
-    if folder.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(Complaint::new(code::BAD_PATH, format!("{path:?} is not below the destination's path"))
-            .suggest("write it relative, without \".\" and \"..\""));
+    if !path.is_empty() && !is_below(folder) {
+        let message = format!("{:?} is not below the destination's path", shown(&path));
+        return Err(
+            Complaint::new(code::BAD_PATH, message).suggest("write it relative, without \".\" and \"..\"")
+        );
     }
-    Ok(Some(folder.to_owned()))
+    Ok(PathTemplate::marked(folder.to_owned()))
 }
 
-/// `text` written so that templates give it back.
-pub(crate) fn escape_template(text: &str) -> String {
-    text.replace('{', "{{").replace('}', "}}")
+fn is_below(folder: &str) -> bool {
+    // Tools that tell digests escape a backslash, so a batch could not be told by its names.
+    !folder.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\\'))
+}
+
+fn shown(marked: &str) -> String {
+    PathTemplate::marked(marked.to_owned()).to_string()
 }
 
 fn trimmed(path: &str) -> String {
@@ -48,11 +69,11 @@ fn trimmed(path: &str) -> String {
 }
 
 fn filled_in(given: Given<'_>) -> Result<String, Complaint> {
-    let path = fill_in(&given.text()?, given.environment)?;
-    if path.contains(char::is_control) {
-        return Err(Complaint::new(code::BAD_PATH, format!("{path:?} holds a control character")));
+    let text = given.text()?;
+    if text.contains(|c: char| c.is_control() || PathTemplate::is_mark(c)) {
+        return Err(Complaint::new(code::BAD_PATH, format!("{text:?} holds a control character")));
     }
-    Ok(path)
+    fill_in(&text, given.environment)
 }
 
 fn fill_in(text: &str, environment: &Environment) -> Result<String, Complaint> {
@@ -68,7 +89,10 @@ fn fill_in(text: &str, environment: &Environment) -> Result<String, Complaint> {
         } else {
             let (word, after) =
                 after.split_once('}').filter(|_| brace == "{").ok_or_else(|| lone_brace(text))?;
-            out.push_str(value_of(word, environment)?);
+            match PathTemplate::mark(word) {
+                Some(mark) => out.push(mark),
+                None => out.push_str(value_of(word, environment)?),
+            }
             rest = after;
         }
     }
@@ -77,18 +101,23 @@ fn fill_in(text: &str, environment: &Environment) -> Result<String, Complaint> {
 }
 
 fn value_of<'e>(word: &str, environment: &'e Environment) -> Result<&'e str, Complaint> {
-    let value = match word {
-        "hostname" => &environment.host_name,
-        "machine_id" => &environment.machine_id,
+    let value = match (word, word.strip_prefix("env:")) {
+        ("hostname", _) => environment.host_name.as_deref(),
+        ("machine_id", _) => environment.machine_id.as_deref(),
+        (_, Some(name)) => environment.variable(name),
         _ => {
-            return Err(Complaint::new(code::BAD_TEMPLATE, format!("{{{word}}} is not known here"))
-                .suggest("write {hostname} or {machine_id}"));
+            return Err(Complaint::new(code::BAD_TEMPLATE, format!("{{{word}}} is not known here")).suggest(
+                "write {hostname}, {machine_id}, {watch}, {year}, {month}, {day}, {hour} or {env:NAME}",
+            ));
         }
     };
-    let is_one_folder = |value: &&str| !value.contains('/') && !matches!(*value, "" | "." | "..");
-    value.as_deref().filter(is_one_folder).ok_or_else(|| {
-        Complaint::new(code::BAD_TEMPLATE, format!("{{{word}}} is not known on this machine"))
-            .suggest("write the name itself")
+    let is_one_folder = |value: &&str| {
+        !value.contains(|c: char| matches!(c, '/' | '\\') || c.is_control() || PathTemplate::is_mark(c))
+            && !matches!(*value, "" | "." | "..")
+    };
+    value.filter(is_one_folder).ok_or_else(|| {
+        let wrong = if value.is_some() { "is no name of a folder" } else { "is not known on this machine" };
+        Complaint::new(code::BAD_TEMPLATE, format!("{{{word}}} {wrong}")).suggest("write the name itself")
     })
 }
 
@@ -105,7 +134,7 @@ mod tests {
         Environment {
             host_name: Some("edge-7".into()),
             machine_id: Some("..".into()),
-            ..Environment::default()
+            variables: [("SITE", "north"), ("SLASHED", "a/b")].map(|(k, v)| (k.into(), v.into())).into(),
         }
     }
 
@@ -116,18 +145,37 @@ mod tests {
             ("{hostname}{hostname}", "edge-7edge-7"),
             ("a{{b}}c", "a{b}c"),
             ("{{hostname}}", "{hostname}"),
+            ("{env:SITE}", "north"),
         ] {
             assert_eq!(fill_in(text, &environment()).expect(text), wanted, "{text}");
         }
-        for bad in ["{", "}", "a}b", "{nothing}", "{}", "{machine_id}", "{hostname"] {
+        for bad in
+            ["{env:SLASHED}", "{env:UNSET}", "{", "}", "a}b", "{nothing}", "{}", "{machine_id}", "{hostname"]
+        {
             assert_eq!(fill_in(bad, &environment()).expect_err(bad).code, code::BAD_TEMPLATE, "{bad}");
         }
     }
 
     #[test]
-    fn an_escaped_template_comes_back() {
-        for text in ["{hostname}", "{{x}}", "}{", "plain"] {
-            assert_eq!(fill_in(&escape_template(text), &environment()).expect(text), text);
+    fn a_template_comes_back_as_it_was_written() {
+        for text in ["{{hostname}}", "{{{{x}}}}", "}}{{", "plain", "/srv/{watch}/{year}-{month}-{day}/{hour}"]
+        {
+            assert_eq!(shown(&fill_in(text, &environment()).expect(text)), text);
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out_behind_a_date() {
+        let environment = environment();
+        let read = |text: &str| {
+            let node = crate::raw::Node::text(text);
+            remote_path(Given::new(&node, &environment)).is_ok()
+        };
+        for fine in ["/srv/{year}/{month}", "/srv/../{year}", "{year}", "~/{day}/x"] {
+            assert!(read(fine), "{fine}");
+        }
+        for bad in ["/srv/{year}/..", "/srv/{year}//x", "{day}/./x", "/{year}/a\\b"] {
+            assert!(!read(bad), "{bad}");
         }
     }
 

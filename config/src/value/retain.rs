@@ -1,4 +1,4 @@
-//! `retain = { age = "30d", bytes = "10 GiB" }`, and the mark `"90%"`.
+//! `retain = { age = "30d", bytes = "10 GiB" }`, the mark `"90%"`, and what stays free: `"1 GiB"` or `"5%"`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{duration, show_duration, show_size, size};
 use crate::problem::{Complaint, code};
 use crate::raw::Given;
-use crate::settings::Retain;
+use crate::settings::{KeepFree, Retain};
 
 const AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400 * 36_500);
 const EXPECTED: &str = r#"write "all" or { age = "30d", bytes = "10 GiB" }, or one of the two"#;
@@ -40,6 +40,30 @@ pub(crate) fn retain(given: Given<'_>) -> Result<Retain, Complaint> {
 /// Its age and its bytes, as they are written.
 pub(crate) fn show_retain(retain: Retain) -> [(&'static str, Option<String>); 2] {
     [("age", retain.age.map(show_duration)), ("bytes", retain.bytes.map(show_size))]
+}
+
+/// What is to stay free of a disk.
+pub(crate) fn keep_free(given: Given<'_>) -> Result<KeepFree, Complaint> {
+    if given.number().is_some() {
+        return size(0..=u64::MAX)(given).map(KeepFree::Bytes);
+    }
+    let text = given.text()?;
+    if text.trim() == "off" {
+        return Ok(KeepFree::Off);
+    }
+    if text.trim().ends_with('%') {
+        return mark(given).map(|percent| percent.map_or(KeepFree::Off, KeepFree::Percent));
+    }
+    size(0..=u64::MAX)(given).map(KeepFree::Bytes)
+}
+
+/// Written so that it reads back as the same.
+pub(crate) fn show_keep_free(keep: KeepFree) -> String {
+    match keep {
+        KeepFree::Off => "off".to_owned(),
+        KeepFree::Bytes(bytes) => show_size(bytes),
+        KeepFree::Percent(percent) => format!("{percent}%"),
+    }
 }
 
 /// A share of a disk, in percent; none if "off".

@@ -3,7 +3,7 @@
 use skiff_common::escape::escaped_up_to;
 use skiff_common::{Algorithm, Digest, RelPath};
 
-use super::hand::Facts;
+use super::hand::{Facts, Room};
 use crate::remote::RemoteError;
 
 /// The most that one answer may hold: a batch's digests are a few hundred KiB.
@@ -158,9 +158,22 @@ pub(crate) fn parse_facts(words: &[u8]) -> Facts {
         tar: value("tar") == Some(b"tar"),
         gzip: value("gzip") == Some(b"yes"),
         zstd: value("zstd") == Some(b"yes"),
+        is_root: value("root") == Some(b"yes"),
         used: value("used") != Some(b"no"),
-        free_bytes: value("free").and_then(number).map(|kib| kib.saturating_mul(1024)),
+        room: value("free").zip(value("all")).and_then(|(free, all)| room(free, all)),
     }
+}
+
+/// The answer to `free`.
+pub(crate) fn parse_room(words: &[u8]) -> Option<Room> {
+    let mut words = words.split(|b| *b == b' ');
+    room(words.next()?, words.next()?)
+}
+
+/// Of KiB. A file system that has no size doesn't tell.
+fn room(free: &[u8], all: &[u8]) -> Option<Room> {
+    let (free, all) = (number(free)?.saturating_mul(1024), number(all)?.saturating_mul(1024));
+    (all > 0).then_some(Room { free, all })
 }
 
 /// Decimal digits.

@@ -13,7 +13,7 @@ use skiff_common::{Algorithm, RemotePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Lines, encode, parse_facts};
+use super::answer::{Answer, Lines, encode, parse_facts, parse_room};
 use super::channels::OpenChannel;
 use super::traffic::Traffic;
 use crate::remote::RemoteError;
@@ -38,10 +38,21 @@ pub struct Facts {
     pub gzip: bool,
     /// Whether it has `zstd`.
     pub zstd: bool,
+    /// Whether the login user is root, or as good as.
+    pub is_root: bool,
     /// Whether anything stood in the folder when the shell began.
     pub used: bool,
-    /// Free space in bytes, where `df` tells.
-    pub free_bytes: Option<u64>,
+    /// The space there when the shell began, where `df` tells.
+    pub room: Option<Room>,
+}
+
+/// The space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What is free.
+    pub free: u64,
+    /// What there is.
+    pub all: u64,
 }
 
 /// A shell at the destination, in the destination's folder.
@@ -89,8 +100,9 @@ impl Hand {
             tar: false,
             gzip: false,
             zstd: false,
+            is_root: false,
             used: true,
-            free_bytes: None,
+            room: None,
         };
         let mut hand = Self {
             write,
@@ -167,6 +179,12 @@ impl Hand {
         attempt: &'static str,
     ) -> Result<Answer, RemoteError> {
         self.ask(words, patience, attempt).await?.expected(attempt)
+    }
+
+    /// The space there now, where `df` tells.
+    pub(super) async fn room(&mut self) -> Result<Option<Room>, RemoteError> {
+        let answer = self.must(&["free"], self.stall, "asking for the free space").await?;
+        Ok(parse_room(&answer.words))
     }
 
     /// Has one line said together with the next, which saves a round trip. Only yes will do for it, and the next answer

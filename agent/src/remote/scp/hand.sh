@@ -149,15 +149,25 @@ verb_root() {
     [ "$Q" != .skiff ] || continue
     if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
   done
+  # Who may signal the first process is root, or as good as.
+  R=no
+  kill -0 1 2>/dev/null && R=yes
+  room
+  ok "digest=$A tool=$U scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G root=$R free=$V all=$W"
+}
+
+# The free and all space here, in KiB, where df tells: V and W.
+room() {
   W=$(df -Pk . 2>/dev/null)
-  # The fourth word of the second line.
+  # The fourth and the second word of the second line.
   set -f
   # shellcheck disable=SC2086 # words
   set -- ${W#*"
 "}
   set +f
-  ok "digest=$A tool=$U scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G free=$4"
+  V=$4 W=$2
 }
+verb_free() { room; ok "$V $W"; }
 
 # Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
 # still be busy with it; it then finds nothing, and so never publishes what is only half written again.
@@ -278,6 +288,39 @@ verb_member() {
   ok "$V"
 }
 
+# Copies what stands under a final name to where it would lie if it had been received, and tells its digest. As with what is
+# received, the umask holds. copy FINAL STAGED MODE TIME
+verb_copy() {
+  inner "$1"; O=$X
+  inner "$2"; W=$P/$X
+  case $3 in *[!0-7]* | '') no bad; return ;; esac
+  [ -f "./$O" ] && [ ! -L "./$O" ] && reaches "$O" || { no gone; return; }
+  if mkdir -p -- "${W%/*}" 2>"$E" && cp -- "./$O" "$W" 2>"$E" &&
+    chmod "$(printf %o "$((0$3 & ~0$(umask)))")" "$W" 2>"$E" && TZ=UTC0 touch -t "$4" "$W" 2>"$E"; then
+    sync_all "$W" || { no sync "$(why)"; return; }
+    digest "$W"
+    ok "$V"
+    return
+  fi
+  V=$(why)
+  rm -f "$W"
+  no copy "$V"
+}
+
+# Gives staged files an owner, by number. own UID:GID STAGED...
+verb_own() {
+  [ -z "$SKIFF_BELOW" ] || { no own "a confined key gives nothing away"; return; }
+  case $1 in *[!0-9:]* | '') no bad; return ;; esac
+  W=$1
+  shift
+  for L; do
+    shift
+    inner "$L"
+    set -- "$@" "$P/$X"
+  done
+  if chown -- "$W" "$@" 2>"$E"; then ok; else no own "$(why)"; fi
+}
+
 # What a received file held before it was packed.
 unpacked() {
   case $1 in
@@ -300,7 +343,7 @@ copy_plain_batch() {
 
 # Unpacks a batch and tells the digest of each member. unpack TOKEN
 verb_unpack() {
-  mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
+  [ -d "$P/m" ] || mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
   H=$P/$1
   if [ -n "$SKIFF_BELOW" ]; then
     copy_plain_batch "$H" || { rm -rf "$H"; no unpack "not a batch of plain files"; return; }
@@ -486,7 +529,7 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   [ -n "$D" ] || [ "$V" = root ] || { no root; continue; }
   shift
   case $V in
-    root | open | use | enter | follow | sync | recv | join | digest | member | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done

@@ -7,11 +7,14 @@ pub(crate) mod answer;
 mod channels;
 mod hand;
 mod one_by_one;
+mod owner;
 mod place;
 mod segments;
+mod space;
 mod stage;
 mod traffic;
 mod transfer;
+mod twins;
 mod verify;
 
 use std::collections::{HashMap, HashSet};
@@ -20,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use skiff_common::{RemotePath, Shipment, ShipmentId};
-use skiff_config::Compression;
+use skiff_config::{Compression, Destination, Duplicates, KeepFree, Owner};
 use tokio::sync::Mutex;
 
 pub use hand::Facts;
@@ -31,8 +34,11 @@ use super::RemoteError;
 use super::session::{ChannelError, Login, Session};
 use crate::status::Status;
 use channels::{Channels, OpenChannel};
+use space::Space;
 pub use traffic::Limiter;
 use traffic::Traffic;
+pub(crate) use twins::Stood;
+use twins::Twins;
 
 /// The slowest digest tool that is waited for, in bytes a second.
 const SLOWEST_DIGEST: u64 = 1 << 20;
@@ -50,6 +56,15 @@ pub enum Link {
     Up,
 }
 
+/// What else the settings say of a destination.
+#[derive(Debug, Clone, Copy, Default)]
+struct Policy {
+    /// Whether content that it has already is copied there.
+    copies: bool,
+    /// Whether files get the owner there that they have here.
+    keeps_owner: bool,
+}
+
 /// A destination that is reached by SCP.
 pub struct ScpRemote {
     name: String,
@@ -63,6 +78,10 @@ pub struct ScpRemote {
     /// How many shells somebody has taken and not given back; who fails never does.
     taken: AtomicUsize,
     used: std::sync::Mutex<Instant>,
+    policy: Policy,
+    space: Arc<Space>,
+    twins: Twins,
+    said: std::sync::Mutex<String>,
     swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
     /// Shipments that are published and whose staging is gone, until somebody asks for that: few, as many as are under way.
     cleared: std::sync::Mutex<HashSet<ShipmentId>>,
@@ -104,6 +123,10 @@ impl ScpRemote {
             channels: Channels::new(),
             taken: AtomicUsize::new(0),
             used: std::sync::Mutex::new(Instant::now()),
+            policy: Policy::default(),
+            space: Space::new(KeepFree::Off),
+            twins: Twins::default(),
+            said: std::sync::Mutex::default(),
             swept: std::sync::Mutex::default(),
             cleared: std::sync::Mutex::default(),
         }
@@ -129,6 +152,17 @@ impl ScpRemote {
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
+        self
+    }
+
+    /// From now on it is treated as these settings say.
+    #[must_use]
+    pub fn treated(mut self, settings: &Destination) -> Self {
+        self.policy = Policy {
+            copies: settings.duplicates == Duplicates::Copy,
+            keeps_owner: settings.owner == Owner::Preserve,
+        };
+        self.space = Space::new(settings.keep_free);
         self
     }
 
@@ -250,6 +284,15 @@ impl ScpRemote {
             swept.insert(root.clone(), Instant::now());
         }
         is_due
+    }
+
+    /// Warns, unless that was the last warning.
+    fn say_once(&self, root: &RemotePath, words: &str) {
+        let mut said = self.said.lock().expect("nothing panics while it holds the lock");
+        if *said != words {
+            words.clone_into(&mut said);
+            tracing::warn!(destination = %self.name, folder = %root, "{words}");
+        }
     }
 
     fn take_idle(&self, root: &RemotePath) -> Option<Hand> {

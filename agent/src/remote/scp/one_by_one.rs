@@ -18,8 +18,6 @@ impl ScpRemote {
         shipment: &Shipment,
         items: &[Item],
     ) -> Result<Vec<Staged>, RemoteError> {
-        let (staging, patience) = (self.staging(shipment), self.patience(shipment.bytes()));
-        hand.must(&["open", &staging, "fresh"], patience, "preparing").await?;
         let mut staged = Vec::with_capacity(items.len());
         for (number, item) in items.iter().enumerate() {
             if !hand.is_usable() {

@@ -34,12 +34,15 @@ impl ScpRemote {
         }
         let rest: Vec<Item> =
             shipment.items.iter().filter(|item| !known.contains_key(&item.path)).cloned().collect();
+        let copied = self.copy_twins(&mut hand, (root, source), shipment, &rest).await?;
+        let has_copies = !copied.is_empty();
+        known.extend(copied);
+        let rest: Vec<Item> = rest.into_iter().filter(|item| !known.contains_key(&item.path)).collect();
         if !rest.is_empty() {
             let staged = match shipment.kind {
-                ShipmentKind::Batch if !hand.facts().tar => {
-                    self.stage_one_by_one(&mut hand, source, shipment, &rest).await?
+                ShipmentKind::Batch => {
+                    self.stage_members(&mut hand, (root, source), shipment, (&rest, has_copies)).await?
                 }
-                ShipmentKind::Batch => self.stage_batch(&mut hand, source, shipment, &rest).await?,
                 ShipmentKind::Single => {
                     let cargo = Cargo { root, source, shipment, item: &rest[0], skip: 0 };
                     vec![self.stage_single(&mut hand, cargo, survey).await?]
@@ -47,12 +50,33 @@ impl ScpRemote {
             };
             known.extend(rest.into_iter().map(|item| item.path).zip(staged));
         }
+        let fate = |item: &Item| known.remove(&item.path).expect("each item was staged");
+        let staged: Vec<Staged> = shipment.items.iter().map(fate).collect();
+        self.give_owners(&mut hand, (root, source), shipment, &staged).await?;
         self.give_back(root, hand);
-        Ok(shipment
-            .items
-            .iter()
-            .map(|item| known.remove(&item.path).expect("each item was staged"))
-            .collect())
+        Ok(staged)
+    }
+
+    /// Sends members of a batch; `begun`: others lie in its staging already.
+    async fn stage_members(
+        &self,
+        hand: &mut Hand,
+        (root, source): (&RemotePath, &Root),
+        shipment: &Shipment,
+        (items, begun): (&[Item], bool),
+    ) -> Result<Vec<Staged>, RemoteError> {
+        let bytes = items.iter().map(|item| item.stamp.size).sum::<u64>();
+        // A batch and what is unpacked of it lie there together for a moment.
+        let bytes = if hand.facts().tar { bytes.saturating_mul(2) } else { bytes };
+        let _room = self.space.reserve(hand, root, bytes).await?;
+        if !begun {
+            hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
+        }
+        if hand.facts().tar {
+            self.stage_batch(hand, source, shipment, items).await
+        } else {
+            self.stage_one_by_one(hand, source, shipment, items).await
+        }
     }
 
     /// Which items' content stands under the final name already.
@@ -115,7 +139,6 @@ impl ScpRemote {
         items: &[Item],
     ) -> Result<Vec<Staged>, RemoteError> {
         let patience = self.patience(shipment.bytes());
-        hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         let outcomes = self.send_batch(hand, source, items).await?;
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
         let asked = Instant::now();
@@ -196,6 +219,7 @@ impl ScpRemote {
                 Err(trouble) => return Ok(Staged::Spoiled(trouble)),
             }
         }
+        let _room = self.space.reserve(hand, cargo.root, item.stamp.size - cargo.skip).await?;
         if cargo.skip == 0 {
             hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         } else {

@@ -1,0 +1,129 @@
+//! Content that the destination has already, under another name: it is copied there and doesn't travel.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+/// What has been sent when so many files are delivered, by this process.
+fn sent_bytes(agent: &Agent, delivered: u64) -> u64 {
+    let mut sent = 0;
+    let ask = |agent: &Agent| -> Value {
+        serde_json::from_str(&agent.ask(&["status", "--json"]).said).unwrap_or_default()
+    };
+    let came_true = wait::came_true(wait::LIMIT, || {
+        let totals = &ask(agent)["totals"];
+        sent = totals["sent_bytes"].as_u64().unwrap_or(0);
+        totals["delivered_files"] == delivered
+    });
+    assert!(came_true, "not {delivered} files are delivered:\n{}", agent.log());
+    sent
+}
+
+fn wait_for_receipt(agent: &mut Agent, path: &str) {
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    let own = format!("\"path\":\"{path}\"");
+    agent.wait_until("it has a receipt", || {
+        fs::read_to_string(&receipts).is_ok_and(|text| text.contains(&own))
+    });
+}
+
+fn same_file(ours: &Path, theirs: &Path) {
+    assert!(tree::same_bytes(ours, theirs));
+    let (ours, theirs) = (fs::metadata(ours).expect("there"), fs::metadata(theirs).expect("there"));
+    assert_eq!((ours.mtime(), ours.mode() & 0o777), (theirs.mtime(), theirs.mode() & 0o777));
+}
+
+/// A file that was renamed, and one that came again beside small ones, cost no payload; also by a process that delivered
+/// neither. Modes and times are those of the new file.
+#[test]
+fn renamed_and_copied_files_cost_no_payload() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.file("large.bin", 3 * MIB);
+    for number in 0..5 {
+        source.file(format!("small/{number}"), 200_000);
+    }
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("all arrive", || tree::equal(source.root(), &sshd.root()));
+    for path in ["large.bin", "small/0", "small/4"] {
+        wait_for_receipt(&mut agent, path);
+    }
+    let before = sent_bytes(&agent, 6);
+
+    let at = |name: &str| source.root().join(name);
+    fs::set_permissions(at("large.bin"), fs::Permissions::from_mode(0o640)).expect("ours");
+    fs::create_dir(at("moved")).expect("a new folder");
+    fs::rename(at("large.bin"), at("moved/renamed.bin")).expect("renamed");
+    wait_for_receipt(&mut agent, "moved/renamed.bin");
+    same_file(&at("moved/renamed.bin"), &sshd.root().join("moved/renamed.bin"));
+    let after = sent_bytes(&agent, 7);
+    assert!(after - before < 10_000, "{} bytes were sent for a file that is there", after - before);
+
+    agent.terminate();
+    for number in 0..5 {
+        fs::copy(at(&format!("small/{number}")), at(&format!("again-{number}"))).expect("there is room");
+    }
+    fs::write(at("new"), "new").expect("there is room");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_717_200_000);
+    File::options()
+        .write(true)
+        .open(at("again-3"))
+        .and_then(|file| file.set_modified(long_ago))
+        .expect("ours");
+    agent.start();
+    for name in ["again-0", "again-4", "new"] {
+        wait_for_receipt(&mut agent, name);
+    }
+    for name in ["again-0", "again-3", "new"] {
+        same_file(&at(name), &sshd.root().join(name));
+    }
+    let sent = sent_bytes(&agent, 6);
+    assert!(sent < 20_000, "{sent} bytes were sent for a megabyte that is there and three that are not");
+}
+
+/// What stands there by now may be anything: the copy is verified like all that is sent, and what others put there stays.
+#[test]
+fn a_twin_that_has_changed_there_is_no_twin() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    source.file("a.bin", 2 * MIB);
+    source.file("b.bin", MIB + 1);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("they arrive", || tree::equal(source.root(), &sshd.root()));
+    for path in ["a.bin", "b.bin"] {
+        wait_for_receipt(&mut agent, path);
+    }
+    fs::write(sshd.root().join("a.bin"), vec![7; 2 << 20]).expect("it is writable");
+    fs::remove_file(sshd.root().join("b.bin")).expect("it is there");
+    fs::write(sshd.root().join("taken.bin"), "somebody else's").expect("it is writable");
+    for (from, to) in [("a.bin", "c.bin"), ("b.bin", "d.bin"), ("b.bin", "taken.bin")] {
+        fs::copy(source.root().join(from), source.root().join(to)).expect("there is room");
+        wait_for_receipt(&mut agent, to);
+    }
+    for name in ["c.bin", "d.bin"] {
+        same_file(&source.root().join(name), &sshd.root().join(name));
+    }
+    assert_eq!(fs::read(sshd.root().join("taken.bin")).expect("there"), b"somebody else's");
+    assert_eq!(tree::count(&sshd.root()), 5, "a, c, d, the foreign one and ours beside it");
+}
+
+/// Where that is not wanted everything travels.
+#[test]
+fn duplicates_travel_where_they_are_to() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    let first = source.file("first", MIB + 1);
+    let more = "duplicates = 'send'\ncompression = 'off'";
+    let mut agent = Agent::with_destination(&sshd, more).watch("in", source.root(), "").started();
+    wait_for_receipt(&mut agent, "first");
+    fs::copy(first, source.root().join("second")).expect("there is room");
+    wait_for_receipt(&mut agent, "second");
+    assert!(sent_bytes(&agent, 2) > 2 * MIB);
+}
