@@ -14,6 +14,7 @@ use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Symlinks,
 
 use crate::clock;
 use crate::finish::After;
+use crate::folders::Folders;
 use crate::ignores::Ignores;
 use crate::naming::Naming;
 use crate::remote::scp::ScpRemote;
@@ -39,6 +40,8 @@ pub struct WatchContext {
     pub once: bool,
     /// Wakes its scanner.
     pub waker: Arc<Waker>,
+    /// Its empty folders, where they are wanted.
+    pub folders: Folders,
     /// Where it delivers to, by name; several where the first that works is taken.
     pub places: Vec<Place>,
     /// Which of its legs have delivered what.
@@ -167,6 +170,7 @@ pub(crate) fn context(
         only,
         once,
         waker: Arc::default(),
+        folders: Folders::default(),
         places,
         muster: Arc::clone(muster),
         after: match &watch.after_delivery {

@@ -18,6 +18,7 @@ use crate::context::{WatchContext, context};
 use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::error::AgentError;
+use crate::folders;
 use crate::journal::Journal;
 use crate::login;
 use crate::machine::machine;
@@ -45,6 +46,8 @@ pub(crate) struct Crew {
     pub(crate) live: tokio::sync::watch::Sender<Vec<windows::Live>>,
     pub(crate) contexts: Vec<Arc<WatchContext>>,
     pub(crate) scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
+    /// Who makes the empty folders of a watch; ends with it.
+    pub(crate) makers: Vec<tokio::task::JoinHandle<()>>,
     /// The contexts, for those who watch.
     pub(crate) roster: Roster,
     pub(crate) admission: Arc<Admission>,
@@ -88,6 +91,9 @@ impl Crew {
                 let thread = std::thread::Builder::new().name(format!("keep {name}")).spawn(run);
                 self.scanners.push((name.clone(), thread.map_err(AgentError::Thread)?));
             }
+            if folders::are_wanted(&context) {
+                self.makers.push(tokio::spawn(folders::serve(Arc::clone(&context))));
+            }
             let thread = std::thread::Builder::new().name(format!("scan {name}")).spawn(run);
             self.scanners.push((name, thread.map_err(AgentError::Thread)?));
             self.contexts.push(context);
@@ -118,6 +124,7 @@ impl Crew {
 
     /// Waits for the scanners, which were told to end, and closes what is open.
     pub(crate) async fn end(self) -> Result<(), AgentError> {
+        self.makers.iter().for_each(tokio::task::JoinHandle::abort);
         for remote in self.remotes.values() {
             remote.close().await;
         }

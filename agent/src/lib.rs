@@ -14,6 +14,7 @@ pub mod demo;
 pub mod dispatch;
 pub mod error;
 pub mod finish;
+pub mod folders;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hooks;

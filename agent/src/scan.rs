@@ -17,6 +17,7 @@ use crate::census::Census;
 use crate::clock;
 use crate::context::WatchContext;
 use crate::finish;
+use crate::folders;
 use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError};
 use crate::route;
@@ -283,7 +284,9 @@ impl Scanner {
         let mut seen = HashSet::new();
         let mut complete = true;
         let mut folders = Vec::new();
+        let mut is_empty = true;
         for entry in listing {
+            is_empty = false;
             // What is left out is looked at when it goes on.
             if self.waker.is_stopped() || self.waker.is_paused() {
                 return Ok(());
@@ -323,6 +326,9 @@ impl Scanner {
             journal.keep_only(delivered, |item| seen.contains(&item))?;
         }
         drop(delivered);
+        if let Some(folder) = folder.filter(|_| is_empty && folders::are_wanted(&self.context)) {
+            self.context.folders.met(folder);
+        }
         folders.iter().try_for_each(|folder| self.scan_folder(root, Some(folder)))
     }
 

@@ -134,6 +134,7 @@ impl Agent {
             live,
             contexts: Vec::new(),
             scanners: Vec::new(),
+            makers: Vec::new(),
             roster,
             admission,
             census: journal.clone().map(|journal| Arc::new(Census::of(journal))),

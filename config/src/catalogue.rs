@@ -96,6 +96,7 @@ fn cases() -> Vec<Case> {
         (code::BAD_CHOICE, watch("after_delivery = 'move'"), r#"skiff.toml:7: watch.w.after_delivery: "move" is not known here, write "keep", "delete" or { move = "/some/folder" }"#),
         (code::BAD_CHOICE, watch("after_delivery = { move = '/a', delete = true }"), r#"skiff.toml:7: watch.w.after_delivery: is not a single "move", write "keep", "delete" or { move = "/some/folder" }"#),
         (code::BAD_CHOICE, watch("symlinks = 'follow_inside'\nafter_delivery = 'delete'"), r#"skiff.toml:7: watch.w.symlinks: follows symlinks, and delivered files are to go, keep what is delivered, or symlinks = "skip""#),
+        (code::BAD_CHOICE, watch("empty_folders = 'deliver'\ndestination_path = '{year}'"), r#"skiff.toml:7: watch.w.empty_folders: is "deliver", but the path at the destination has a date, and folders have none, write "skip""#),
         (code::BAD_CHOICE, watch("retain = 'some'"), r#"skiff.toml:7: watch.w.retain: "some" is not known here, write "all" or { age = "30d", bytes = "10 GiB" }, or one of the two"#),
         (code::UNKNOWN_KEY, watch("retain = { count = 3 }"), r#"skiff.toml:7: watch.w.retain: "count" is not known here, write "all" or { age = "30d", bytes = "10 GiB" }, or one of the two"#),
         (code::BAD_SIZE, watch("high_water = '100%'"), r#"skiff.toml:7: watch.w.high_water: "100%" is not a share of a disk, write "90%", or "off""#),

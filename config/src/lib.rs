@@ -27,9 +27,9 @@ pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
-    AfterDelivery, Agent, Allowance, Compression, Control, Destination, Duplicates, Hidden, Jump, KeepFree,
-    Log, LogFormat, LogLevel, OnConflict, Order, Owner, Part, PathTemplate, PauseWhen, Retain, Route,
-    Settings, SshConfig, Symlinks, Taken, TimeZone, Watch, WhenFull, Window,
+    AfterDelivery, Agent, Allowance, Compression, Control, Destination, Duplicates, EmptyFolders, Hidden,
+    Jump, KeepFree, Log, LogFormat, LogLevel, OnConflict, Order, Owner, Part, PathTemplate, PauseWhen,
+    Retain, Route, Settings, SshConfig, Symlinks, Taken, TimeZone, Watch, WhenFull, Window,
 };
 
 /// A JSON Schema of the configuration.

@@ -83,6 +83,7 @@ fn watch(watch: &Watch) -> Table {
         ("min_age", text(&show_duration(watch.taken.min_age))),
         ("max_age", text(&show_duration(watch.taken.max_age.unwrap_or_default()))),
         ("ignore_file", text(watch.taken.ignore_file.as_deref().unwrap_or_default())),
+        ("empty_folders", text(watch.empty_folders.name())),
         ("symlinks", text(watch.symlinks.name())),
         ("settle", text(&show_duration(watch.settle))),
         ("settle_marker", text(watch.settle_marker.as_deref().unwrap_or_default())),

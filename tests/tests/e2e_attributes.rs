@@ -63,3 +63,29 @@ fn symlinks_are_skipped_or_followed_inside() {
     assert_eq!(names, [std::path::Path::new("link"), std::path::Path::new("sub/file")]);
     assert!(sshd.root().join("link").symlink_metadata().expect("there").is_file());
 }
+
+/// Folders that hold nothing are made at the destination where that is asked for, also such as come later; never through a
+/// symlink there.
+#[test]
+fn empty_folders_are_made_if_asked_for() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    source.file("full/file", 10);
+    let at = |name: &str| source.root().join(name);
+    for name in ["empty", "deep/er/empty", "odd\n name", "link/inside"] {
+        fs::create_dir_all(at(name)).expect("there is room");
+    }
+    let outside = TempDir::new().expect("a temporary folder");
+    symlink(outside.path(), sshd.root().join("link")).expect("there is room");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "empty_folders = 'deliver'").started();
+    let is_made = |name: &str| sshd.root().join(name).is_dir();
+    agent.wait_until("they are made", || {
+        ["empty", "deep/er/empty", "odd\n name"].iter().all(|name| is_made(name)) && is_made("full")
+    });
+    agent.wait_until_logged("what can't be is told", |line| {
+        line.contains("empty folder") && line.contains("symlink")
+    });
+    assert!(!outside.path().join("inside").exists());
+    fs::create_dir(at("later")).expect("there is room");
+    agent.wait_until("a new one as well", || is_made("later"));
+}

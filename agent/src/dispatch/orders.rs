@@ -94,6 +94,9 @@ impl Dispatcher {
         reason: Option<String>,
     ) -> Result<(), DispatchError> {
         let rests = reason.is_some();
+        if let Some(remote) = self.remotes.iter().find(|remote| remote.name() == destination) {
+            remote.rest(rests);
+        }
         if let Some(reason) = reason {
             tracing::info!(destination, "paused: {reason}");
             self.rests.insert(destination.to_owned(), reason);

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Placed;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Places};
-use crate::settings::{AfterDelivery, Destination, Symlinks, Watch};
+use crate::settings::{AfterDelivery, Destination, EmptyFolders, Symlinks, Watch};
 use crate::value::{show_duration, show_size};
 
 /// The rules within one watch, or within the defaults for all. Reports only what is said here, not what is inherited.
@@ -50,6 +50,26 @@ pub(super) fn destinations_exist(watches: &[Placed], destinations: &[Destination
             let near = unknown.suggest_nearest(to, names());
             let keys = ["to", "failover", "spread"];
             places.report(context, &keys, if near.suggestion.is_some() { near } else { declare });
+        }
+    }
+}
+
+/// Folders that hold nothing have a place at each destination.
+pub(super) fn empty_folders_have_a_place(
+    watches: &[Placed],
+    destinations: &[Destination],
+    context: &Context<'_>,
+) {
+    for Placed { watch, places } in watches.iter().filter(|placed| placed.places.is_sound) {
+        let dated = |name: &String| {
+            let mut destinations = destinations.iter().filter(|destination| destination.name == *name);
+            destinations.any(|destination| destination.path.has_dates())
+        };
+        let has_dates = watch.destination_path.has_dates() || watch.destinations().iter().any(dated);
+        if has_dates && watch.empty_folders == EmptyFolders::Deliver {
+            let nowhere = "is \"deliver\", but the path at the destination has a date, and folders have none";
+            let complaint = Complaint::new(code::BAD_CHOICE, nowhere).suggest("write \"skip\"");
+            places.report(context, &["empty_folders", "destination_path"], complaint);
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         include: include(&base.include, section),
         exclude: section.list("exclude", &base.exclude, pattern),
         taken: taken(&base.taken, section),
+        empty_folders: section.get("empty_folders", &base.empty_folders, choice),
         symlinks: section.get("symlinks", &base.symlinks, choice),
         settle: section.get("settle", &base.settle, duration(SETTLE)),
         settle_marker: section.get("settle_marker", &base.settle_marker, settle_marker),

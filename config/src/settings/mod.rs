@@ -17,7 +17,7 @@ pub use destination::{
 };
 pub use log::{Log, LogFormat, LogLevel};
 pub use retain::{Retain, WhenFull};
-pub use taken::{Hidden, Symlinks, Taken};
+pub use taken::{EmptyFolders, Hidden, Symlinks, Taken};
 pub use template::{Part, PathTemplate};
 pub use watch::{AfterDelivery, OnConflict, Order, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};

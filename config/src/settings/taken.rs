@@ -74,6 +74,19 @@ impl Choice for Hidden {
     const NAMES: &'static [(&'static str, Self)] = &[("deliver", Self::Deliver), ("skip", Self::Skip)];
 }
 
+/// What becomes of folders that hold nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmptyFolders {
+    /// They are not made at the destination.
+    Skip,
+    /// They are.
+    Deliver,
+}
+
+impl Choice for EmptyFolders {
+    const NAMES: &'static [(&'static str, Self)] = &[("skip", Self::Skip), ("deliver", Self::Deliver)];
+}
+
 /// What a symlink in the folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symlinks {

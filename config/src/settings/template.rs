@@ -68,6 +68,11 @@ impl PathTemplate {
         self.0.is_empty()
     }
 
+    /// Whether some part depends on the file.
+    pub fn has_dates(&self) -> bool {
+        self.0.contains(is_date)
+    }
+
     /// Itself and `below`, where the name of the watch is filled in: what is the same for all files, and the folders
     /// below that whose names are not.
     pub fn split(&self, below: &Self, watch: &str) -> (String, Self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Environment;
 use crate::globs::{PatternError, WatchGlobs};
 use crate::read::Base;
-use crate::settings::{Hidden, PathTemplate, Retain, Symlinks, Taken, WhenFull};
+use crate::settings::{EmptyFolders, Hidden, PathTemplate, Retain, Symlinks, Taken, WhenFull};
 use crate::value::Choice;
 
 /// A watched folder and its rules.
@@ -27,6 +27,8 @@ pub struct Watch {
     pub exclude: Vec<String>,
     /// Which files of those are taken.
     pub taken: Taken,
+    /// What becomes of folders that hold nothing.
+    pub empty_folders: EmptyFolders,
     /// What symlinks stand for.
     pub symlinks: Symlinks,
     /// How long a file has to hold still before it counts as complete.
@@ -126,6 +128,7 @@ impl Watch {
                 max_age: Some(Duration::ZERO),
                 ignore_file: None,
             },
+            empty_folders: EmptyFolders::Deliver,
             symlinks: Symlinks::FollowInside,
             settle: Duration::ZERO,
             settle_marker: None,

@@ -488,6 +488,15 @@ verb_survey() {
   ok
 }
 
+# Makes folders, one a line up to a "/", and tells which can't be. folders
+verb_folders() {
+  while IFS= read -r L && [ "$L" != / ]; do
+    inner "$L"
+    make_folder "$X" || printf 'folder %s: %s\n' "$L" "$W"
+  done
+  if sync_all .; then ok; else no sync "$(why)"; fi
+}
+
 # Clears a staging, if it is there. drop ID
 verb_drop() {
   staged_ok "$1" || { no bad; return; }
@@ -529,7 +538,7 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   [ -n "$D" ] || [ "$V" = root ] || { no root; continue; }
   shift
   case $V in
-    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | survey | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done

@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 mod channels;
+mod folders;
 mod hand;
 mod one_by_one;
 mod owner;
@@ -19,7 +20,7 @@ mod verify;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use skiff_common::{RemotePath, Shipment, ShipmentId};
@@ -79,6 +80,7 @@ pub struct ScpRemote {
     taken: AtomicUsize,
     used: std::sync::Mutex<Instant>,
     policy: Policy,
+    rests: AtomicBool,
     space: Arc<Space>,
     twins: Twins,
     said: std::sync::Mutex<String>,
@@ -124,6 +126,7 @@ impl ScpRemote {
             taken: AtomicUsize::new(0),
             used: std::sync::Mutex::new(Instant::now()),
             policy: Policy::default(),
+            rests: AtomicBool::new(false),
             space: Space::new(KeepFree::Off),
             twins: Twins::default(),
             said: std::sync::Mutex::default(),
@@ -153,6 +156,16 @@ impl ScpRemote {
     pub fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
+    }
+
+    /// Whether nothing is to be sent to it now.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing is to be sent to it, or all may be. What the dispatcher sends it holds back itself.
+    pub(crate) fn rest(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
     }
 
     /// From now on it is treated as these settings say.
