@@ -184,6 +184,7 @@ impl RemoteError {
             | Self::Nonsense { .. }
             | Self::NoShell { .. }
             | Self::NoTool { .. }
+            | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => None,
         }
