@@ -55,7 +55,7 @@ impl Work {
         match command {
             Command::Stage { survey } => self.stage(&root, survey).await,
             Command::Publish(placements) => self.publish(&placements).await,
-            Command::Finish(receipts) => self.finish(root, receipts).await,
+            Command::Finish(receipts) => Box::pin(self.finish(root, receipts)).await,
         }
     }
 
