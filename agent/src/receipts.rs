@@ -22,6 +22,8 @@ use crate::remote::scp::Stood;
 const ROTATE_BYTES: u64 = 64 << 20;
 /// The version of a line.
 const VERSION: u8 = 1;
+/// The version of a claim: the first was a line for each name.
+const CLAIMS_VERSION: u8 = 2;
 
 /// The receipts of a state folder.
 #[derive(Debug)]
@@ -39,17 +41,7 @@ impl Receipts {
 
     /// Claims the names that these are about to get; durable when this returns. Blocks.
     pub fn claim(&self, watch: &str, destination: &str, placements: &[Placement]) -> io::Result<()> {
-        let line = |Placement { item, digests, theirs }: &Placement| {
-            json!({
-                "v": VERSION,
-                "watch": watch,
-                "name": item.path.to_string(),
-                "digest": digests.blake3.to_string(),
-                "theirs": theirs.to_string(),
-                "destination": destination,
-            })
-        };
-        append(&self.claims, placements.iter().map(line))
+        append(&self.claims, std::iter::once(claim_line(watch, destination, placements)))
     }
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
@@ -84,10 +76,9 @@ impl Receipts {
             };
             for line in BufReader::new(file).split(b'\n') {
                 // A torn line proves nothing.
-                let Ok(receipt) = serde_json::from_slice::<Value>(&line?) else { continue };
-                let is = |key: &str, value: &str| receipt[key] == value;
-                let same = is("destination", destination) && is("watch", watch) && is("name", &name);
-                if same && (is("digest", &digest) || is("theirs", &digest)) {
+                let Ok(line) = serde_json::from_slice::<Value>(&line?) else { continue };
+                let same = line["destination"] == destination && line["watch"] == watch;
+                if same && (is_of(&line, &name, &digest) || claims(&line, &name, &digest)) {
                     return Ok(true);
                 }
             }
@@ -128,6 +119,31 @@ fn loss_line(Loss { watch, path, stamp }: &Loss<'_>, what: &str) -> Value {
         "size": stamp.size,
         "modified": humantime::format_rfc3339_millis(modified).to_string(),
     })
+}
+
+/// One line for all of a shipment, since each byte of it is written for nothing but a crash: name, our BLAKE3, and what the
+/// destination computed if that is another digest.
+fn claim_line(watch: &str, destination: &str, placements: &[Placement]) -> Value {
+    let claim = |Placement { item, digests, theirs }: &Placement| {
+        let (name, ours) = (item.path.to_string(), digests.blake3.hex());
+        if *theirs == digests.blake3 { json!([name, ours]) } else { json!([name, ours, theirs.to_string()]) }
+    };
+    let names: Vec<Value> = placements.iter().map(claim).collect();
+    json!({ "v": CLAIMS_VERSION, "watch": watch, "destination": destination, "names": names })
+}
+
+/// Whether a line claims the name for this digest.
+fn claims(line: &Value, name: &str, digest: &str) -> bool {
+    let is = |claim: &Value| {
+        let ours = claim[1].as_str().zip(digest.strip_prefix("blake3:")).is_some_and(|(a, b)| a == b);
+        claim[0] == name && (ours || claim[2] == digest)
+    };
+    line["names"].as_array().is_some_and(|names| names.iter().any(is))
+}
+
+/// Whether a line is a receipt, or a claim of the first version, of that name with this digest.
+fn is_of(line: &Value, name: &str, digest: &str) -> bool {
+    line["name"] == name && (line["digest"] == digest || line["theirs"] == digest)
 }
 
 /// The receipts as they are written, for others than the file.
@@ -290,6 +306,21 @@ mod tests {
         assert_eq!(numbers(usize::MAX, |_| true), all);
     }
 
+    /// Of the first version there was a line for each name.
+    #[test]
+    fn claims_of_version_1_stay_readable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let receipts = Receipts::open(&folder.path().join("receipts.jsonl")).expect("made");
+        let digest = Digest::new(Algorithm::Sha256, [7; 32]);
+        let line = format!(
+            r#"{{"destination":"d","digest":"blake3:{}","name":"a","theirs":"{digest}","v":1,"watch":"w"}}"#,
+            "08".repeat(32)
+        );
+        fs::write(folder.path().join("claims.jsonl"), line + "\n").expect("written");
+        let name = RelPath::parse(b"a").expect("a path");
+        assert!(receipts.delivered_before("d", "w", &name, &digest).expect("read"));
+    }
+
     #[test]
     fn what_was_claimed_counts_as_ours_and_is_no_receipt() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -300,10 +331,19 @@ mod tests {
         let before = || receipts.delivered_before("d", "w", &name, &theirs).expect("read");
         assert!(!before());
         let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 0, ctime_ns: 0 };
-        let item = Item { path: name.clone(), stamp, mode: 0o644 };
-        let digests = Digests { blake3: theirs, sha256: None };
-        receipts.claim("w", "d", &[Placement { item, digests, theirs }]).expect("written");
+        let item = |path: &RelPath| Item { path: path.clone(), stamp, mode: 0o644 };
+        let other = RelPath::parse(b"b").expect("a path");
+        let (blake3, sha256) =
+            (Digest::new(Algorithm::Blake3, [8; 32]), Digest::new(Algorithm::Sha256, [9; 32]));
+        let placements = [
+            Placement { item: item(&other), digests: Digests { blake3, sha256: Some(sha256) }, theirs: sha256 },
+            Placement { item: item(&name), digests: Digests { blake3: theirs, sha256: None }, theirs },
+        ];
+        receipts.claim("w", "d", &placements).expect("written");
         assert!(before());
+        let has = |watch, name, digest| receipts.delivered_before("d", watch, name, digest).expect("read");
+        assert!(has("w", &other, &blake3) && has("w", &other, &sha256));
+        assert!(!has("w", &other, &theirs) && !has("w", &name, &blake3) && !has("v", &name, &theirs));
         assert_eq!(fs::read(&path).expect("there"), b"");
     }
 }
