@@ -201,7 +201,7 @@ fn fault_73_slow_digest_is_no_stall() {
 /// Tells another digest than that of the file, except when it is tried out.
 const LYING: &str = "if [ \"$#\" = 0 ]; then\n\
                        cat >\"$HOME/hashed.$$\"\n\
-                       [ \"$(wc -c <\"$HOME/hashed.$$\")\" -gt 3 ] || exec \"$REAL\" <\"$HOME/hashed.$$\"\n\
+                       [ \"$(wc -c <\"$HOME/hashed.$$\")\" -gt 4 ] || exec \"$REAL\" <\"$HOME/hashed.$$\"\n\
                        \"$REAL\" <\"$HOME/hashed.$$\" | tr 0123456789 1234567890\n\
                      else \"$REAL\" \"$@\" | tr 0123456789 1234567890; fi";
 

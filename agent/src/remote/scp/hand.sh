@@ -19,30 +19,34 @@ inner() { decode "$1"; stays "$X"; }
 stays() { case /$1/ in */../*) no outside; exit 1 ;; esac; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-sha_of_abc=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
-b3_of_abc=6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85
+# Of a line that says abc.
+sha_of_abc=edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb
+b3_of_abc=aa95faeede7041e63c6056bdcf10e6fbf709a355e539259da51a067e5dd27802
 # Takes the digest tool of that name.
-knows() {
-  U=$1
-  case $U in
+takes() {
+  case $1 in
     b3sum) A=blake3 T=b3sum ;;
     openssl) A=sha256 T='openssl dgst -sha256 -r' ;;
     sha256sum) A=sha256 T=sha256sum ;;
     shasum) A=sha256 T='shasum -a 256' ;;
     busybox) A=sha256 T='busybox sha256sum' ;;
-    none) A=none T=none ;;
-    *) return 1 ;;
+    *) A=none T=none ;;
   esac
 }
-# One counts when it computes a digest that is known; "$E" holds "abc".
+# One counts when it computes a digest that is known.
 choose_digest() {
   for Q in b3sum openssl sha256sum shasum busybox; do
-    have "$Q" && knows "$Q" || continue
+    have "$Q" || continue
+    takes "$Q"
     if [ "$A" = blake3 ]; then W=$b3_of_abc; else W=$sha_of_abc; fi
     # shellcheck disable=SC2086 # a tool and its words
-    case $($T <"$E" 2>/dev/null) in "$W"*) return ;; esac
+    V=$($T 2>/dev/null <<X
+abc
+X
+)
+    case $V in "$W"*) return ;; esac
   done
-  knows none
+  takes none
 }
 # Into V and into Y, since a process costs more than a small file.
 digest() { V=$($T < "$1" 2>"$E"); V=${V%% *}; }
@@ -112,7 +116,6 @@ policy() {
   [ -z "$(find "$1" -prune -user "$(id -u)" -perm -200 2>/dev/null)" ] || printf ' (the modes allow it, but SELinux enforces its rules there)'
 }
 
-# root FOLDER [DIGEST SYNC]; the latter as another shell there has found them
 verb_root() {
   decode "$1"
   if [ -n "$SKIFF_BELOW" ]; then enter_below || return; fi
@@ -123,7 +126,7 @@ verb_root() {
   [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
   [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W$(policy .)"; return; }
   E=$D/.skiff/.errors-$N
-  printf abc 2>/dev/null >"$E" || {
+  true >"$E" 2>/dev/null || {
     # By another program, for a shell's own words may be less exact.
     W=$( { printf abc | cat >"$E"; } 2>&1)
     E=/dev/null
@@ -131,12 +134,6 @@ verb_root() {
     return
   }
   SYNC=all
-  if [ $# = 3 ]; then
-    knows "$2" || { no root "unknown digest"; return; }
-    SYNC=$3
-    ok
-    return
-  fi
   # Whether it can sync one file system; one of devices has nothing to write.
   sync -f /dev/null 2>/dev/null && SYNC=fs
   choose_digest
@@ -153,7 +150,7 @@ verb_root() {
   R=no
   kill -0 1 2>/dev/null && R=yes
   room
-  ok "digest=$A tool=$U scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G root=$R free=$V all=$W"
+  ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G root=$R free=$V all=$W"
 }
 
 # The free and all space here, in KiB, where df tells: V and W.

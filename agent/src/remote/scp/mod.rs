@@ -283,8 +283,8 @@ impl ScpRemote {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
         if self.is_to_be_swept(root) {
-            // Whether that worked is for the next time.
-            hand.ask(&["sweep", &self.sender], self.patience(0), "clearing old staging").await?;
+            // It takes no round trip of its own: the answer comes before the next one.
+            hand.first(&["sweep", &self.sender], "clearing old staging");
         }
         Ok(hand)
     }
