@@ -429,17 +429,18 @@ impl Scanner {
     }
 
     fn settled(&mut self, root: &Root, item: Item) {
-        match root.open_item(&item.path) {
-            // Who delivers once takes what is there now, as scp does; the digest still is of what was sent.
-            Ok(open) if !self.context.once && open.has_writer() => {
+        // Who delivers once takes what is there now, as scp does; the digest still is of what was sent.
+        let opened = (!self.context.once).then(|| root.open_item(&item.path));
+        match opened {
+            Some(Ok(open)) if open.has_writer() => {
                 self.settler.postpone(&item.path, open.stamp, clock::now());
             }
-            Ok(open) if open.stamp != item.stamp => {
+            Some(Ok(open)) if open.stamp != item.stamp => {
                 self.settler.observe(&item.path, open.stamp, clock::now());
             }
-            Err(SourceError::Gone { .. }) => self.settler.forget(&item.path),
+            Some(Err(SourceError::Gone { .. })) => self.settler.forget(&item.path),
             // Whatever else is wrong with it, its shipment will say.
-            Ok(_) | Err(_) => {
+            None | Some(Ok(_) | Err(_)) => {
                 self.settler.forget(&item.path);
                 self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
                 self.waker.wait_for_room();

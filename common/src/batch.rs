@@ -15,9 +15,12 @@ pub struct BatchLimits {
     pub bytes: u64,
     /// A batch's members.
     pub items: usize,
-    /// How long an item waits for company.
+    /// How long after the last item a batch waits for more.
     pub wait: Duration,
 }
+
+/// As many waits after its first item a batch goes, though more keep coming.
+const MOST_WAITS: u32 = 5;
 
 /// Items that are to travel together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +37,15 @@ pub struct Planner {
     limits: BatchLimits,
     items: Vec<Item>,
     bytes: u64,
+    /// When it goes at the latest.
+    latest: Option<Moment>,
     cut_at: Option<Moment>,
 }
 
 impl Planner {
     /// A planner that cuts batches by `limits`.
     pub fn new(limits: BatchLimits) -> Self {
-        Self { limits, items: Vec::new(), bytes: 0, cut_at: None }
+        Self { limits, items: Vec::new(), bytes: 0, latest: None, cut_at: None }
     }
 
     /// Takes the next item; what is complete with it comes back.
@@ -52,7 +57,8 @@ impl Planner {
         if self.bytes + item.stamp.size > self.limits.bytes {
             complete.extend(self.cut());
         }
-        self.cut_at.get_or_insert(now + self.limits.wait);
+        let latest = *self.latest.get_or_insert(now + self.limits.wait * MOST_WAITS);
+        self.cut_at = Some(latest.min(now + self.limits.wait));
         self.bytes += item.stamp.size;
         self.items.push(item);
         if self.items.len() >= self.limits.items {
@@ -74,7 +80,7 @@ impl Planner {
     /// Lets go what waits.
     pub fn cut(&mut self) -> Option<Planned> {
         self.bytes = 0;
-        self.cut_at = None;
+        (self.latest, self.cut_at) = (None, None);
         let items = std::mem::take(&mut self.items);
         match items.len() {
             0 => None,
@@ -132,12 +138,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_batch_sets_its_time() {
-        let mut planner = Planner::new(LIMITS);
-        planner.add(item("a", 1), Moment::START);
-        planner.add(item("b", 1), Moment::START + LIMITS.wait);
-        assert_eq!(planner.cut_at(), Some(Moment::START + LIMITS.wait));
-        assert_eq!(planner.cut().expect("two wait").kind, ShipmentKind::Batch);
+    fn a_batch_waits_for_more_but_not_for_ever() {
+        let many = BatchLimits { items: 1000, bytes: 1000, ..LIMITS };
+        let mut planner = Planner::new(many);
+        for n in 1..20 {
+            let now = Moment::START + LIMITS.wait / 2 * n;
+            assert!(planner.add(item("a", 1), now).is_empty());
+            let latest = Moment::START + LIMITS.wait / 2 + LIMITS.wait * MOST_WAITS;
+            assert_eq!(planner.cut_at(), Some(latest.min(now + LIMITS.wait)));
+        }
+        assert_eq!(planner.cut().expect("many wait").kind, ShipmentKind::Batch);
         assert_eq!(planner.cut_at(), None);
+        planner.add(item("a", 1), Moment::START);
+        assert_eq!(planner.cut_at(), Some(Moment::START + LIMITS.wait), "the next begins anew");
     }
 }
