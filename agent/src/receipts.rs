@@ -6,7 +6,7 @@
 //! So what is about to be published is claimed before, in a file of its own, for a claim proves nothing.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -20,6 +20,8 @@ use crate::remote::scp::Stood;
 
 /// A file of receipts is set aside at this size; three are kept.
 const ROTATE_BYTES: u64 = 64 << 20;
+/// Of the lines of thousands of files, which would be a megabyte for each shipment.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
 /// The version of a line.
 const VERSION: u8 = 1;
 /// The version of a claim: the first was a line for each name.
@@ -210,12 +212,8 @@ fn backwards(file: &File, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<()>
 }
 
 fn append(path: &Path, values: impl Iterator<Item = Value>) -> io::Result<()> {
-    let mut lines = Vec::new();
-    for value in values {
-        serde_json::to_writer(&mut lines, &value)?;
-        lines.push(b'\n');
-    }
-    if lines.is_empty() {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
         return Ok(());
     }
     let mut file = open(path)?;
@@ -224,10 +222,16 @@ fn append(path: &Path, values: impl Iterator<Item = Value>) -> io::Result<()> {
         rotate(path)?;
         file = open(path)?;
     }
+    let mut lines = BufWriter::with_capacity(WRITTEN_AT_ONCE, &file);
     if ends_torn(path)? {
-        lines.insert(0, b'\n');
+        lines.write_all(b"\n")?;
     }
-    file.write_all(&lines)?;
+    for value in values {
+        serde_json::to_writer(&mut lines, &value)?;
+        lines.write_all(b"\n")?;
+    }
+    lines.flush()?;
+    drop(lines);
     file.sync_data()
 }
 
@@ -336,7 +340,11 @@ mod tests {
         let (blake3, sha256) =
             (Digest::new(Algorithm::Blake3, [8; 32]), Digest::new(Algorithm::Sha256, [9; 32]));
         let placements = [
-            Placement { item: item(&other), digests: Digests { blake3, sha256: Some(sha256) }, theirs: sha256 },
+            Placement {
+                item: item(&other),
+                digests: Digests { blake3, sha256: Some(sha256) },
+                theirs: sha256,
+            },
             Placement { item: item(&name), digests: Digests { blake3: theirs, sha256: None }, theirs },
         ];
         receipts.claim("w", "d", &placements).expect("written");

@@ -40,8 +40,9 @@ pub(crate) use setup::destination_retry;
 pub use setup::{DispatchError, Failure, Outcome, Setup, Stop, Urgency};
 use setup::{limits, watch_retry};
 
-/// Items under way at most: a few batches for each of many destinations; 8 MiB. The rest is still in the folders.
-const MOST_ITEMS: usize = 32 << 10;
+/// Items under way at most: as many batches as a destination takes at once, and two that wait; 5 MiB. The rest is still in
+/// the folders.
+const MOST_ITEMS: usize = 16 << 10;
 /// A watch's share of them, at least: enough for a batch, so that one whose destination is in trouble, and which takes
 /// all it may, leaves the others room.
 const LEAST_SHARE: usize = 2 << 10;

@@ -95,17 +95,17 @@ impl Work {
     async fn publish(&self, placements: &[Placement]) -> Report {
         let context = &self.context;
         let place = context.place(&self.shipment.destination);
-        let placements = &place.naming.placed(placements);
-        if let Err(error) = self.claim(placements.clone()).await {
+        let placements = Arc::new(place.naming.placed(placements));
+        if let Err(error) = self.claim(Arc::clone(&placements)).await {
             return local_failure(format!("cannot write the claims: {error}"));
         }
         let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
-        let placed = place.remote.publish(&place.root, &self.shipment, placements, &conflicts).await;
+        let placed = place.remote.publish(&place.root, &self.shipment, &placements, &conflicts).await;
         placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
     }
 
-    async fn claim(&self, placements: Vec<Placement>) -> std::io::Result<()> {
+    async fn claim(&self, placements: Arc<Vec<Placement>>) -> std::io::Result<()> {
         let receipts = Arc::clone(&self.receipts);
         let destination = self.shipment.destination.clone();
         let watch = route::base(&self.shipment.watch).to_owned();
@@ -144,7 +144,9 @@ impl Work {
         root: Root,
         receipts: Vec<Receipt>,
     ) -> std::io::Result<Vec<Disposal>> {
-        let (own, written) = (Arc::clone(&self), receipts.clone());
+        // Of thousands of files, one copy is enough.
+        let receipts = Arc::new(receipts);
+        let (own, written) = (Arc::clone(&self), Arc::clone(&receipts));
         let written = spawn_blocking(move || own.write_receipts(&written)).await;
         written.expect("writing doesn't panic and isn't aborted")?;
         self.run_hook(&receipts).await;

@@ -36,5 +36,5 @@ fn fault_34_many_files_in_bounded_memory() {
 
     assert_eq!(tree::count(&sshd.root()), count);
     let peak = agent.peak_bytes();
-    assert!(peak < 96 << 20, "{} MiB were resident", peak >> 20);
+    assert!(peak < 64 << 20, "{} MiB were resident", peak >> 20);
 }
