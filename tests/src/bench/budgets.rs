@@ -12,6 +12,7 @@ use std::fs;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::compare::Cell;
 use super::options::Options;
 use super::rig::Rig;
 use super::trickle::trickle_directly;
@@ -60,6 +61,11 @@ impl Budget {
             Budget::Binary => binary(),
         }
     }
+}
+
+/// The budgets of [`Budget::Speed`], from a comparison that was made already.
+pub fn of_comparison(cells: &[Cell]) -> Vec<Figure> {
+    speed::from(cells)
 }
 
 /// One budget, measured.

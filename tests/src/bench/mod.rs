@@ -17,7 +17,7 @@ mod table;
 mod trickle;
 mod workload;
 
-pub use budgets::{Budget, Figure, Target};
+pub use budgets::{Budget, Figure, Target, of_comparison};
 pub use compare::{Cell, Entry, compare};
 pub use contender::Contender;
 pub use limits::{Speed, limits};

@@ -91,6 +91,31 @@ impl Options {
         Options { only, against, rtt: vec![Line::rtt_ms(0), Line::rtt_ms(100)], ..self.clone() }
     }
 
+    /// The comparisons of the whole table: who loses by minutes is left out, and what takes a minute is run once. Together
+    /// they take some eight minutes.
+    pub fn for_whole_table(&self) -> Vec<Self> {
+        use Contender::{Rclone, Recipe, Rsync, Scp, ScpO, Tar};
+        let (direct, far) = (Line::rtt_ms(0), Line::rtt_ms(100));
+        let part = |only: Workload, line: Line, against: &[Contender], rounds: usize| Options {
+            only: vec![only],
+            rtt: vec![line],
+            against: against.to_vec(),
+            rounds: Some(self.rounds.unwrap_or(if self.quick { 1 } else { rounds })),
+            ..self.clone()
+        };
+        let mut parts = vec![
+            part(Workload::Large, direct, &[Scp, ScpO, Tar, Rsync, Rclone], 3),
+            part(Workload::Large, far, &[Scp], 1),
+            part(Workload::Small, direct, &[Scp, ScpO, Tar, Rsync, Recipe], 5),
+            part(Workload::Small, far, &[Tar, Rsync, Recipe], 3),
+            part(Workload::Tiny, direct, &[Tar, Rsync], 1),
+            part(Workload::Logs, direct, &[Scp, Tar, Rsync, Recipe], 3),
+            part(Workload::Logs, Line::slow(), &[Scp, Tar, Rsync, Recipe], 1),
+        ];
+        parts.retain(|part| self.only.is_empty() || self.only.contains(&part.only[0]));
+        parts
+    }
+
     /// Bytes with which the limits of the machine are measured.
     pub fn limit_bytes(&self) -> usize {
         if self.quick { 16 << 20 } else { 1 << 30 }

@@ -5,10 +5,11 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value};
-use skiff_tests::bench::{self, Budget, Figure, Latency, Options, Rig, Speed};
+use skiff_tests::bench::{self, Budget, Cell, Figure, Latency, Options, Rig, Speed};
 
 /// Times skiff and what people use instead, side by side, each result compared with what was sent.
 #[derive(Debug, Parser)]
@@ -30,6 +31,12 @@ enum What {
     },
     /// Measure what the machine can do: ciphers, digests, disk, sshd
     Limits,
+    /// The whole table: the comparison without those who lose by minutes, what the machine can do, and each budget
+    All {
+        /// Only these budgets; `--only` says which workloads
+        #[arg(value_enum)]
+        names: Vec<Budget>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -43,6 +50,7 @@ fn main() -> ExitCode {
         None => compare(&options, &mut rig, &mut found),
         Some(What::Budgets { names }) => budgets(&names, &options, &mut rig, &mut found),
         Some(What::Limits) => limits(&options, &rig, &mut found),
+        Some(What::All { names }) => all(&names, &options, &mut rig, &mut found),
     };
     if let Some(file) = &options.json {
         let found = Value::Object(found);
@@ -56,19 +64,59 @@ fn main() -> ExitCode {
 fn compare(options: &Options, rig: &mut Rig, found: &mut Map<String, Value>) -> bool {
     let cells = bench::compare(options, rig, |cell| println!("{}", bench::as_text(cell)));
     let latencies = bench::trickle(options, rig, |latency| println!("{}", latency.as_text()));
-    if let Some(file) = &options.svg {
-        fs::write(file, bench::as_picture(&cells)).expect("the file for the picture can be written");
-    }
-    found.insert("comparison".to_owned(), bench::as_json(&cells));
     found.insert("latency".to_owned(), latencies.iter().map(Latency::as_json).collect());
+    keep(&cells, options, found)
+}
+
+/// The comparison as JSON and as a picture. Whether all that arrived was right.
+fn keep(cells: &[Cell], options: &Options, found: &mut Map<String, Value>) -> bool {
+    if let Some(file) = &options.svg {
+        fs::write(file, bench::as_picture(cells)).expect("the file for the picture can be written");
+    }
+    found.insert("comparison".to_owned(), bench::as_json(cells));
     cells.iter().all(|cell| cell.failures() == 0)
 }
 
-/// Whether all budgets could be measured. A budget that is not reached is a finding, not a failure.
+/// Comparison, limits, then budgets: those that a comparison answers are not measured twice.
 #[expect(clippy::print_stdout, reason = "a command for people")]
+fn all(names: &[Budget], options: &Options, rig: &mut Rig, found: &mut Map<String, Value>) -> bool {
+    let begin = Instant::now();
+    let mut cells = Vec::new();
+    for part in options.for_whole_table() {
+        cells.extend(bench::compare(&part, rig, |cell| println!("{}", bench::as_text(cell))));
+    }
+    let right = keep(&cells, options, found);
+    println!("What the machine can do, each thing alone");
+    limits(options, rig, found);
+    println!("\nBudgets");
+    let mut by_comparison = bench::of_comparison(&cells);
+    // Those of workloads that were left out; a contender that failed was counted.
+    by_comparison.retain(|figure| figure.measured.is_some());
+    for figure in &by_comparison {
+        println!("{}", figure.as_text());
+    }
+    let names = if names.is_empty() { &Budget::ALL } else { names };
+    let others: Vec<Budget> = names.iter().copied().filter(|one| *one != Budget::Speed).collect();
+    let measured = measure(&others, options, rig, by_comparison, found);
+    println!("\n{} minutes in all", begin.elapsed().as_secs().div_ceil(60));
+    right && measured
+}
+
+/// Whether all budgets could be measured. A budget that is not reached is a finding, not a failure.
 fn budgets(names: &[Budget], options: &Options, rig: &mut Rig, found: &mut Map<String, Value>) -> bool {
     let names = if names.is_empty() { &Budget::ALL } else { names };
-    let mut figures = Vec::new();
+    measure(names, options, rig, Vec::new(), found)
+}
+
+/// Adds to `figures`.
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn measure(
+    names: &[Budget],
+    options: &Options,
+    rig: &mut Rig,
+    mut figures: Vec<Figure>,
+    found: &mut Map<String, Value>,
+) -> bool {
     for budget in names {
         let measured = budget.measure(options, rig);
         for figure in &measured {
