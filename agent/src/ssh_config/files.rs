@@ -142,7 +142,12 @@ impl Reader<'_> {
         let whole = Place { file: path, line: None };
         let text = match read(path, origin.checked) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && !must => return Ok(()),
+            // As ssh has it: a file that nobody named may be out of reach, such as in another user's home.
+            Err(error)
+                if !must && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+            {
+                return Ok(());
+            }
             Err(error) => return Err(whole.error(format!("cannot be read: {error}"))),
         };
         for (index, line) in text.split('\n').enumerate() {
