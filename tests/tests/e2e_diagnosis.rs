@@ -170,7 +170,8 @@ fn logins_that_are_refused() {
     let fingerprint = process::run(Command::new("ssh-keygen").arg("-lf").arg(sshd.stranger_key()));
     let fingerprint = fingerprint.split(' ').nth(1).expect("a fingerprint").to_owned();
     let shown = format!("{stranger} (mode 0600, ssh-ed25519 {fingerprint})");
-    let gist = ["refused the login of", &shown, "it takes: publickey", "authorized_keys"];
+    let copy = format!("ssh-copy-id -i {stranger}.pub -p {} {}@127.0.0.1", sshd.port(), sshd.user());
+    let gist = ["refused the login of", &shown, "it takes: publickey", &copy, "authorized_keys"];
     User::to(&sshd).instead(&right, &stranger).is_told("login-refused", 3, &gist);
 
     let sshd = Sshd::start_with("PubkeyAuthentication no\nPasswordAuthentication yes");

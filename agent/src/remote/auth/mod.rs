@@ -60,8 +60,9 @@ impl Unfinished {
             return lost(progress, told.why_lost().unwrap_or("the server ended it").to_owned());
         }
         ConnectError::LoginRefused {
-            user: login.user.clone(),
-            address: progress.address(),
+            user: login.user.as_str().into(),
+            address: progress.address().into(),
+            install: login.install_command().into(),
             tried: self.tried,
             offered: self.methods,
             message: told.dismissal().or(told.banner()).map(Into::into),

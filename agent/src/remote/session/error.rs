@@ -163,9 +163,11 @@ pub enum ConnectError {
     )]
     LoginRefused {
         /// The user.
-        user: String,
+        user: Box<str>,
         /// Where.
-        address: String,
+        address: Box<str>,
+        /// What puts a key there.
+        install: Box<str>,
         /// The keys that were tried, and those that could not be.
         tried: Vec<String>,
         /// The methods by which the server would go on.

@@ -56,8 +56,8 @@ impl ConnectError {
                 "make a key with: skiff keygen, or name one with -i, or in `identity` of the destination".to_owned()
             }
             Self::LoginRefused { offered, .. } if takes_no_key(offered) => NO_KEYS_TAKEN.to_owned(),
-            Self::LoginRefused { user, .. } => format!(
-                "check the user name {user}, and put the public key there: ssh-copy-id; if it is there, its home, ~/.ssh and \
+            Self::LoginRefused { user, install, .. } => format!(
+                "check the user name {user}, and put the public key there: `{install}`; if it is there, its home, ~/.ssh and \
                  authorized_keys have to belong to {user} and be writable by nobody else; sshd's log says more \
                  (`journalctl -u ssh`)"
             ),

@@ -81,6 +81,14 @@ impl Login {
         format!("skiff trust{file}{through}{alias} {}", place(&self.host, self.port))
     }
 
+    /// The command that puts the public key where the server looks for it.
+    pub(in crate::remote) fn install_command(&self) -> String {
+        let key = self.credentials.identities.first();
+        let key = key.map(|key| format!(" -i {}.pub", key_file::quoted(key))).unwrap_or_default();
+        let port = if self.port == 22 { String::new() } else { format!(" -p {}", self.port) };
+        format!("ssh-copy-id{key}{port} {}@{}", self.user, self.host)
+    }
+
     /// The name and port under which its key is recorded. As for `ssh`, another name stands for itself, without a port.
     pub fn recorded_as(&self) -> (&str, u16) {
         match &self.known_as {
