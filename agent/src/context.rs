@@ -17,7 +17,7 @@ use crate::finish::After;
 use crate::folders::Folders;
 use crate::ignores::Ignores;
 use crate::naming::Naming;
-use crate::remote::scp::ScpRemote;
+use crate::remote::Remote;
 use crate::route::{self, Muster};
 use crate::source::{FolderId, Root, SourceError};
 use crate::wake::Waker;
@@ -57,7 +57,7 @@ pub struct WatchContext {
 /// A folder at a destination.
 pub struct Place {
     /// The destination.
-    pub remote: Arc<ScpRemote>,
+    pub remote: Arc<Remote>,
     /// The folder there.
     pub root: RemotePath,
     /// What files are called in it.
@@ -151,7 +151,7 @@ pub enum SettingsError {
 pub(crate) fn context(
     settings: &Settings,
     watch: &Watch,
-    (remotes, muster): (&HashMap<String, Arc<ScpRemote>>, &Arc<Muster>),
+    (remotes, muster): (&HashMap<String, Arc<Remote>>, &Arc<Muster>),
     (number, order): (usize, usize),
     (only, once): (Option<Vec<RelPath>>, bool),
 ) -> Result<Arc<WatchContext>, SettingsError> {

@@ -23,7 +23,7 @@ use crate::journal::Journal;
 use crate::login;
 use crate::machine::machine;
 use crate::reach::reach;
-use crate::remote::scp::{Limiter, ScpRemote};
+use crate::remote::{Limiter, Remote};
 use crate::retain::Keeper;
 use crate::route::{self, Muster};
 use crate::scan::{Found, ScanError, Scanner};
@@ -38,7 +38,7 @@ pub(crate) struct Crew {
     /// Where they were read from, if they can be read again.
     pub(crate) config: Option<PathBuf>,
     pub(crate) status: Arc<Status>,
-    pub(crate) remotes: HashMap<String, Arc<ScpRemote>>,
+    pub(crate) remotes: HashMap<String, Arc<Remote>>,
     pub(crate) muster: Arc<Muster>,
     /// The limit of all destinations together.
     pub(crate) overall: Arc<Limiter>,

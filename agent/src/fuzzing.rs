@@ -8,6 +8,7 @@ use std::path::Path;
 use skiff_common::digest::{Algorithm, Digest};
 use skiff_common::escape::{escaped, escaped_up_to};
 use skiff_common::scp::{Event, Message, Output, Sink, Source, Taken};
+use skiff_common::sftp::{Limits, Replies, Reply, Space};
 use skiff_common::{RelPath, RemotePath};
 use skiff_config::Environment;
 
@@ -27,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("known-hosts", crate::remote::host_key::any_file),
     ("paths", paths),
     ("greeting", crate::remote::session::any_greeting),
+    ("sftp-replies", sftp_replies),
 ];
 
 /// Runs the target of this name.
@@ -68,6 +70,42 @@ fn scp_answers(bytes: &[u8]) {
     }
     assert!(body_bytes <= 5, "the body is asked for once");
     assert!(!source.is_finished() || body_bytes == 5);
+}
+
+/// What a server answers over SFTP.
+fn sftp_replies(bytes: &[u8]) {
+    let (mut replies, mut came, mut taken) = (Replies::default(), 0, 0);
+    for piece in pieces(bytes) {
+        came += piece.len();
+        replies.push(piece);
+        loop {
+            match replies.next_reply() {
+                Ok(Some((_, reply))) => {
+                    taken += held_by(&reply);
+                    assert!(taken <= came, "more than came: {reply:?}");
+                }
+                Ok(None) => break,
+                Err(error) => return assert_printable(&error.to_string()),
+            }
+        }
+    }
+}
+
+/// What a reply holds of the server's bytes.
+fn held_by(reply: &Reply) -> usize {
+    match reply {
+        Reply::Greeting(_) | Reply::Attributes(_) => 0,
+        Reply::Status(status) => {
+            assert_printable(&status.to_string());
+            status.words.len()
+        }
+        Reply::Handle(bytes) | Reply::Data(bytes) => bytes.len(),
+        Reply::Names(entries) => entries.iter().map(|entry| entry.name.len() + 12).sum(),
+        Reply::Extended(bytes) => {
+            let _room_or_not = (Space::parse(bytes.clone()), Limits::parse(bytes.clone()));
+            bytes.len()
+        }
+    }
 }
 
 /// What a server's `scp -f` sends.

@@ -6,8 +6,8 @@ use skiff_config::Destination;
 
 use crate::login::login_or_alone;
 use crate::machine::sender;
-use crate::remote::scp::{Limiter, ScpRemote};
 use crate::remote::session::Login;
+use crate::remote::{Connection, Limiter, Remote};
 use crate::status::Status;
 
 /// A destination to connect to.
@@ -15,7 +15,7 @@ pub(crate) fn reach(
     destination: &Destination,
     status: &Arc<Status>,
     limits: (Option<u64>, Arc<Limiter>),
-) -> Arc<ScpRemote> {
+) -> Arc<Remote> {
     with_login(destination, login_or_alone(destination), status, limits)
 }
 
@@ -25,9 +25,10 @@ pub(crate) fn with_login(
     login: Login,
     status: &Arc<Status>,
     (limit, overall): (Option<u64>, Arc<Limiter>),
-) -> Arc<ScpRemote> {
+) -> Arc<Remote> {
     let limit = limit.or(destination.bandwidth);
     let (status, compression) = (Arc::clone(status), destination.compression);
-    let remote = ScpRemote::limited(login, &sender(), status, (limit, overall), compression);
-    Arc::new(remote.named(&destination.name).treated(destination))
+    let connection =
+        Connection::new(&destination.name, login, &sender(), status, (limit, overall), compression);
+    Arc::new(Remote::new(connection, destination))
 }

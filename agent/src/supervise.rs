@@ -21,8 +21,8 @@ use crate::login::login_or_alone;
 use crate::machine::machine;
 use crate::reach;
 use crate::receipts::Receipts;
-use crate::remote::scp::{Limiter, ScpRemote};
 use crate::remote::session::Login;
+use crate::remote::{Limiter, Remote};
 use crate::route::{self, Muster};
 use crate::status::snapshot::{Snapshot, Source};
 use crate::status::{History, Status};
@@ -200,7 +200,7 @@ fn remotes(
     status: &Arc<Status>,
     plan: &Plan,
     overall: &Arc<Limiter>,
-) -> HashMap<String, Arc<ScpRemote>> {
+) -> HashMap<String, Arc<Remote>> {
     let one = |destination: &Destination| {
         let login = plan.login.clone().unwrap_or_else(|| login_or_alone(destination));
         let limits = (plan.limit, Arc::clone(overall));
@@ -211,7 +211,7 @@ fn remotes(
 
 fn contexts(
     settings: &Settings,
-    remotes: &HashMap<String, Arc<ScpRemote>>,
+    remotes: &HashMap<String, Arc<Remote>>,
     muster: &Arc<Muster>,
     plan: &Plan,
 ) -> Result<Vec<Arc<WatchContext>>, AgentError> {

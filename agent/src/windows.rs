@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::dispatch::Order;
 use crate::hooks::{self, HookError};
-use crate::remote::scp::ScpRemote;
+use crate::remote::Remote;
 
 /// How often the clock is looked at: a window may begin half a second late.
 const CLOCK: Duration = Duration::from_millis(500);
@@ -22,10 +22,10 @@ const CLOCK: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A destination and the connection to it.
-pub type Live = (Destination, Arc<ScpRemote>);
+pub type Live = (Destination, Arc<Remote>);
 
 /// The destinations of these settings.
-pub(crate) fn live(settings: &Settings, remotes: &HashMap<String, Arc<ScpRemote>>) -> Vec<Live> {
+pub(crate) fn live(settings: &Settings, remotes: &HashMap<String, Arc<Remote>>) -> Vec<Live> {
     let one = |destination: &Destination| (destination.clone(), Arc::clone(&remotes[&destination.name]));
     settings.destinations.iter().map(one).collect()
 }

@@ -18,6 +18,7 @@ pub mod path;
 pub mod retry;
 pub mod scp;
 pub mod settle;
+pub mod sftp;
 pub mod shipment;
 pub mod spread;
 pub mod stamp;

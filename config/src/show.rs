@@ -50,6 +50,7 @@ fn destination(destination: &Destination) -> Table {
         ("schedule", list(destination.schedule.iter().map(show_window))),
         ("pause_when", pause_when(&destination.pause_when)),
         ("pause_check", text(&show_duration(destination.pause_check))),
+        ("transport", text(destination.transport.name())),
         ("compression", text(destination.compression.name())),
         ("duplicates", text(destination.duplicates.name())),
         ("owner", text(destination.owner.name())),

@@ -9,11 +9,15 @@ use crate::sshd::Sshd;
 use crate::{process, wait};
 
 const SERVER: &str = r#"
-import asyncio, sys, asyncssh
+import asyncio, stat, sys, asyncssh
+class Liar(asyncssh.SFTPServer):
+    async def scandir(self, path):
+        attributes = asyncssh.SFTPAttrs(permissions=stat.S_IFREG | 0o644, size=5, atime=0, mtime=0)
+        yield asyncssh.SFTPName(bytes.fromhex(sys.argv[3]), attrs=attributes)
 async def main():
-    host_key, keys = sys.argv[1:]
+    host_key, keys = sys.argv[1:3]
     server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[host_key], authorized_client_keys=keys,
-                                   sftp_factory=True, allow_scp=True)
+                                   sftp_factory=Liar if len(sys.argv) > 3 else True, allow_scp=True)
     print(server.get_port(), flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
@@ -31,6 +35,15 @@ pub struct AsyncSsh {
 impl AsyncSsh {
     /// Starts it; what it needs is kept in `home`, the package in `cache`. An error says why it can't be had here.
     pub fn beside(sshd: &Sshd, home: &Path, cache: &Path) -> Result<Self, String> {
+        AsyncSsh::start(sshd, home, cache, None)
+    }
+
+    /// The same where each folder holds one file of this name, over SFTP.
+    pub fn that_lists(name: &[u8], sshd: &Sshd, home: &Path, cache: &Path) -> Result<Self, String> {
+        AsyncSsh::start(sshd, home, cache, Some(name))
+    }
+
+    fn start(sshd: &Sshd, home: &Path, cache: &Path, name: Option<&[u8]>) -> Result<Self, String> {
         let packages = cache.join("asyncssh");
         if !can_import(&packages) {
             install(&packages)?;
@@ -40,6 +53,8 @@ impl AsyncSsh {
         let said = home.join("asyncssh.port");
         let mut server = python(&packages);
         server.args(["-c", SERVER]).arg(&key).arg(sshd.key().with_extension("pub"));
+        server
+            .args(name.map(|name| name.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))));
         server.current_dir(home).stdin(Stdio::null()).stdout(File::create(&said).expect("home is writable"));
         let server = server.stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
         let port = || fs::read_to_string(&said).ok()?.trim().parse::<u16>().ok();

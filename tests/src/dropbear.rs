@@ -19,6 +19,15 @@ pub struct Dropbear {
 impl Dropbear {
     /// Starts it; what it needs is kept in `home`.
     pub fn beside(sshd: &Sshd, home: &Path) -> Self {
+        Dropbear::start(sshd, home, "")
+    }
+
+    /// The same on a machine without an SFTP server's program.
+    pub fn without_sftp(sshd: &Sshd, home: &Path) -> Self {
+        Dropbear::start(sshd, home, "mount --bind /dev/null /usr/lib/openssh/sftp-server && ")
+    }
+
+    fn start(sshd: &Sshd, home: &Path, first: &str) -> Self {
         let key = home.join("dropbear_key");
         process::run(Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&key));
         let public = process::run(Command::new("dropbearkey").arg("-y").arg("-f").arg(&key));
@@ -30,7 +39,7 @@ impl Dropbear {
         fs::copy(sshd.key().with_extension("pub"), user_home.join(".ssh/authorized_keys"))
             .expect("the home is writable");
         process::run(Command::new("chmod").args(["-R", "go="]).arg(&user_home));
-        let in_own_home = "eval \"mount --bind '$0' ~$(id -un)\" && exec dropbear \"$@\"";
+        let in_own_home = format!("{first}eval \"mount --bind '$0' ~$(id -un)\" && exec dropbear \"$@\"");
         // A port that was free a moment ago.
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
         let port = free.local_addr().expect("a listener knows its port").port();
@@ -39,7 +48,7 @@ impl Dropbear {
         fs::write(&known_hosts, format!("[127.0.0.1]:{port} {public}\n")).expect("the home is writable");
         let mut dropbear = Command::new("unshare");
         dropbear
-            .args(["-m", "sh", "-c", in_own_home])
+            .args(["-m", "sh", "-c", &in_own_home])
             .arg(user_home)
             .args(["-F", "-E", "-s", "-r"])
             .arg(&key);

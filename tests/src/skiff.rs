@@ -106,6 +106,9 @@ pub struct Push {
     pub key: PathBuf,
     /// The host keys that are trusted.
     pub known_hosts: PathBuf,
+    flags: Vec<String>,
+    /// Whether the server shows a folder as all that there is.
+    pub is_chrooted: bool,
 }
 
 impl Push {
@@ -117,7 +120,22 @@ impl Push {
             user: sshd.user().to_owned(),
             key: sshd.key(),
             known_hosts: sshd.known_hosts(),
+            flags: vec!["-q".to_owned()],
+            is_chrooted: false,
         }
+    }
+
+    /// The same to a server that shows a folder as all that there is.
+    #[must_use]
+    pub fn in_chroot(self) -> Self {
+        Push { is_chrooted: true, ..self }
+    }
+
+    /// With these flags in the place of `-q`.
+    #[must_use]
+    pub fn with(mut self, flags: &[&str]) -> Self {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self
     }
 
     /// Pushes to another server of this machine, with the key and the user of `sshd`.
@@ -143,7 +161,7 @@ impl Push {
         let mut target = format!("{}@127.0.0.1:", self.user);
         target.push_str(destination.to_str().expect("test folders have plain names"));
         let mut command = command(self.home.path());
-        command.args(["push", "-q", "-P", &self.port.to_string(), "-i"]).arg(&self.key);
+        command.arg("push").args(&self.flags).args(["-P", &self.port.to_string(), "-i"]).arg(&self.key);
         command.arg("--known-hosts").arg(&self.known_hosts);
         command.arg("--state-dir").arg(self.home.path().join("state"));
         command.args(sources).arg(target);

@@ -1,5 +1,6 @@
 //! OpenSSH's own server on the loopback address, as the user who runs the tests.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,31 @@ use crate::process;
 use crate::wait;
 
 const SERVER: &str = "/usr/sbin/sshd";
+
+thread_local! {
+    static SFTP_ONLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test whose servers give SFTP and nothing else: files go there by the other transport.
+pub fn sftp_only<T>(test: impl FnOnce() -> T) -> T {
+    SFTP_ONLY.set(true);
+    let outcome = test();
+    SFTP_ONLY.set(false);
+    outcome
+}
+
+/// Runs tests of this file once more, by SFTP.
+#[macro_export]
+macro_rules! by_sftp_too {
+    ($($name:ident),+ $(,)?) => {
+        mod by_sftp {
+            $(#[test]
+            fn $name() {
+                $crate::sshd::sftp_only(super::$name);
+            })+
+        }
+    };
+}
 
 /// A running server with keys of its own. Ends, with all its sessions, when dropped.
 pub struct Sshd {
@@ -73,7 +99,9 @@ impl Sshd {
         };
         let shell = shell.map(Path::to_owned);
         let password = password.map(str::to_owned);
-        let mut sshd = Sshd { home, port: 0, user, more: more.to_owned(), shell, password, server: None };
+        let only = if SFTP_ONLY.get() { "ForceCommand internal-sftp\n" } else { "" };
+        let more = format!("{only}{more}");
+        let mut sshd = Sshd { home, port: 0, user, more, shell, password, server: None };
         // Another test may take the same port at the same moment; a server that cannot have it ends at once.
         let started = (0..20).any(|_| {
             sshd.port = random_port();
@@ -268,10 +296,11 @@ impl Sshd {
              {startups}\n\
              LogLevel VERBOSE\n\
              SetEnv HOME={home}\n\
-             Subsystem sftp internal-sftp\n",
+             {subsystem}\n",
             more = self.more,
             // Of this one the last line wins.
             startups = if self.more.contains("MaxStartups") { "" } else { "MaxStartups 100:30:200" },
+            subsystem = if self.more.contains("Subsystem") { "" } else { "Subsystem sftp internal-sftp" },
             port = self.port,
         )
     }

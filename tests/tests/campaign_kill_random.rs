@@ -7,3 +7,7 @@ fn kill_random() {
     let campaign = campaign::named("kill-random").expect("it is among all");
     (campaign.run)(&Order { count: Some(12), seed: 1 }).expect_clean();
 }
+
+skiff_tests::by_sftp_too! {
+    kill_random,
+}

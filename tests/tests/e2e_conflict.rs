@@ -91,3 +91,10 @@ fn blocked_destination_says_why_and_recovers() {
 
     agent.wait_until("the blocked watch recovers", || tree::equal(blocked.root(), &obstacle));
 }
+
+skiff_tests::by_sftp_too! {
+    foreign_file_is_kept_and_ours_comes_beside_it,
+    equal_file_is_taken_as_delivered,
+    own_earlier_version_is_replaced,
+    blocked_destination_says_why_and_recovers,
+}

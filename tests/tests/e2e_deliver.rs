@@ -120,3 +120,7 @@ fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
     }
     files.into_keys().collect()
 }
+
+skiff_tests::by_sftp_too! {
+    delete_takes_only_what_has_arrived,
+}

@@ -196,13 +196,16 @@ fn key_files_that_cannot_be_used() {
     user.is_told("key-file", 3, &["No such file", "ls -l"]);
 }
 
+/// Without SFTP either, which would do.
+const NO_SFTP: &str = "Subsystem other /bin/false";
+
 /// An account that may log in, but runs nothing.
 #[test]
 fn account_without_a_shell() {
     if !is_root("another account") {
         return;
     }
-    let sshd = Sshd::start_for("nobody", None, "");
+    let sshd = Sshd::start_for("nobody", None, NO_SFTP);
     let gist = ["the account runs no shell", "not available", "chsh"];
     User::to(&sshd).is_told("no-shell", 3, &gist);
 }
@@ -210,7 +213,7 @@ fn account_without_a_shell() {
 #[test]
 fn server_without_scp() {
     let toolbox = Toolbox::without(&["scp"]);
-    let sshd = Sshd::start_with(&toolbox.lines());
+    let sshd = Sshd::start_with(&format!("{}\n{NO_SFTP}", toolbox.lines()));
     User::to(&sshd).is_told("tool-missing", 1, &["`scp`", "install scp", "openssh-client"]);
 }
 

@@ -124,3 +124,8 @@ fn assert_no_canary(canary: &str, places: &[&Path]) {
         assert_eq!(planted, None, "a name ran as a command below {}", place.display());
     }
 }
+
+skiff_tests::by_sftp_too! {
+    odd_names_arrive_and_stay_inert,
+    odd_names_can_be_pushed,
+}

@@ -79,6 +79,27 @@ fn a_slash_behind_means_what_is_in_it() {
 #[test]
 fn times_and_modes_are_kept() {
     let (sshd, scratch) = (Sshd::start(), scratch());
+    let source = dressed(&sshd);
+
+    Pull::from(&sshd).run(source.root(), scratch.path()).expect_code(0);
+
+    let here = scratch.path().join("data");
+    assert_dressed(&here, 123_456_789);
+}
+
+/// By SFTP a time has whole seconds.
+#[test]
+fn times_and_modes_are_kept_by_sftp() {
+    let (sshd, scratch) = (Sshd::start_with("ForceCommand internal-sftp"), scratch());
+    let _source = dressed(&sshd);
+
+    Pull::from(&sshd).run(sshd.root().join("data"), scratch.path()).expect_code(0);
+
+    assert_dressed(&scratch.path().join("data"), 0);
+}
+
+/// Files and a folder with modes and times of their own.
+fn dressed(sshd: &Sshd) -> Tree {
     let mut source = Tree::new(sshd.root().join("data"), 3);
     let (plain, odd) = (source.file("sub/plain", 5), source.file("sub/odd", 5));
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o640)).expect("ours");
@@ -86,15 +107,15 @@ fn times_and_modes_are_kept() {
     for path in [&plain, &source.root().join("sub")] {
         process::run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.123456789 UTC"]).arg(path));
     }
+    source
+}
 
-    Pull::from(&sshd).run(source.root(), scratch.path()).expect_code(0);
-
-    let here = scratch.path().join("data");
+fn assert_dressed(here: &Path, nanoseconds: i64) {
     let meta = |name: &str| fs::metadata(here.join(name)).expect("it is here");
     assert_eq!(meta("sub/plain").permissions().mode() & 0o7777, 0o640);
     assert_eq!(meta("sub/odd").permissions().mode() & 0o7022, 0, "no setuid, and nobody else writes");
     for name in ["sub/plain", "sub"] {
-        assert_eq!((meta(name).mtime(), meta(name).mtime_nsec()), (981_173_106, 123_456_789), "{name}");
+        assert_eq!((meta(name).mtime(), meta(name).mtime_nsec()), (981_173_106, nanoseconds), "{name}");
     }
 }
 
@@ -463,4 +484,37 @@ fn what_stops_a_pull_is_told() {
     let file = scratch.path().join("file");
     fs::write(&file, "x").expect("the scratch folder is writable");
     Pull::from(&sshd).run("x", &file).expect_code(1).expect_said("no folder");
+}
+
+/// By SFTP all is read twice, but for what came before the cut, which has been.
+#[test]
+fn a_cut_pull_by_sftp_goes_on_where_it_was() {
+    let sshd = Sshd::start_with("ForceCommand internal-sftp");
+    let scratch = scratch();
+    let mut source = Tree::new(sshd.root().join("data"), 10);
+    source.file("large.bin", 60 * MIB);
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.next(Plan::down_at(100 * MIB, Fault::Reset));
+
+    Pull::through(&proxy, &sshd).run(source.root(), scratch.path()).expect_code(0);
+
+    tree::assert_equal(source.root(), &scratch.path().join("data"));
+    let carried = proxy.carried_after(0);
+    assert_eq!((carried.len(), carried[0].met), (2, true));
+    assert!(carried[1].down < 90 * MIB, "{} bytes came again", carried[1].down);
+}
+
+skiff_tests::by_sftp_too! {
+    folder_is_pulled_and_the_second_time_nothing,
+    a_slash_behind_means_what_is_in_it,
+    patterns_are_not_expanded_and_names_run_nothing,
+    missing_source_fails_and_the_other_arrives,
+    another_file_is_left_alone_unless_it_is_to_be_replaced,
+    a_planted_symlink_is_not_followed,
+    a_dry_run_says_what_it_would_fetch_and_writes_nothing,
+    a_part_of_an_earlier_version_is_thrown_away,
+    a_full_disk_is_named,
+    many_small_files_come_quickly_over_a_long_link,
+    a_large_file_comes_whole,
+    a_limit_holds,
 }

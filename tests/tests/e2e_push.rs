@@ -135,17 +135,45 @@ fn noisy_shell_is_not_noticed() {
     tree::assert_equal(source.root(), &sshd.root());
 }
 
-/// Fault 83: an account without a shell is recognised at once, and nothing is written.
+/// Fault 83: an account without a shell is recognised at once, and served by SFTP.
 #[test]
-fn server_without_a_shell_is_recognised() {
+fn server_without_a_shell_is_served_by_sftp() {
     let (sshd, scratch) = (Sshd::start_with("ForceCommand internal-sftp"), TempDir::new().expect("a folder"));
     let mut source = Tree::new(scratch.path().join("data"), 5);
     source.small_files(50, 5);
     source.file("large.bin", 2 << 20);
 
+    Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(0);
+    tree::assert_equal(source.root(), &sshd.root());
+
+    let agent = Agent::to(&sshd).watch("in", source.root(), "");
+    agent.ask(&["check"]).expect_code(0).expect_said("files go by SFTP, since the account runs no shell");
+    let forced = Push::to(&sshd).with(&["--transport", "scp"]);
+    forced.run(contents_of(source.root()), &sshd.root()).expect_code(3).expect_said("runs no shell");
+}
+
+/// Fault 83: one that has neither is told so, by both ways, and nothing is written.
+#[test]
+fn server_without_a_shell_and_without_sftp_is_recognised() {
+    let (sshd, scratch) = (Sshd::start_with("ForceCommand /bin/false"), TempDir::new().expect("a folder"));
+    let mut source = Tree::new(scratch.path().join("data"), 5);
+    source.small_files(5, 5);
+
     Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(3).expect_said("no shell");
+    let forced = Push::to(&sshd).with(&["--transport", "sftp"]);
+    forced.run(contents_of(source.root()), &sshd.root()).expect_code(3).expect_said("no SFTP");
 
     assert_eq!(tree::count(&sshd.root()), 0);
+}
+
+/// A subsystem that is not there is refused at once; nothing waits for it.
+#[test]
+fn missing_subsystem_is_told_at_once() {
+    let (sshd, scratch) = (Sshd::start_with("Subsystem other /bin/false"), TempDir::new().expect("a folder"));
+    let mut source = Tree::new(scratch.path().join("data"), 5);
+    source.small_files(5, 5);
+    let forced = Push::to(&sshd).with(&["--transport", "sftp"]);
+    forced.run(contents_of(source.root()), &sshd.root()).expect_code(3).expect_said("no such subsystem");
 }
 
 /// `check` says what is well and exits 0, and leaves nothing behind at the destination.

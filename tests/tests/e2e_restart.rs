@@ -185,3 +185,11 @@ fn quarantined(agent: &Agent) -> bool {
     let entries = fs::read_dir(agent.state_dir()).expect("the state folder can be read");
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("quarantine"))
 }
+
+skiff_tests::by_sftp_too! {
+    killed_agent_finishes_after_a_restart_and_then_resends_nothing,
+    server_that_comes_back_gets_the_rest,
+    killed_session_is_followed_by_another,
+    transfer_cut_at_nine_tenths_resends_little,
+    terminated_agent_ends_soon_and_finishes_later,
+}

@@ -2,13 +2,13 @@
 //! `tests/matrix` shows them as one table.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use skiff_tests::asyncssh::AsyncSsh;
 use skiff_tests::pull::{Pull, bytes};
 use skiff_tests::skiff::{Ended, Push, contents_of};
-use skiff_tests::{Dropbear, Sshd, Toolbox, Tree, tree};
+use skiff_tests::{Dropbear, Rclone, Sshd, Toolbox, Tree, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -33,7 +33,7 @@ fn goods(root: &Path, odd_names: bool) -> Tree {
 #[track_caller]
 fn row(server: &str, shell: &str, way: &str, ended: &Ended, difference: Option<&str>) {
     let works = ended.code == Some(0) && difference.is_none();
-    println!("matrix: {server:<22} | {shell:<30} | {way:<15} | {}", if works { "works" } else { "FAILS" });
+    println!("matrix: {server:<22} | {shell:<30} | {way:<17} | {}", if works { "works" } else { "FAILS" });
     assert!(works, "{server}, {shell}, {way}: {difference:?}, skiff said:\n{}", ended.said);
 }
 
@@ -107,14 +107,103 @@ fn openssh_serves_with_busybox_tools_only() {
 fn dropbear_serves() {
     let (sshd, scratch) = (Sshd::start(), scratch());
     let dropbear = Dropbear::beside(&sshd, scratch.path());
-    let push = Push::at(dropbear.port, &dropbear.known_hosts, &sshd);
-    let pull = Pull::at(dropbear.port, sshd.user(), &sshd.key(), &dropbear.known_hosts);
-    goes_both_ways("dropbear", "bash", &push, pull, &sshd.root(), true);
+    let push = || Push::at(dropbear.port, &dropbear.known_hosts, &sshd);
+    let pull = || Pull::at(dropbear.port, sshd.user(), &sshd.key(), &dropbear.known_hosts);
+    goes_both_ways("dropbear", "bash", &push(), pull(), &sshd.root(), true);
+    let by_sftp = ["-q", "--transport", "sftp"];
+    let both = (push().with(&by_sftp), pull().with(&by_sftp));
+    goes_by_sftp("dropbear, sftp-server", "bash", &both, (&sshd.root(), "by-sftp"), true);
 }
 
-/// No shell at all: scp alone is found to be the way.
+/// Where dropbear finds no SFTP server, all goes over the shell, and whoever wants SFTP is told.
 #[test]
-fn asyncssh_serves_by_its_own_scp() {
+fn dropbear_serves_without_sftp() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let dropbear = Dropbear::without_sftp(&sshd, scratch.path());
+    let push = Push::at(dropbear.port, &dropbear.known_hosts, &sshd);
+    let pull = Pull::at(dropbear.port, sshd.user(), &sshd.key(), &dropbear.known_hosts);
+    goes_both_ways("dropbear, no SFTP", "bash", &push, pull, &sshd.root(), true);
+    let source = goods(&scratch.path().join("forced"), false);
+    let forced = push.with(&["-q", "--transport", "sftp"]);
+    forced.run(source.root(), &sshd.root()).expect_code(3).expect_said("gives no SFTP");
+}
+
+/// Push and pull by SFTP, as it is found or forced.
+#[track_caller]
+fn goes_by_sftp(
+    server: &str,
+    shell: &str,
+    (push, pull): &(Push, Pull),
+    (root, name): (&Path, &str),
+    odd_names: bool,
+) {
+    let scratch = scratch();
+    let mut source = goods(&scratch.path().join("source"), odd_names);
+    let (there, seen) = (root.join(name), Path::new("/").join(name));
+    // What a chrooted server shows begins at its own root.
+    let target = if push.is_chrooted { seen.as_path() } else { there.as_path() };
+    let ended = push.run(contents_of(source.root()), target);
+    row(server, shell, "push: sftp", &ended, tree::difference(source.root(), &there).as_deref());
+    // A second version of a small file and of a large one takes the place of the first.
+    source.replace("large.bin", 4 * MIB + 1);
+    source.replace("a 'b' \"c\" $(d) `e` !f * ~ {g,h} \\i", 200);
+    let ended = push.run(contents_of(source.root()), target);
+    row(server, shell, "push: sftp, again", &ended, tree::difference(source.root(), &there).as_deref());
+    let here = scratch.path().join("by-sftp");
+    let ended = pull.run(contents_of(target), &here);
+    row(server, shell, "pull: sftp", &ended, tree::difference(source.root(), &here).as_deref());
+}
+
+/// No shell, and all that is seen of the server is a folder.
+#[test]
+fn openssh_serves_by_sftp_alone() {
+    let sshd = Sshd::start_with("ForceCommand internal-sftp");
+    goes_by_sftp(
+        "OpenSSH",
+        "ForceCommand internal-sftp",
+        &(Push::to(&sshd), Pull::from(&sshd)),
+        (&sshd.root(), "there"),
+        true,
+    );
+
+    // Where it may be changed to: nobody but root may write on the way.
+    let jail = TempDir::new_in("/run").expect("root can write there");
+    fs::set_permissions(jail.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let sshd =
+        Sshd::start_with(&format!("ForceCommand internal-sftp\nChrootDirectory {}", jail.path().display()));
+    let push = Push::to(&sshd).in_chroot();
+    goes_by_sftp(
+        "OpenSSH",
+        "internal-sftp, chroot",
+        &(push, Pull::from(&sshd)),
+        (jail.path(), "there"),
+        true,
+    );
+
+    let sshd = Sshd::start_with_shell(Path::new("/usr/sbin/nologin"), "");
+    goes_by_sftp("OpenSSH", "nologin", &(Push::to(&sshd), Pull::from(&sshd)), (&sshd.root(), "there"), true);
+}
+
+#[test]
+fn rclone_serves_by_sftp() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let Some(server) = Rclone::beside(&sshd, scratch.path()) else {
+        println!(
+            "matrix: {:<22} | {:<30} | {:<15} | SKIPPED: it is not installed",
+            "rclone", "none", "push: sftp"
+        );
+        eprintln!("SKIPPED: this machine has no rclone");
+        return;
+    };
+    let push = Push::at(server.port, &server.known_hosts, &sshd).in_chroot();
+    let pull = Pull::at(server.port, sshd.user(), &sshd.key(), &server.known_hosts);
+    // It takes names as text.
+    goes_by_sftp("rclone serve sftp", "none", &(push, pull), (&sshd.root(), "there"), false);
+}
+
+/// No shell at all: by its own SFTP, and by its own scp where that is wanted.
+#[test]
+fn asyncssh_serves() {
     let (sshd, scratch) = (Sshd::start(), scratch());
     let server = match AsyncSsh::beside(&sshd, scratch.path(), Path::new(env!("CARGO_TARGET_TMPDIR"))) {
         Ok(server) => server,
@@ -124,18 +213,13 @@ fn asyncssh_serves_by_its_own_scp() {
             return;
         }
     };
-    let source = goods(&sshd.root().join("data"), false);
-    let pull = Pull::at(server.port, sshd.user(), &sshd.key(), &server.known_hosts);
-    let here = scratch.path().join("here");
-    let ended = pull.run(source.root(), &here);
-    row(
-        "asyncssh",
-        "none",
-        "pull: scp",
-        &ended,
-        tree::difference(source.root(), &here.join("data")).as_deref(),
-    );
-
+    let pull = || Pull::at(server.port, sshd.user(), &sshd.key(), &server.known_hosts);
     let push = Push::at(server.port, &server.known_hosts, &sshd);
-    push.run(source.root(), &sshd.root().join("pushed")).expect_code(3).expect_said("login shell");
+    goes_by_sftp("asyncssh", "none", &(push, pull()), (&sshd.root(), "there"), true);
+
+    let source = goods(&sshd.root().join("data"), false);
+    let here = scratch.path().join("here");
+    let ended = pull().with(&["-q", "-O"]).run(source.root(), &here);
+    let difference = tree::difference(source.root(), &here.join("data"));
+    row("asyncssh", "none", "pull: scp", &ended, difference.as_deref());
 }

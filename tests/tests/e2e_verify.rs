@@ -39,3 +39,7 @@ fn loss_and_rot_are_found_and_repaired_from_what_the_source_still_has() {
     assert_eq!(fs::read(sshd.root().join(&beside[0])).expect("it is there"), ours);
     agent.ask(&["verify", "nothing"]).expect_code(2).expect_said("there are in");
 }
+
+skiff_tests::by_sftp_too! {
+    loss_and_rot_are_found_and_repaired_from_what_the_source_still_has,
+}

@@ -97,3 +97,8 @@ fn file_replaced_while_it_is_read_is_not_lost_to_delete() {
     let expected = expected.parent().expect("a file has a parent");
     tree::assert_equal(expected, &sshd.root());
 }
+
+skiff_tests::by_sftp_too! {
+    file_replaced_while_it_is_read_ends_as_the_new_version,
+    file_replaced_while_it_is_read_is_not_lost_to_delete,
+}

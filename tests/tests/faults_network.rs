@@ -311,3 +311,10 @@ fn fault_60_link_that_is_mostly_down_makes_progress_whenever_it_is_up() {
     }
     assert!(agent.ended().is_none(), "the agent goes on");
 }
+
+skiff_tests::by_sftp_too! {
+    fault_47_stall_ends_at_a_deadline_and_the_transfer_goes_on,
+    fault_47_stalled_answers_end_at_a_deadline,
+    fault_57_rekey_mid_file_is_unnoticed,
+    fault_58_zero_window_ends_at_a_deadline,
+}

@@ -4,8 +4,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use skiff_tests::asyncssh::AsyncSsh;
 use skiff_tests::liar::{Liar, Lies};
+use skiff_tests::pull::Pull;
+use skiff_tests::{Sshd, tree};
+use tempfile::TempDir;
 
 /// Asks a liar with a shell for `data`, which it lists so.
 #[track_caller]
@@ -216,4 +221,29 @@ fn endless_output_is_ended() {
     }
     let (liar, _) = sent(&[b"C0644 5 ".as_slice(), &b"x".repeat(1 << 20)].concat());
     liar.expect_here(&[]);
+}
+
+/// CVE-2018-20685, CVE-2019-6111 over SFTP: names that lead elsewhere end it, and nothing is written anywhere.
+#[test]
+fn names_that_a_lying_sftp_server_lists_lead_nowhere() {
+    let sshd = Sshd::start();
+    fs::write(sshd.root().join("honest"), "hello").expect("the server's folder is writable");
+    for name in [&b"honest"[..], b"../evil", b"/tmp/evil", b"a/../../evil", b"a/b", b"a\0b", b""] {
+        let folder = || TempDir::new().expect("there is room for a temporary folder");
+        let (home, scratch) = (folder(), folder());
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let server = match AsyncSsh::that_lists(name, &sshd, home.path(), cache) {
+            Ok(server) => server,
+            Err(why) => return eprintln!("SKIPPED: asyncssh can't be had here: {why}"),
+        };
+        let pull = Pull::at(server.port, sshd.user(), &sshd.key(), &server.known_hosts);
+        let target = scratch.path().join("here/below");
+        if name == b"honest" {
+            // Or the rest would show nothing.
+            pull.run(sshd.root(), &target).expect_code(0);
+            continue;
+        }
+        pull.run(sshd.root(), &target).expect_code(1).expect_said("the server answered");
+        assert_eq!(tree::count(scratch.path()), 0, "{name:?} led somewhere");
+    }
 }

@@ -94,8 +94,10 @@ fn fault_64_read_only_destination_is_named_and_recovers() {
 
 /// The tool that is missing is named, as is what to do.
 #[test]
-fn fault_65_missing_scp_is_named() {
-    push_to(&Toolbox::without(&["scp"]).lines())
+fn fault_65_without_scp_files_go_by_sftp_or_it_is_named() {
+    let without = Toolbox::without(&["scp"]);
+    push_to(&without.lines()).expect_code(0);
+    push_to(&format!("{}\nSubsystem other /bin/false", without.lines()))
         .expect_code(1)
         .expect_said("`scp`")
         .expect_said("install scp");
@@ -420,4 +422,12 @@ fn fault_83_forced_command_is_detected() {
     let (sshd, scratch) = (Sshd::start_with("ForceCommand exec cat"), scratch());
     let agent = Agent::with_destination(&sshd, "stall_timeout = '1s'").watch("in", scratch.path(), "");
     agent.ask(&["check"]).expect_code(3).expect_said("starting a shell");
+}
+
+skiff_tests::by_sftp_too! {
+    fault_61_full_disk_is_named_and_gets_the_file_when_there_is_room,
+    fault_62_exhausted_inodes_are_named_and_the_batch_arrives_when_there_are_some,
+    fault_64_read_only_destination_is_named_and_recovers,
+    fault_76_symlinks_at_the_destination_are_never_written_through,
+    fault_77_death_between_upload_and_publish_costs_nothing,
 }

@@ -265,9 +265,30 @@ pub(super) struct Scp {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// How files travel: by scp under a shell, by SFTP, or by whichever the server has
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Transport::Auto)]
+    pub(super) transport: Transport,
     /// The result, and what failed, as one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// How files travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Transport {
+    Auto,
+    Scp,
+    Sftp,
+}
+
+impl From<Transport> for skiff_config::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Auto => Self::Auto,
+            Transport::Scp => Self::Scp,
+            Transport::Sftp => Self::Sftp,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

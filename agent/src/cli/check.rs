@@ -10,9 +10,8 @@ use super::args::Check;
 use super::{config, exit, size};
 use crate::context::remote_root;
 use crate::login::{self, login};
-use crate::machine::sender;
-use crate::remote::RemoteError;
-use crate::remote::scp::{Facts, ScpRemote};
+use crate::reach;
+use crate::remote::{Found, Limiter, RemoteError, scp, sftp};
 use crate::source::Root;
 
 /// Below this, nobody can be sure that a file fits.
@@ -137,7 +136,8 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         lines.warn(&what, notice);
     }
     let reached = format!("{}@{} port {}", login.user, login.host, login.port);
-    let remote = ScpRemote::new(login, &sender(), Arc::default(), None, destination.compression);
+    let limits = (None, Arc::new(Limiter::new(None)));
+    let remote = reach::with_login(destination, login, &Arc::default(), limits);
     match remote.probe(&root).await {
         Ok(facts) => {
             lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
@@ -156,7 +156,31 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
     remote.close().await;
 }
 
-fn tell(what: &str, destination: &Destination, facts: &Facts, lines: &mut Lines) {
+fn tell(what: &str, destination: &Destination, found: &Found, lines: &mut Lines) {
+    match found {
+        Found::Scp(facts) => tell_scp(what, destination, facts, lines),
+        Found::Sftp { facts, because } => {
+            tell_sftp(what, facts, because.as_deref(), lines);
+            if destination.owner == skiff_config::Owner::Preserve {
+                lines.warn(what, "by SFTP files get no owner: owner = \"preserve\" has no effect");
+            }
+        }
+    }
+    tell_space(what, destination, found, lines);
+}
+
+fn tell_sftp(what: &str, facts: &sftp::Facts, because: Option<&str>, lines: &mut Lines) {
+    let because = because.unwrap_or("the configuration says so");
+    lines.ok(what, &format!("files go by SFTP, since {because}; what is sent is read back to be verified"));
+    if !facts.fsync {
+        lines.warn(what, "the server cannot sync: a power cut there may take what was delivered just before");
+    }
+    if !facts.hardlink && !facts.posix_rename {
+        lines.warn(what, "the server neither links nor replaces: publishing looks first, then renames");
+    }
+}
+
+fn tell_scp(what: &str, destination: &Destination, facts: &scp::Facts, lines: &mut Lines) {
     match facts.digest {
         Some(algorithm) => lines.ok(what, &format!("scp is there, and a tool for {algorithm} digests")),
         None => lines.warn(
@@ -175,14 +199,21 @@ fn tell(what: &str, destination: &Destination, facts: &Facts, lines: &mut Lines)
             "the login user isn't root, so it owns all files there: owner = \"preserve\" has no effect",
         );
     }
-    let least = facts.room.map_or(0, |room| destination.keep_free.bytes_of(room.all)).max(LITTLE_BYTES);
-    match facts.room.map(|room| room.free) {
+}
+
+fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut Lines) {
+    let (room, teller) = match found {
+        Found::Scp(facts) => (facts.room, "`df`"),
+        Found::Sftp { facts, .. } => (facts.room, "the server"),
+    };
+    let least = room.map_or(0, |room| destination.keep_free.bytes_of(room.all)).max(LITTLE_BYTES);
+    match room.map(|room| room.free) {
         Some(bytes) if bytes < least => {
             let why = format!("only {} are free, {} are needed", size::bytes(bytes), size::bytes(least));
             let hint = "make room there: `df -h` shows what is full";
             lines.fail(what, &Obstacle { why: &why, hint, code: "low-space" }, exit::FAILED);
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
-        None => lines.warn(what, "`df` does not tell the free space"),
+        None => lines.warn(what, &format!("{teller} does not tell the free space")),
     }
 }

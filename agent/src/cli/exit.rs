@@ -48,7 +48,8 @@ pub fn of(error_code: &str) -> u8 {
         | "connection-lost"
         | "stalled"
         | "channel"
-        | "no-shell" => UNREACHED,
+        | "no-shell"
+        | "no-sftp" => UNREACHED,
         _ => FAILED,
     }
 }

@@ -64,6 +64,7 @@ fn wish(args: &Pull) -> Result<Wish, (String, &'static str)> {
         replace: args.replace,
         dry_run: args.scp.dry_run,
         scp_only: args.scp_only,
+        transport: args.scp.transport.into(),
         limit: args.scp.bits_limit(),
         retry: RETRY,
     })

@@ -74,6 +74,7 @@ pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String
     let mut destination = Destination::with_defaults(DESTINATION, host);
     destination.user = user.map(str::to_owned);
     destination.connect_timeout = CONNECT_TIMEOUT;
+    destination.transport = flags.transport.into();
     if !flags.identity.is_empty() {
         flags.identity.clone_into(&mut destination.identity);
     }

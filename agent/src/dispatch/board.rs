@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Dispatcher, Live, UnderWay};
 use crate::clock;
-use crate::remote::scp::Link;
+use crate::remote::Link;
 use crate::ship;
 use crate::status::snapshot::{
     Destination, DestinationState, Held, LastError, OnItsWay, Pending, Problem, Snapshot, Source, Totals,
@@ -238,7 +238,7 @@ impl Dispatcher {
 
     fn destination_views(&self, now: Moment) -> Vec<Destination> {
         let standings: HashMap<_, _> = self.desk.standings().collect();
-        let view = |remote: &Arc<crate::remote::scp::ScpRemote>| {
+        let view = |remote: &Arc<crate::remote::Remote>| {
             let standing = standings.get(remote.name())?;
             let closed_until = standing.closed_until.filter(|until| *until > now);
             let paused = self.rests.get(remote.name()).cloned();

@@ -28,7 +28,7 @@ use crate::context::WatchContext;
 use crate::hooks::Quarantines;
 use crate::journal::{Journal, Opening, Trust};
 use crate::receipts::Receipts;
-use crate::remote::scp::ScpRemote;
+use crate::remote::Remote;
 use crate::route;
 use crate::scan::Found;
 use crate::status::{Progress, Status};
@@ -57,9 +57,9 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Dispatcher {
     /// By number.
     watches: BTreeMap<usize, Live>,
-    remotes: Vec<Arc<ScpRemote>>,
+    remotes: Vec<Arc<Remote>>,
     /// No destination any more, but something is on its way there.
-    retired: Vec<Arc<ScpRemote>>,
+    retired: Vec<Arc<Remote>>,
     under_way: HashMap<ShipmentId, UnderWay>,
     orders: mpsc::Receiver<Order>,
     board: Board,

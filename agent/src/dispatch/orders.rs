@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{DispatchError, Dispatcher, Live};
 use crate::clock;
 use crate::context::WatchContext;
-use crate::remote::scp::ScpRemote;
+use crate::remote::Remote;
 use crate::status::snapshot::{Item, ItemState};
 
 /// An order to the dispatcher.
@@ -42,7 +42,7 @@ pub struct Change {
     /// Destinations with another limit or pace, and new ones.
     pub retune: Vec<(String, usize, Retry)>,
     /// All destinations there are now.
-    pub destinations: Vec<Arc<ScpRemote>>,
+    pub destinations: Vec<Arc<Remote>>,
 }
 
 impl Dispatcher {
@@ -150,7 +150,7 @@ impl Dispatcher {
         }
         self.desk.keep_destinations(|name| destinations.iter().any(|remote| remote.name() == name));
         let old = std::mem::replace(&mut self.remotes, destinations);
-        let still = |remote: &Arc<ScpRemote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
+        let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
         self.retired.extend(retired);
         self.close_retired();
@@ -180,7 +180,7 @@ impl Dispatcher {
 
     /// Ends the connections to what is no longer a destination, once nothing is on its way there.
     pub(super) fn close_retired(&mut self) {
-        let used = |remote: &Arc<ScpRemote>| {
+        let used = |remote: &Arc<Remote>| {
             let places = self.under_way.values().flat_map(|under_way| &under_way.context.places);
             places.into_iter().any(|place| Arc::ptr_eq(&place.remote, remote))
         };

@@ -13,7 +13,7 @@ use crate::admission::Admission;
 use crate::context::WatchContext;
 use crate::journal::{Journal, JournalError};
 use crate::receipts::Receipts;
-use crate::remote::scp::ScpRemote;
+use crate::remote::Remote;
 use crate::route;
 use crate::status::Status;
 use crate::status::snapshot::Snapshot;
@@ -93,7 +93,7 @@ pub struct Setup<'a> {
     /// The counts.
     pub status: Arc<Status>,
     /// The destinations.
-    pub remotes: Vec<Arc<ScpRemote>>,
+    pub remotes: Vec<Arc<Remote>>,
     /// What people ask.
     pub orders: mpsc::Receiver<Order>,
     /// Where it is told how things stand.

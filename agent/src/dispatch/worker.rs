@@ -15,8 +15,8 @@ use crate::finish::{self, After};
 use crate::hooks;
 use crate::journal::Journal;
 use crate::receipts::Receipts;
-use crate::remote::RemoteError;
-use crate::remote::scp::{Conflicts, Stood};
+use crate::remote::scp::Stood;
+use crate::remote::{Conflicts, RemoteError};
 use crate::route;
 use crate::source::Root;
 

@@ -14,12 +14,13 @@ use super::channel::{Talk, WAITING_MESSAGES};
 use super::listing::{self, Listed, Style};
 use crate::remote::RemoteError;
 use crate::remote::scp::answer::encode;
+use crate::remote::scp::nonce;
 use crate::remote::session::Session;
 
 /// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
 const MOST_NOISE: usize = 4 << 20;
 /// The most of a list that is kept in memory: some two million names.
-const MOST_LISTED: usize = 256 << 20;
+pub(super) const MOST_LISTED: usize = 256 << 20;
 /// The slowest digest tool that is waited for, in bytes a second.
 const SLOWEST_DIGEST: u64 = 1 << 20;
 /// Requests that are under way at once.
@@ -45,6 +46,12 @@ pub(super) struct Facts {
     pub(super) parts: bool,
 }
 
+impl Facts {
+    /// By SFTP digests are computed here, of what is read there.
+    pub(super) const OF_SFTP: Self =
+        Self { digest: Some(Algorithm::Blake3), style: Style::Find, parts: true };
+}
+
 /// What a source turned out to be.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -57,8 +64,8 @@ pub(super) enum Found {
 /// What is asked for at once.
 #[derive(Debug, Clone)]
 pub(super) enum Job {
-    /// Whole files, by number and name.
-    Files(Vec<(usize, Vec<u8>)>),
+    /// Whole files, by number, size and name.
+    Files(Vec<(usize, u64, Vec<u8>)>),
     /// Blocks of one file.
     Part { file: usize, name: Vec<u8>, skipped_blocks: u64, blocks: u64 },
 }
@@ -264,7 +271,7 @@ impl Job {
         match self {
             Self::Files(files) => {
                 let verb = format!("send {}", files.len());
-                request(verb.as_bytes(), files.iter().map(|(_, name)| name.as_slice()))
+                request(verb.as_bytes(), files.iter().map(|(.., name)| name.as_slice()))
             }
             Self::Part { name, skipped_blocks, blocks, .. } => {
                 request(format!("part {skipped_blocks} {blocks}").as_bytes(), [name.as_slice()])
@@ -274,7 +281,7 @@ impl Job {
 
     fn file(&self, number: usize) -> Option<usize> {
         match self {
-            Self::Files(files) => files.get(number).map(|(file, _)| *file),
+            Self::Files(files) => files.get(number).map(|(file, ..)| *file),
             Self::Part { file, .. } => (number == 0).then_some(*file),
         }
     }
@@ -324,7 +331,8 @@ fn digests_of(
     lines.iter().filter_map(|line| by_number(line).or_else(|| by_name(line))).collect()
 }
 
-fn nothing(why: &str) -> &'static str {
+/// Why nothing can be fetched, for a word of `giver.sh`.
+pub(super) fn nothing(why: &str) -> &'static str {
     match why {
         "missing" => "no such file or folder",
         "denied" => "permission denied",
@@ -370,12 +378,6 @@ fn program() -> String {
     let lines = ["have() { command -v \"$1\" >/dev/null 2>&1; }"].into_iter().chain(tools);
     let lines = lines.chain(include_str!("giver.sh").lines());
     lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
-}
-
-fn nonce() -> String {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    blake3::Hash::from_bytes(bytes).to_hex()[..24].to_owned()
 }
 
 /// The name of something below a source.

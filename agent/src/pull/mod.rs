@@ -15,6 +15,8 @@ mod pace;
 mod publish;
 mod receive;
 mod round;
+mod server;
+mod sftp;
 mod sorted;
 mod source;
 mod split;
@@ -30,12 +32,15 @@ use skiff_common::fault::Classify as _;
 use skiff_common::retry::Retry;
 use skiff_common::scp::ScpError;
 use skiff_common::{Fault, RelPath};
+use skiff_config::Transport;
 
 pub use self::source::{Source, SourceError};
 pub use self::target::LocalError;
 
 use self::giver::{Found, Giver};
 use self::listing::Listed;
+use self::server::Server;
+use self::sftp::SftpGiver;
 use self::sorted::{Fetch, Folder, Sorted};
 use self::target::{Standing, Target};
 use crate::remote::RemoteError;
@@ -59,6 +64,8 @@ pub struct Wish {
     pub dry_run: bool,
     /// Use nothing but `scp -f`, as for a server without a shell.
     pub scp_only: bool,
+    /// Over a shell or by SFTP.
+    pub transport: Transport,
     /// At most so many bits a second.
     pub limit: Option<u64>,
     /// How often a lost connection is made again.
@@ -216,27 +223,40 @@ impl Pull<'_> {
         if self.wish.scp_only {
             return self.over_scp(session, report).await;
         }
-        match Giver::start(session, self.wish.login.stall_timeout).await {
-            Ok(giver) => self.over_shell(session, giver, report).await,
-            Err(RemoteError::NoShell { words }) => {
-                tracing::info!(%words, "no shell there: by `scp -f` alone");
-                let outcome = self.over_scp(session, report).await;
-                // A server that has neither is told by what it lacks first.
-                match outcome {
-                    Err(PullError::Remote(RemoteError::Scp(_) | RemoteError::Ended { .. })) => {
-                        Err(RemoteError::NoShell { words }.into())
-                    }
-                    outcome => outcome,
+        let stall = self.wish.login.stall_timeout;
+        if self.wish.transport == Transport::Sftp {
+            let giver = SftpGiver::start(session, stall).await?;
+            return self.over_requests(session, Server::Sftp(giver), report).await;
+        }
+        let words = match Giver::start(session, stall).await {
+            Ok(giver) => return self.over_requests(session, Server::Shell(giver), report).await,
+            Err(RemoteError::NoShell { words }) => words,
+            Err(error) => return Err(error.into()),
+        };
+        if self.wish.transport == Transport::Auto {
+            match SftpGiver::start(session, stall).await {
+                Ok(giver) => {
+                    tracing::info!(%words, "no shell there: by SFTP");
+                    return self.over_requests(session, Server::Sftp(giver), report).await;
                 }
+                Err(RemoteError::NoSftp { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
+        }
+        tracing::info!(%words, "no shell there: by `scp -f` alone");
+        match self.over_scp(session, report).await {
+            // A server that has neither is told by what it lacks first.
+            Err(PullError::Remote(RemoteError::Scp(_) | RemoteError::Ended { .. })) => {
+                Err(RemoteError::NoShell { words }.into())
+            }
+            outcome => outcome,
         }
     }
 
-    async fn over_shell(
+    async fn over_requests(
         &self,
         session: &Session,
-        mut giver: Giver,
+        mut giver: Server,
         report: &mut Report,
     ) -> Result<(), PullError> {
         let names: Vec<_> = self.wish.sources.iter().map(|source| source.path.clone()).collect();
@@ -259,7 +279,7 @@ impl Pull<'_> {
     async fn rounds(
         &self,
         session: &Session,
-        mut giver: Giver,
+        mut giver: Server,
         mut fetches: Vec<Fetch>,
         report: &mut Report,
     ) -> Result<(), PullError> {
@@ -294,7 +314,7 @@ impl Pull<'_> {
     /// What a changed file is like now.
     async fn look_again(
         &self,
-        giver: &mut Giver,
+        giver: &mut Server,
         changed: Vec<Fetch>,
         report: &mut Report,
     ) -> Result<Vec<Fetch>, PullError> {
@@ -350,7 +370,7 @@ impl Pull<'_> {
     /// Leaves out what stands here with the same content, and what must not be replaced.
     async fn compare(
         &self,
-        giver: &mut Giver,
+        giver: &mut Server,
         fetches: Vec<Fetch>,
         report: &mut Report,
     ) -> Result<Vec<Fetch>, PullError> {
@@ -428,6 +448,7 @@ fn is_retryable(error: &RemoteError) -> bool {
         RemoteError::Nonsense { .. }
         | RemoteError::Root { .. }
         | RemoteError::NoShell { .. }
+        | RemoteError::NoSftp { .. }
         | RemoteError::NoTool { .. }
         | RemoteError::Refused { .. }
         | RemoteError::Full { .. }

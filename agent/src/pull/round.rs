@@ -9,10 +9,11 @@ use skiff_common::{Algorithm, Digest};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::giver::{BLOCK_BYTES, Giver, Job, MOST_NAMES};
+use super::giver::{BLOCK_BYTES, Job, MOST_NAMES};
 use super::pace::Pace;
 use super::publish::Publisher;
 use super::receive::{Landed, Landing, Receiver, hasher};
+use super::server::Server;
 use super::split::{Splitter, Splitting, receive_all};
 use super::target::{Target, read_into, token};
 use super::{Fetch, Progress, Pull, PullError, Report};
@@ -37,7 +38,7 @@ impl Pull<'_> {
     pub(super) async fn round(
         &self,
         session: &Session,
-        giver: &mut Giver,
+        giver: &mut Server,
         fetches: Vec<Fetch>,
         report: &mut Report,
     ) -> Result<Vec<Fetch>, PullError> {
@@ -67,7 +68,7 @@ impl Pull<'_> {
         };
         let stall = self.wish.login.stall_timeout;
         // A server that allows one session only tells the digests afterwards.
-        let second = Giver::start(session, stall).await.ok();
+        let second = giver.second(session, stall).await.ok();
         let mut publisher = Publisher::new(self, &target, &fetches);
         let outcome = {
             let (jobs, pace, fetches) = (&jobs, &pace, &fetches);
@@ -94,7 +95,7 @@ impl Pull<'_> {
     /// What a cut transfer left of large files, if it is a prefix of what the server has.
     async fn kept(
         &self,
-        giver: &mut Giver,
+        giver: &mut Server,
         target: &Arc<Target>,
         fetches: &Arc<Vec<Fetch>>,
     ) -> Result<HashMap<usize, Kept>, PullError> {
@@ -129,7 +130,7 @@ impl Pull<'_> {
     /// Has the server tell the digests, or reads everything once more where it can't.
     async fn ask(
         &self,
-        giver: &mut Giver,
+        giver: &mut Server,
         fetches: &Arc<Vec<Fetch>>,
         jobs: &[Job],
         pace: &Pace,
@@ -174,7 +175,7 @@ impl Pull<'_> {
 
 /// Whether what stands here is what the server has, for each.
 pub(super) async fn same(
-    giver: &mut Giver,
+    giver: &mut Server,
     target: &Arc<Target>,
     fetches: &[Fetch],
 ) -> Result<Vec<bool>, PullError> {
@@ -227,7 +228,7 @@ fn jobs(fetches: &[Fetch], kept: &HashMap<usize, Kept>, parts: bool, job_bytes: 
             bytes = 0;
         }
         bytes += fetch.size;
-        files.push((file, fetch.from.clone()));
+        files.push((file, fetch.size, fetch.from.clone()));
     }
     if !files.is_empty() {
         jobs.push(Job::Files(files));

@@ -7,10 +7,11 @@ use skiff_common::Algorithm;
 use skiff_common::escape::escaped;
 use tokio::sync::mpsc;
 
-use super::giver::{BLOCK_BYTES, Giver, Heard, Job};
+use super::giver::{BLOCK_BYTES, Heard, Job};
 use super::pace::Pace;
 use super::receive::{Landed, Landing, Opening, Order, hasher};
 use super::round::Kept;
+use super::server::Server;
 use super::target::token;
 use super::{Fetch, Progress, Pull};
 use crate::remote::RemoteError;
@@ -42,10 +43,9 @@ pub(super) struct Splitting {
 }
 
 impl Splitter<'_> {
-    async fn receive(&mut self, giver: &mut Giver, jobs: &[Job], pace: &Pace) -> Result<(), RemoteError> {
-        let fetches = Arc::clone(self.fetches);
+    async fn receive(&mut self, giver: &mut Server, jobs: &[Job], pace: &Pace) -> Result<(), RemoteError> {
         let size = |job: &Job| match job {
-            Job::Files(files) => files.iter().map(|(file, _)| fetches[*file].size).sum(),
+            Job::Files(files) => files.iter().map(|(_, size, _)| size).sum(),
             Job::Part { blocks, .. } => blocks * BLOCK_BYTES,
         };
         giver
@@ -126,11 +126,11 @@ impl Splitter<'_> {
         }
         match job {
             Job::Files(files) => {
-                let readable = files.iter().rev().map(|(file, _)| *file);
+                let readable = files.iter().rev().map(|(file, ..)| *file);
                 let members = readable.filter(|file| !self.state.unreadable.contains(file)).collect();
                 self.state.members = Some(members);
                 // They are told by those who tell digests; here they just don't come.
-                for (file, _) in files {
+                for (file, ..) in files {
                     if self.state.unreadable.remove(file) {
                         self.lands(*file, Landing::Short).await;
                     }
@@ -195,7 +195,7 @@ impl Splitter<'_> {
 /// To the end; then nobody gives orders to the writer any longer.
 pub(super) async fn receive_all(
     mut splitter: Splitter<'_>,
-    giver: &mut Giver,
+    giver: &mut Server,
     jobs: &[Job],
     pace: &Pace,
 ) -> Result<(), RemoteError> {

@@ -56,6 +56,12 @@ pub enum RemoteError {
         /// What the server said instead.
         words: String,
     },
+    /// The server has no SFTP.
+    #[error("the server gives no SFTP: {words}")]
+    NoSftp {
+        /// What it said instead.
+        words: String,
+    },
     /// A tool that is needed is missing there.
     #[error("the destination has no `{tool}`")]
     NoTool {
@@ -98,6 +104,7 @@ impl RemoteError {
             | Self::Ended { .. }
             | Self::Stalled { .. }
             | Self::NoShell { .. }
+            | Self::NoSftp { .. }
             | Self::NoTool { .. }
             | Self::Refused { .. }
             | Self::Full { .. }
@@ -120,6 +127,7 @@ impl RemoteError {
             Self::Nonsense { .. } => "bad-answer",
             Self::Root { .. } => "destination-folder",
             Self::NoShell { .. } => "no-shell",
+            Self::NoSftp { .. } => "no-sftp",
             Self::NoTool { .. } => "tool-missing",
             Self::Refused { .. } => "refused",
             Self::Full { .. } => "low-space",
@@ -141,7 +149,12 @@ impl RemoteError {
                 )
             }
             Self::NoShell { .. } => {
-                "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or log in as another"
+                "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or SFTP (`ForceCommand \
+                 internal-sftp`), or log in as another"
+                    .to_owned()
+            }
+            Self::NoSftp { .. } => {
+                "let the server offer SFTP (`Subsystem sftp internal-sftp` in sshd_config), or set transport = \"scp\""
                     .to_owned()
             }
             Self::NoTool { tool: "scp" } => {
@@ -183,6 +196,7 @@ impl RemoteError {
             | Self::Stalled { .. }
             | Self::Nonsense { .. }
             | Self::NoShell { .. }
+            | Self::NoSftp { .. }
             | Self::NoTool { .. }
             | Self::Full { .. }
             | Self::Scp(_)
@@ -200,7 +214,7 @@ impl Classify for RemoteError {
     fn fault(&self) -> Fault {
         match self {
             Self::Connect(error) => error.fault(),
-            Self::NoShell { .. } | Self::NoTool { .. } => Fault::Fatal,
+            Self::NoShell { .. } | Self::NoSftp { .. } | Self::NoTool { .. } => Fault::Fatal,
             Self::Channel(_)
             | Self::Ended { .. }
             | Self::Stalled { .. }

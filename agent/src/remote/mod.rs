@@ -1,15 +1,29 @@
 //! The destination: connections, and what is done there.
 //!
-//! [`session`] connects and logs in ([`auth`], [`host_key`], [`key_file`]); [`scp`] does the steps of a delivery over a
-//! shell and `scp`. Lacks any decision about retries, conflicts or what is delivered.
+//! [`session`] connects and logs in ([`auth`], [`host_key`], [`key_file`]); [`Remote`] does the steps of a delivery, by the
+//! transport that serves there: [`scp`], over a shell, or [`sftp`]. Lacks any decision about retries, conflicts or
+//! what is delivered.
 
 pub mod auth;
+mod channels;
+mod connection;
 pub mod error;
 pub mod host_key;
 pub mod key_file;
+mod placing;
 mod reason;
 pub mod scp;
 pub mod session;
+pub mod sftp;
+mod space;
+mod traffic;
+mod transport;
 
+pub(crate) use connection::Connection;
+pub use connection::Link;
 pub use error::RemoteError;
+pub(crate) use placing::Conflicts;
 pub(crate) use reason::Reason;
+pub use traffic::Limiter;
+pub(crate) use traffic::Traffic;
+pub use transport::{Found, Remote};

@@ -97,6 +97,22 @@ impl Session {
         }
     }
 
+    /// Starts a subsystem; as [`open_exec`](Self::open_exec).
+    pub async fn open_subsystem(&self, name: &str, deadline: Duration) -> Result<ExecChannel, ChannelError> {
+        let opening = async {
+            let channel = self.handle.channel_open_session().await?;
+            // In the guard first, so that it is closed if the deadline comes now.
+            let channel = ExecChannel::new(channel, Arc::clone(&self.told));
+            channel.write.request_subsystem(true, name).await?;
+            tracing::debug!(name, "a channel is open, its subsystem is asked for");
+            Ok(channel)
+        };
+        match timeout(deadline, opening).await {
+            Ok(opened) => opened.map_err(|error| self.channel_error(&error)),
+            Err(_) => Err(ChannelError::TimedOut(deadline)),
+        }
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()

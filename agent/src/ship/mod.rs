@@ -10,6 +10,7 @@ mod tar_batch;
 
 use std::io::Read;
 
+use bytes::Bytes;
 use skiff_common::delivery::Trouble;
 use skiff_common::digest::{Digests, Hasher};
 use skiff_common::{Algorithm, Item};
@@ -74,6 +75,33 @@ pub(crate) fn digest_prefix(root: &Root, item: &Item, algorithm: Algorithm, leng
     })
     .map_err(|error| unreadable(item, &error))?;
     Ok(hasher.digests())
+}
+
+/// Compares what comes with the beginning of `item`, piece by piece, until one differs. How many bytes agree, and their
+/// hash.
+pub(crate) fn matching(root: &Root, item: &Item, mut theirs: mpsc::Receiver<Bytes>) -> (u64, Hasher) {
+    let (mut length, mut hasher) = (0, Hasher::for_destination(Algorithm::Blake3));
+    let Ok(open) = root.open_item(&item.path) else { return (0, hasher) };
+    let mut ours = Vec::new();
+    while let Some(theirs) = theirs.blocking_recv() {
+        ours.resize(theirs.len(), 0);
+        if (&open.file).read_exact(&mut ours).is_err() || ours != theirs {
+            break;
+        }
+        hasher.update(&theirs);
+        length += theirs.len() as u64;
+    }
+    (length, hasher)
+}
+
+/// An item in memory, with its digests.
+pub(crate) fn load(root: &Root, item: &Item) -> Result<(Vec<u8>, Digests), Trouble> {
+    let mut bytes = Vec::with_capacity(usize::try_from(item.stamp.size).unwrap_or(0));
+    let digests = read(root, item, Algorithm::Blake3, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok((bytes, digests))
 }
 
 fn read(

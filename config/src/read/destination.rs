@@ -34,6 +34,7 @@ pub(super) fn overlaid(base: &Destination, section: &mut Section<'_>) -> Destina
         schedule: section.list("schedule", &base.schedule, window),
         pause_when: section.get("pause_when", &base.pause_when, pause_when),
         pause_check: section.get("pause_check", &base.pause_check, duration(CHECK)),
+        transport: section.get("transport", &base.transport, choice),
         compression: section.get("compression", &base.compression, choice),
         duplicates: section.get("duplicates", &base.duplicates, choice),
         owner: section.get("owner", &base.owner, choice),

@@ -85,6 +85,8 @@ pub struct Destination {
     pub pause_when: PauseWhen,
     /// How often that is looked at.
     pub pause_check: Duration,
+    /// How files get there.
+    pub transport: Transport,
     /// Whether what is sent is packed.
     pub compression: Compression,
     /// Whether content that is there already travels again.
@@ -133,6 +135,7 @@ impl Destination {
             schedule: Vec::new(),
             pause_when: PauseWhen::Never,
             pause_check: Duration::ZERO,
+            transport: Transport::Auto,
             compression: Compression::Off,
             duplicates: Duplicates::Send,
             owner: Owner::Preserve,
@@ -143,6 +146,22 @@ impl Destination {
             keepalive: Duration::ZERO,
         }
     }
+}
+
+/// How files get to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By `scp` under a shell, where the server has both, else by SFTP.
+    Auto,
+    /// By `scp` under a shell.
+    Scp,
+    /// By SFTP.
+    Sftp,
+}
+
+impl Choice for Transport {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("scp", Self::Scp), ("sftp", Self::Sftp)];
 }
 
 /// Whether what is sent is packed, and by what.

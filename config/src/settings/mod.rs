@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use control::Control;
 pub use destination::{
-    Agent, Compression, Destination, Duplicates, Jump, KeepFree, Owner, SshConfig, TimeZone,
+    Agent, Compression, Destination, Duplicates, Jump, KeepFree, Owner, SshConfig, TimeZone, Transport,
 };
 pub use log::{Log, LogFormat, LogLevel};
 pub use retain::{Retain, WhenFull};

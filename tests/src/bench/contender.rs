@@ -13,6 +13,8 @@ use crate::skiff;
 pub enum Contender {
     /// `skiff push`: verified
     Skiff,
+    /// `skiff push --transport sftp`: verified by reading back
+    SkiffSftp,
     /// `scp -r`: over SFTP, as scp is today
     Scp,
     /// `scp -O -r`: the old protocol
@@ -42,8 +44,9 @@ rm "$5/bench.tgz""#;
 
 impl Contender {
     /// All, in the order in which they are shown.
-    pub const ALL: [Contender; 7] = [
+    pub const ALL: [Contender; 8] = [
         Contender::Skiff,
+        Contender::SkiffSftp,
         Contender::Scp,
         Contender::ScpO,
         Contender::Tar,
@@ -56,6 +59,7 @@ impl Contender {
     pub fn title(self) -> &'static str {
         match self {
             Contender::Skiff => "skiff push",
+            Contender::SkiffSftp => "skiff push (SFTP)",
             Contender::Scp => "scp -r",
             Contender::ScpO => "scp -O -r",
             Contender::Tar => "tar | ssh tar",
@@ -68,7 +72,7 @@ impl Contender {
     /// Whether it makes sure that what arrived is what was sent.
     pub fn verifies(self) -> bool {
         match self {
-            Contender::Skiff | Contender::Recipe | Contender::Rclone => true,
+            Contender::Skiff | Contender::SkiffSftp | Contender::Recipe | Contender::Rclone => true,
             Contender::Scp | Contender::ScpO | Contender::Tar | Contender::Rsync => false,
         }
     }
@@ -76,7 +80,7 @@ impl Contender {
     /// Whether this machine has it.
     pub fn is_installed(self) -> bool {
         let program = match self {
-            Contender::Skiff => return true,
+            Contender::Skiff | Contender::SkiffSftp => return true,
             Contender::Scp | Contender::ScpO => "scp",
             Contender::Tar | Contender::Recipe => "tar",
             Contender::Rsync => "rsync",
@@ -90,6 +94,11 @@ impl Contender {
     pub(super) fn command(self, trip: &Trip, source: &Path) -> Command {
         let mut command = match self {
             Contender::Skiff => return push(trip, source),
+            Contender::SkiffSftp => {
+                let mut push = push(trip, source);
+                push.args(["--transport", "sftp"]);
+                return push;
+            }
             Contender::Scp | Contender::ScpO => {
                 let mut scp = Command::new("scp");
                 scp.args(if self == Contender::ScpO { ["-q", "-O", "-r"].as_slice() } else { &["-q", "-r"] });

@@ -39,7 +39,7 @@ fn row(cell: &Cell, entry: &Entry) -> String {
     let slowest = times.iter().copied().fold(0.0, f64::max);
     let ratio = cell.skiff_s().map_or_else(String::new, |skiff_s| format!("{:.2}", wall_s / skiff_s));
     let peak = match entry.who {
-        Contender::Skiff => format!("{:.1} MiB", peak_mib(entry)),
+        Contender::Skiff | Contender::SkiffSftp => format!("{:.1} MiB", peak_mib(entry)),
         // The command is a shell or one of several processes: its own memory says little.
         Contender::Scp
         | Contender::ScpO

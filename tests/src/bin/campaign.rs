@@ -1,10 +1,11 @@
-//! Runs a campaign at any length: `campaign NAME [--count N | --whole] [--seed S]`, `campaign list`.
+//! Runs a campaign at any length: `campaign NAME [--count N | --whole] [--seed S] [--sftp]`, `campaign list`.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use skiff_tests::campaign::{ALL, Order};
+use skiff_tests::sshd::sftp_only;
 
 /// Tries to break skiff's promises, again and again.
 #[derive(Debug, Parser)]
@@ -20,6 +21,9 @@ struct Arguments {
     /// Where chance begins.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Against servers that give SFTP and nothing else.
+    #[arg(long)]
+    sftp: bool,
 }
 
 #[expect(clippy::print_stdout, reason = "a command for people")]
@@ -37,7 +41,8 @@ fn main() -> ExitCode {
     };
     let begin = Instant::now();
     let order = Order { count: (!arguments.whole).then_some(arguments.count), seed: arguments.seed };
-    let tally = (campaign.run)(&order);
+    let run = || (campaign.run)(&order);
+    let tally = if arguments.sftp { sftp_only(run) } else { run() };
     println!("{}: {tally}\n  in {:.0} s", campaign.name, begin.elapsed().as_secs_f64());
     ExitCode::from(u8::from(!tally.failures.is_empty()))
 }

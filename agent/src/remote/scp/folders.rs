@@ -8,7 +8,7 @@ use super::{RemoteError, ScpRemote};
 
 impl ScpRemote {
     /// Makes these, and those above them; of each that can't be made, the reason. A symlink is never followed.
-    pub(crate) async fn make_folders(
+    pub(in crate::remote) async fn make_folders(
         &self,
         root: &RemotePath,
         folders: &[RelPath],

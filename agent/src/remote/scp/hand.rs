@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Lines, encode, parse_facts, parse_room};
-use super::channels::OpenChannel;
-use super::traffic::Traffic;
 use crate::remote::RemoteError;
+use crate::remote::channels::OpenChannel;
 use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
+use crate::remote::traffic::Traffic;
 
 /// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
 const MOST_NOISE: usize = 1 << 20;
@@ -410,7 +410,8 @@ fn program() -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-fn nonce() -> String {
+/// 24 digits that nobody else has.
+pub(crate) fn nonce() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
     blake3::Hash::from_bytes(bytes).to_hex()[..24].to_owned()

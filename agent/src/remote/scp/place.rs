@@ -1,28 +1,20 @@
 //! Publish: staged files get their final names.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
-use skiff_common::delivery::conflict::name_beside;
-use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
+use skiff_common::delivery::{Placed, Placement};
 use skiff_common::escape::escaped_up_to;
-use skiff_common::{Algorithm, Digest, RelPath, RemotePath, Shipment, ShipmentKind};
+use skiff_common::{Digest, RelPath, RemotePath, Shipment, ShipmentKind};
 
 use super::answer::{Answer, encode};
 use super::hand::Hand;
 use super::{RemoteError, ScpRemote};
-use crate::remote::Reason;
-
-/// How conflicts are decided.
-pub(crate) struct Conflicts<'a> {
-    /// What the configuration says.
-    pub(crate) policy: OnConflict,
-    /// Whether the digest is of an earlier version of the same source, delivered under that name.
-    pub(crate) ours_before: &'a (dyn Fn(&RelPath, &Digest) -> bool + Send + Sync),
-}
+use crate::remote::placing::{self, Conflicts, Met, Placer, Replaced};
 
 impl ScpRemote {
     /// Brings what is staged under its final names, and syncs. One entry for each placement.
-    pub(crate) async fn publish(
+    pub(in crate::remote) async fn publish(
         &self,
         root: &RemotePath,
         shipment: &Shipment,
@@ -86,76 +78,10 @@ impl ScpRemote {
         staged: &[u8],
         conflicts: &Conflicts<'_>,
     ) -> Result<Placed, RemoteError> {
-        // Each round either ends or has seen the destination change under it; that doesn't go on for ever.
-        const ROUNDS: usize = 8;
-        let path = &placement.item.path;
-        let beside = name_beside(path, &self.sender, shipment.item_id(&placement.item));
-        let mut name = path.clone();
         let patience = self.patience(placement.item.stamp.size);
-        let from = word(staged);
-        for _ in 0..ROUNDS {
-            let to = word(name.as_bytes());
-            let answer = hand.ask(&["place", &from, &to], patience, "publishing").await?;
-            if answer.ok {
-                self.note_cleared(shipment, &answer);
-                return Ok(Placed::At(name));
-            }
-            let theirs = match self.standing(hand, &answer, &name).await? {
-                Obstacle::File(theirs) => theirs,
-                Obstacle::Other if conflicts.policy == OnConflict::KeepBoth && name != beside => {
-                    name = beside.clone();
-                    continue;
-                }
-                Obstacle::Other => {
-                    let what = escaped_up_to(&answer.words, 40);
-                    let reason = format!(
-                        "cannot write {name} at the destination: something else stands there ({what})"
-                    );
-                    return Ok(Placed::Refused(Trouble::permanent(reason)));
-                }
-                Obstacle::Trouble(why) => {
-                    let reason = format!("cannot write {name} at the destination: {why}{}", remedy(&why));
-                    return Ok(Placed::Refused(Trouble::retryable(reason)));
-                }
-            };
-            // The name beside belongs to this source alone, so what stands there is our own earlier version.
-            let own = |digest: &Digest| name == beside || (conflicts.ours_before)(&name, digest);
-            match resolve(&placement.digests, &theirs, own, conflicts.policy, Some(beside.clone())) {
-                Resolution::Same => {
-                    hand.must(&["sync"], patience, "syncing").await?;
-                    return Ok(Placed::At(name));
-                }
-                Resolution::Rename(other) => {
-                    tracing::warn!(path = %name, beside = %other, "another file stands at the destination: keeping both");
-                    name = other;
-                }
-                Resolution::Park => {
-                    let reason = format!("another file named {name} stands at the destination");
-                    return Ok(Placed::Refused(Trouble::permanent(reason)));
-                }
-                Resolution::Replace => {
-                    let expected = if theirs.algorithm() == hand.facts().digest.unwrap_or(Algorithm::Blake3)
-                        && hand.facts().digest.is_some()
-                    {
-                        theirs.hex()
-                    } else {
-                        "any".to_owned()
-                    };
-                    let answer = hand.ask(&["replace", &from, &to, &expected], patience, "replacing").await?;
-                    if answer.ok {
-                        return Ok(Placed::At(name));
-                    }
-                    if answer.words != b"changed" {
-                        return Ok(Placed::Refused(Trouble::retryable(format!(
-                            "cannot replace {name} at the destination: {}{}",
-                            answer.why("place"),
-                            remedy(&answer.why("place"))
-                        ))));
-                    }
-                }
-            }
-        }
-        Ok(Placed::Refused(Trouble::retryable(format!("{name} keeps changing at the destination"))))
+        let mut placer = Shelf { remote: self, hand, shipment, from: word(staged), patience };
+        let who = (self.connection.sender.as_str(), shipment.item_id(&placement.item));
+        placing::place(&mut placer, placement, who, conflicts).await
     }
 
     /// What clears its staging itself needs no other word for that.
@@ -166,12 +92,7 @@ impl ScpRemote {
     }
 
     /// What a refusal to place means.
-    async fn standing(
-        &self,
-        hand: &mut Hand,
-        answer: &Answer,
-        name: &RelPath,
-    ) -> Result<Obstacle, RemoteError> {
+    async fn standing(&self, hand: &mut Hand, answer: &Answer, name: &RelPath) -> Result<Met, RemoteError> {
         let words = answer.split();
         match words.first().copied() {
             Some(b"exists") => {
@@ -180,11 +101,11 @@ impl ScpRemote {
                     None => self.read_back(hand, name.as_bytes()).await?,
                 };
                 // A file that stands there and can't be read is somebody else's.
-                Ok(digest.map_or(Obstacle::Other, Obstacle::File))
+                Ok(digest.map_or_else(|| Met::Other("unreadable".to_owned()), Met::File))
             }
-            Some(b"symlink" | b"isfolder" | b"special") => Ok(Obstacle::Other),
-            Some(b"gone") => Ok(Obstacle::Trouble("what was staged has gone".to_owned())),
-            _ => Ok(Obstacle::Trouble(answer.why(""))),
+            Some(b"symlink" | b"isfolder" | b"special") => Ok(Met::Other(escaped_up_to(&answer.words, 40))),
+            Some(b"gone") => Ok(Met::Trouble("what was staged has gone".to_owned())),
+            _ => Ok(Met::Trouble(answer.why(""))),
         }
     }
 }
@@ -196,15 +117,44 @@ fn folder_lines(placements: &[Placement]) -> String {
     lines.chain(["/".to_owned()]).fold(String::new(), |text, line| text + "\n" + &line)
 }
 
-/// What to do about the server's reason, if it is a known one.
-fn remedy(why: &str) -> String {
-    Reason::of(why).map_or_else(String::new, |reason| format!(". Try: {}", reason.hint("FOLDER")))
+/// One staged file, and the shell that brings it under its name.
+struct Shelf<'a> {
+    remote: &'a ScpRemote,
+    hand: &'a mut Hand,
+    shipment: &'a Shipment,
+    from: String,
+    patience: Duration,
 }
 
-enum Obstacle {
-    File(Digest),
-    Other,
-    Trouble(String),
+impl Placer for Shelf<'_> {
+    async fn place(&mut self, name: &RelPath) -> Result<Met, RemoteError> {
+        let words = ["place", &self.from, &word(name.as_bytes())];
+        let answer = self.hand.ask(&words, self.patience, "publishing").await?;
+        if answer.ok {
+            self.remote.note_cleared(self.shipment, &answer);
+            return Ok(Met::Nothing);
+        }
+        self.remote.standing(self.hand, &answer, name).await
+    }
+
+    async fn replace(&mut self, name: &RelPath, theirs: &Digest) -> Result<Replaced, RemoteError> {
+        // Without a digest tool there it can't be looked at once more.
+        let expected = match self.hand.facts().digest {
+            Some(algorithm) if theirs.algorithm() == algorithm => theirs.hex(),
+            _ => "any".to_owned(),
+        };
+        let words = ["replace", &self.from, &word(name.as_bytes()), &expected];
+        let answer = self.hand.ask(&words, self.patience, "replacing").await?;
+        Ok(match () {
+            () if answer.ok => Replaced::Done,
+            () if answer.words == b"changed" => Replaced::Changed,
+            () => Replaced::Failed(answer.why("place")),
+        })
+    }
+
+    async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
+        self.hand.must(&["sync"], self.patience, "syncing").await.map(drop)
+    }
 }
 
 fn word(name: &[u8]) -> String {

@@ -19,7 +19,7 @@ use crate::source::Root;
 impl ScpRemote {
     /// Sends the members into staging and has them read back; with `survey`, members whose content stands under the
     /// final name already are left out. One entry for each item.
-    pub async fn stage(
+    pub(in crate::remote) async fn stage(
         &self,
         root: &RemotePath,
         source: &Root,
@@ -68,7 +68,7 @@ impl ScpRemote {
         let bytes = items.iter().map(|item| item.stamp.size).sum::<u64>();
         // A batch and what is unpacked of it lie there together for a moment.
         let bytes = if hand.facts().tar { bytes.saturating_mul(2) } else { bytes };
-        let _room = self.space.reserve(hand, root, bytes).await?;
+        let _room = self.space.reserve(hand.room(), root, bytes).await?;
         if !begun {
             hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         }
@@ -143,7 +143,7 @@ impl ScpRemote {
         let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
         let asked = Instant::now();
         let answer = hand.answer(patience, "unpacking").await?.expected("unpacking")?;
-        self.traffic.read_back(asked.elapsed());
+        self.connection.traffic.read_back(asked.elapsed());
         let said: Vec<&Vec<u8>> = answer.lines.iter().filter(|line| line.starts_with(b"tar ")).collect();
         let why =
             said.first().map_or_else(String::new, |line| skiff_common::escape::escaped_up_to(line, 200));
@@ -219,7 +219,7 @@ impl ScpRemote {
                 Err(trouble) => return Ok(Staged::Spoiled(trouble)),
             }
         }
-        let _room = self.space.reserve(hand, cargo.root, item.stamp.size - cargo.skip).await?;
+        let _room = self.space.reserve(hand.room(), cargo.root, item.stamp.size - cargo.skip).await?;
         if cargo.skip == 0 {
             hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         } else {
@@ -298,7 +298,7 @@ impl ScpRemote {
         };
         let asked = Instant::now();
         let answer = hand.answer(patience, ATTEMPT).await?.expected(ATTEMPT)?;
-        self.traffic.read_back(asked.elapsed());
+        self.connection.traffic.read_back(asked.elapsed());
         Ok(Digest::from_hex(algorithm, &answer.words))
     }
 

@@ -116,13 +116,13 @@ impl Folder {
 
 impl ScpRemote {
     /// Whether content may have a twin in this folder, and nobody has said yet what stands there.
-    pub(crate) fn wants_to_know(&self, root: &RemotePath, shipment: &Shipment) -> bool {
+    pub(in crate::remote) fn wants_to_know(&self, root: &RemotePath, shipment: &Shipment) -> bool {
         let is_large = shipment.items.iter().any(|item| item.stamp.size >= LEAST);
         self.policy.copies && is_large && !self.twins.folders().contains_key(root)
     }
 
     /// These stand in the folder, by what was delivered there before; the oldest first.
-    pub(crate) fn knows(&self, root: &RemotePath, stood: Vec<Stood>) {
+    pub(in crate::remote) fn knows(&self, root: &RemotePath, stood: Vec<Stood>) {
         self.twins.folders().entry(root.clone()).or_default();
         for stood in stood {
             self.twins.add(root, stood);
@@ -130,7 +130,7 @@ impl ScpRemote {
     }
 
     /// These were delivered to the folder.
-    pub(crate) fn delivered(&self, root: &RemotePath, receipts: &[Receipt]) {
+    pub(in crate::remote) fn delivered(&self, root: &RemotePath, receipts: &[Receipt]) {
         for receipt in receipts.iter().filter(|_| self.policy.copies) {
             let (size, digest) = (receipt.item().stamp.size, receipt.digests().blake3);
             self.twins.add(root, Stood { size, digest, name: receipt.name().clone() });
@@ -188,7 +188,7 @@ impl ScpRemote {
         kind: ShipmentKind,
         Twin { item, digests, name }: &Twin,
     ) -> Result<Option<Staged>, RemoteError> {
-        let _room = self.space.reserve(hand, root, item.stamp.size).await?;
+        let _room = self.space.reserve(hand.room(), root, item.stamp.size).await?;
         let word = |bytes: &[u8]| String::from_utf8(encode(bytes)).expect("escapes are ASCII");
         let staged = match kind {
             ShipmentKind::Single => b"part".to_vec(),

@@ -9,7 +9,7 @@ use super::{RemoteError, ScpRemote};
 impl ScpRemote {
     /// The digests of what stands under these names, read there now; none of those that are gone. `bytes` is what they
     /// have together, for the patience.
-    pub async fn digests(
+    pub(in crate::remote) async fn digests(
         &self,
         root: &RemotePath,
         paths: &[&RelPath],
@@ -17,7 +17,7 @@ impl ScpRemote {
     ) -> Result<HashMap<RelPath, Digest>, RemoteError> {
         let mut hand = self.take_hand(root).await?;
         if hand.facts().digest.is_some() {
-            let staging = format!("{}-{}", self.sender, VERIFYING);
+            let staging = format!("{}-{}", self.connection.sender, VERIFYING);
             let digests = self.ask_digests(&mut hand, &staging, paths, bytes).await?;
             hand.must(&["drop", &staging], self.patience(0), "clearing the staging").await?;
             self.give_back(root, hand);

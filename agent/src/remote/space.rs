@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use skiff_common::RemotePath;
 use skiff_config::KeepFree;
 
-use super::hand::{Hand, Room};
-use crate::remote::RemoteError;
+use super::RemoteError;
+use super::scp::Room;
 
 /// An answer is good for this long: `df` is a process there, and a round trip.
 const GOOD_FOR: Duration = Duration::from_secs(5);
@@ -53,10 +53,10 @@ impl Space {
         Arc::new(Self { keep, folders: Mutex::default() })
     }
 
-    /// Takes room for `bytes` in the folder `root`, where `hand` works.
+    /// Takes room for `bytes` in the folder `root`, of which `asking` tells the room.
     pub(super) async fn reserve(
         self: &Arc<Self>,
-        hand: &mut Hand,
+        asking: impl Future<Output = Result<Option<Room>, RemoteError>>,
         root: &RemotePath,
         bytes: u64,
     ) -> Result<Option<Reserved>, RemoteError> {
@@ -68,7 +68,7 @@ impl Space {
         if let Some(reserved) = known.and_then(|disk| self.take(root, disk, bytes)) {
             return Ok(Some(reserved));
         }
-        let Some(disk) = hand.room().await? else { return Ok(None) };
+        let Some(disk) = asking.await? else { return Ok(None) };
         self.folders().entry(root.clone()).or_default().seen = Some((Instant::now(), disk));
         self.take(root, disk, bytes).map(Some).ok_or(RemoteError::Full {
             free: disk.free,

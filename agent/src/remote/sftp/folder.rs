@@ -1,0 +1,373 @@
+//! The destination's folder, as one connection finds it: what is staged there, and by whom it is used.
+//!
+//! Promises that a staging whose last user may still be busy gets a name that only its new user knows: what is late then
+//! finds nothing, and so never publishes what is only half written again. Lacks what is in a staging.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use skiff_common::escape::escaped;
+use skiff_common::sftp::{Attributes, Code, Entry, FileKind, Open, Request, Status};
+use skiff_common::{RelPath, RemotePath};
+
+use super::channel::{Answer, Channel, done};
+use crate::remote::RemoteError;
+use crate::remote::scp::nonce;
+
+const ENTERING: &str = "entering the folder";
+const CLEARING: &str = "clearing the staging";
+/// What shipments left behind is cleared after a week.
+const OLD_S: u32 = 7 * 24 * 3600;
+/// Probes of writing are there for a moment only.
+const OLD_PROBE_S: u32 = 24 * 3600;
+/// A staging is a folder of files; one of SCP's is as deep as a batch's paths.
+const DEEPEST: usize = 64;
+
+/// A destination's folder.
+pub(super) struct Folder {
+    path: Vec<u8>,
+    used: bool,
+    reads_own: bool,
+    stagings: Mutex<HashMap<String, Staging>>,
+}
+
+/// A shipment's files under way.
+struct Staging {
+    name: String,
+    /// Whether its last user has ended as it should, so that nothing more of it comes.
+    at_rest: bool,
+}
+
+impl Folder {
+    /// Enters `root`, which is made if it is missing. With `sweep`, what `sender` left behind long ago is cleared.
+    pub(super) async fn enter(
+        channel: &Channel,
+        root: &RemotePath,
+        sender: &str,
+        sweep: bool,
+    ) -> Result<Self, RemoteError> {
+        let wrong = |why: String| RemoteError::Root { path: root.to_string(), why };
+        let path = root.as_bytes().to_vec();
+        make_root(channel, &path).await?.map_err(wrong)?;
+        let own = below(&path, b".skiff");
+        match channel.standing(&own, ENTERING).await?.map_err(|status| wrong(status.to_string()))? {
+            None => {
+                let made = channel.done(Request::Mkdir(&own, Attributes::mode(0o700)), ENTERING).await?;
+                if let Err(status) = made
+                    && !is_folder(channel, &own).await?
+                {
+                    return Err(wrong(why(channel, &path, &status).await?));
+                }
+            }
+            Some(attributes) => match attributes.kind() {
+                FileKind::Folder | FileKind::Unknown => {}
+                FileKind::Symlink => return Err(wrong(".skiff is a symlink".to_owned())),
+                FileKind::File | FileKind::Special => return Err(wrong(".skiff is no folder".to_owned())),
+            },
+        }
+        let Probed { now, reads_own } = match probe(channel, &own).await? {
+            Ok(probed) => probed,
+            Err(status) => {
+                let why = why(channel, &path, &status).await?;
+                return Err(wrong(format!("cannot write in .skiff: {why}")));
+            }
+        };
+        let listed = channel.list(&path, true, ENTERING).await?;
+        // Who can't be listed may hold anything.
+        let used = listed.map_or(true, |names| names.iter().any(|entry| &entry.name[..] != b".skiff"));
+        let entries = channel.list(&own, false, ENTERING).await?.unwrap_or_default();
+        let folder = Self { path, used, reads_own, stagings: Mutex::default() };
+        folder.remember(&entries, sender);
+        if sweep {
+            folder.sweep(channel, &entries, sender, now).await?;
+        }
+        Ok(folder)
+    }
+
+    /// Whether anything stood in it when it was entered.
+    pub(super) const fn used(&self) -> bool {
+        self.used
+    }
+
+    /// Whether a file that is written can be read by the same handle. Else it is closed before, and not gone on with.
+    pub(super) const fn reads_own(&self) -> bool {
+        self.reads_own
+    }
+
+    /// The path of what lies below it.
+    pub(super) fn at(&self, path: &[u8]) -> Vec<u8> {
+        below(&self.path, path)
+    }
+
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// An empty staging for the shipment.
+    pub(super) async fn fresh(&self, channel: &Channel, id: &str) -> Result<Vec<u8>, RemoteError> {
+        // One that can't be cleared now is cleared with those of long ago.
+        let _: Result<(), Status> = self.clear(channel, id, std::iter::empty()).await?;
+        let name = format!("{id}-{}", nonce());
+        let path = self.staged(&name);
+        let made = channel.done(Request::Mkdir(&path, Attributes::mode(0o700)), "preparing").await?;
+        if let Err(status) = made {
+            let why = why(channel, &self.path, &status).await?;
+            return Err(RemoteError::Refused { attempt: "preparing", why });
+        }
+        self.stagings().insert(id.to_owned(), Staging { name, at_rest: false });
+        Ok(path)
+    }
+
+    /// The staging that the shipment has already, for this user alone.
+    pub(super) async fn adopt(&self, channel: &Channel, id: &str) -> Result<Option<Vec<u8>>, RemoteError> {
+        let Some(staging) = self.stagings().remove(id) else { return Ok(None) };
+        let name = if staging.at_rest { staging.name.clone() } else { format!("{id}-{}", nonce()) };
+        let path = self.staged(&name);
+        if !staging.at_rest {
+            let from = self.staged(&staging.name);
+            if channel.done(Request::Rename(&from, &path), "preparing").await?.is_err() {
+                return Ok(None);
+            }
+        }
+        self.stagings().insert(id.to_owned(), Staging { name, at_rest: false });
+        Ok(Some(path))
+    }
+
+    /// Its user has ended as it should.
+    pub(super) fn rest(&self, id: &str) {
+        if let Some(staging) = self.stagings().get_mut(id) {
+            staging.at_rest = true;
+        }
+    }
+
+    /// Clears the shipment's staging, which may hold these.
+    pub(super) async fn discard(
+        &self,
+        channel: &Channel,
+        id: &str,
+        names: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<(), RemoteError> {
+        let cleared = self.clear(channel, id, names).await?;
+        cleared.map_err(|status| RemoteError::Refused { attempt: CLEARING, why: status.to_string() })
+    }
+
+    async fn clear(&self, channel: &Channel, id: &str, names: impl Iterator<Item = Vec<u8>>) -> Answer<()> {
+        let Some(staging) = self.stagings().remove(id) else { return Ok(Ok(())) };
+        let path = self.staged(&staging.name);
+        // What is known to be there needs no list.
+        remove_all(channel, names.map(|name| below(&path, &name))).await?;
+        if channel.done(Request::Rmdir(&path), CLEARING).await?.is_ok() {
+            return Ok(Ok(()));
+        }
+        remove_tree(channel, path, DEEPEST).await
+    }
+
+    /// What earlier connections left.
+    fn remember(&self, entries: &[Entry], sender: &str) {
+        let mut stagings = self.stagings();
+        for entry in entries {
+            let Some(name) = std::str::from_utf8(&entry.name).ok() else { continue };
+            let Some((id, _)) = name.rsplit_once('-').filter(|(id, nonce)| is_ours(id, nonce, sender)) else {
+                continue;
+            };
+            stagings.insert(id.to_owned(), Staging { name: name.to_owned(), at_rest: false });
+        }
+    }
+
+    async fn sweep(
+        &self,
+        channel: &Channel,
+        entries: &[Entry],
+        sender: &str,
+        now: u32,
+    ) -> Result<(), RemoteError> {
+        let own = [sender.as_bytes(), b"-"].concat();
+        for entry in entries {
+            let Some((_, changed)) = entry.attributes.times else { continue };
+            let path = [&self.staged("")[..], &entry.name].concat();
+            let age = now.saturating_sub(changed);
+            if entry.name.starts_with(b"_") && age > OLD_PROBE_S {
+                let _ = channel.done(Request::Remove(&path), CLEARING).await?;
+            } else if entry.name.starts_with(&own) && age > OLD_S {
+                // One that a slow transfer still writes to is not old.
+                let inner = channel.list(&path, false, CLEARING).await?.unwrap_or_default();
+                let is_new = |entry: &Entry| {
+                    entry.attributes.times.is_none_or(|(_, changed)| now.saturating_sub(changed) <= OLD_S)
+                };
+                if !inner.iter().any(is_new) {
+                    // Whether that worked is for the next time.
+                    let _ = remove_tree(channel, path, DEEPEST).await?;
+                    self.stagings().retain(|_, staging| staging.name.as_bytes() != &entry.name[..]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn staged(&self, name: &str) -> Vec<u8> {
+        self.at(&[b".skiff/", name.as_bytes()].concat())
+    }
+
+    fn stagings(&self) -> MutexGuard<'_, HashMap<String, Staging>> {
+        self.stagings.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// What a member of a batch is called in its staging.
+pub(super) fn member(path: &RelPath) -> String {
+    blake3::hash(path.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// `SENDER-SHIPMENT`, and 24 digits.
+fn is_ours(id: &str, nonce: &str, sender: &str) -> bool {
+    let digits = |text: &str, many: usize| text.len() == many && text.bytes().all(|b| b.is_ascii_hexdigit());
+    id.split_once('-').is_some_and(|(of, shipment)| of == sender && digits(shipment, 20)) && digits(nonce, 24)
+}
+
+/// A path below a folder.
+pub(super) fn below(folder: &[u8], path: &[u8]) -> Vec<u8> {
+    match folder {
+        b"." => path.to_vec(),
+        b"/" => [b"/", path].concat(),
+        folder => [folder, b"/", path].concat(),
+    }
+}
+
+/// Makes the folder and those above it. They are the configuration's, so symlinks among them are followed.
+async fn make_root(channel: &Channel, path: &[u8]) -> Result<Result<(), String>, RemoteError> {
+    if let Ok(attributes) = channel.look(Request::Stat(path), ENTERING).await? {
+        return Ok(match attributes.kind() {
+            FileKind::Folder | FileKind::Unknown => Ok(()),
+            _ => Err("not a folder".to_owned()),
+        });
+    }
+    let ends = path.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+    for end in ends.chain([path.len()]) {
+        let part = &path[..end];
+        if channel.look(Request::Stat(part), ENTERING).await?.is_ok() {
+            continue;
+        }
+        let made = channel.done(Request::Mkdir(part, Attributes::mode(0o777)), ENTERING).await?;
+        if let Err(status) = made
+            && channel.look(Request::Stat(part), ENTERING).await?.is_err()
+        {
+            let why = why(channel, parent(part), &status).await?;
+            return Ok(Err(format!("cannot make {}: {why}", escaped(part))));
+        }
+    }
+    Ok(if channel.look(Request::Stat(path), ENTERING).await?.is_ok() {
+        Ok(())
+    } else {
+        Err("cannot enter it".to_owned())
+    })
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|b| *b == b'/') {
+        None => b".",
+        Some(0) => b"/",
+        Some(slash) => &path[..slash],
+    }
+}
+
+async fn is_folder(channel: &Channel, path: &[u8]) -> Result<bool, RemoteError> {
+    let standing = channel.standing(path, ENTERING).await?;
+    Ok(standing.is_ok_and(|found| found.is_some_and(|one| one.kind() == FileKind::Folder)))
+}
+
+/// What writing has shown.
+struct Probed {
+    /// The server's time, in seconds since 1970.
+    now: u32,
+    reads_own: bool,
+}
+
+/// Writes something, and looks at it.
+async fn probe(channel: &Channel, own: &[u8]) -> Answer<Probed> {
+    const MARK: &[u8] = b"x";
+    let path = below(own, format!("_{}", nonce()).as_bytes());
+    let handle = match channel.open(&path, Open::New, Attributes::mode(0o600), ENTERING).await? {
+        Ok(handle) => handle,
+        Err(status) => return Ok(Err(status)),
+    };
+    let written = channel.begin_write(&handle, 0, Bytes::from_static(MARK), ENTERING).await?;
+    let written = done(written, ENTERING).await?;
+    let reads_own = channel.reads(&handle, MARK, ENTERING).await?;
+    let attributes = channel.look(Request::Fstat(&handle), ENTERING).await?;
+    channel.close(&handle).await?;
+    let _ = channel.done(Request::Remove(&path), ENTERING).await?;
+    let now = attributes.ok().and_then(|attributes| attributes.times).map_or(0, |(_, changed)| changed);
+    Ok(written.map(|()| Probed { now, reads_own }))
+}
+
+/// Removes these files, as far as they are there.
+async fn remove_all(channel: &Channel, paths: impl Iterator<Item = Vec<u8>>) -> Result<(), RemoteError> {
+    let mut removing = Vec::new();
+    for path in paths {
+        removing.push(channel.begin(Request::Remove(&path), CLEARING).await?);
+    }
+    for one in removing {
+        let _ = done(one, CLEARING).await?;
+    }
+    Ok(())
+}
+
+/// Removes a folder and all below it; symlinks are removed, not followed.
+async fn remove_tree(channel: &Channel, path: Vec<u8>, deepest: usize) -> Answer<()> {
+    let entries = match channel.list(&path, false, CLEARING).await? {
+        Ok(entries) => entries,
+        Err(Status { code: Code::NoSuchFile, .. }) => return Ok(Ok(())),
+        Err(status) => return Ok(Err(status)),
+    };
+    let is_folder = |entry: &Entry| entry.attributes.kind() == FileKind::Folder;
+    let (folders, files): (Vec<_>, Vec<_>) =
+        entries.into_iter().filter(|entry| !entry.name.contains(&b'/')).partition(is_folder);
+    remove_all(channel, files.iter().map(|entry| below(&path, &entry.name))).await?;
+    if deepest > 0 {
+        for entry in folders {
+            let _ = Box::pin(remove_tree(channel, below(&path, &entry.name), deepest - 1)).await?;
+        }
+    }
+    channel.done(Request::Rmdir(&path), CLEARING).await
+}
+
+/// Why it failed, as far as the server can be made to tell: OpenSSH calls most things a failure.
+pub(super) async fn why(channel: &Channel, path: &[u8], status: &Status) -> Result<String, RemoteError> {
+    if matches!(status.code, Code::Failure | Code::PermissionDenied)
+        && let Some(space) = channel.space(path).await?
+    {
+        if space.read_only {
+            return Ok(Code::ReadOnly.to_string());
+        }
+        // Less than a block is no room.
+        if status.code == Code::Failure && (space.free_bytes < 4096 || !space.takes_files) {
+            return Ok(Code::NoSpace.to_string());
+        }
+    }
+    Ok(status.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_stagings_of_the_same_sender_and_form_are_ours() {
+        let (sender, shipment, nonce) = ("0123abcd", "a".repeat(20), "b".repeat(24));
+        assert!(is_ours(&format!("{sender}-{shipment}"), &nonce, sender));
+        assert!(!is_ours(&format!("ffffffff-{shipment}"), &nonce, sender));
+        assert!(!is_ours(&format!("{sender}-{shipment}"), "../../../../../../../../a", sender));
+        assert!(!is_ours(&format!("{sender}-a/b"), &nonce, sender));
+        assert!(!is_ours(sender, &nonce, sender));
+    }
+
+    #[test]
+    fn paths_are_below_the_folder() {
+        assert_eq!(below(b".", b"a"), b"a");
+        assert_eq!(below(b"/", b"a"), b"/a");
+        assert_eq!(below(b"/srv", b"a/b"), b"/srv/a/b");
+        assert_eq!(parent(b"/srv"), b"/");
+        assert_eq!(parent(b"srv"), b".");
+    }
+}

@@ -1,0 +1,246 @@
+//! A destination, by whichever transport serves there.
+//!
+//! Owns the choice between them: what the configuration says, or else a shell with `scp` where there is one, and SFTP where
+//! there isn't. Looked at anew with each connection.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use skiff_common::delivery::{Placed, Placement, Receipt, Staged};
+use skiff_common::{Digest, RelPath, RemotePath, Shipment};
+use skiff_config::{Destination, Transport};
+use tokio::sync::Mutex;
+
+use super::RemoteError;
+use super::connection::{Connection, Link};
+use super::placing::Conflicts;
+use super::scp::{self, ScpRemote, Stood};
+use super::session::{ChannelError, Session};
+use super::sftp::{self, SftpRemote};
+use super::space::Space;
+use crate::source::Root;
+
+/// Between two tries to open a channel.
+const A_MOMENT: Duration = Duration::from_millis(50);
+
+/// A destination. Each step is safe to repeat.
+pub struct Remote {
+    connection: Arc<Connection>,
+    transport: Transport,
+    scp: ScpRemote,
+    sftp: SftpRemote,
+    chosen: Mutex<Option<(Weak<Session>, Way)>>,
+    rests: AtomicBool,
+}
+
+/// How it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Scp,
+    Sftp,
+}
+
+/// What a destination turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is reached by SCP.
+    Scp(scp::Facts),
+    /// It is reached by SFTP.
+    Sftp {
+        /// What it can do.
+        facts: sftp::Facts,
+        /// Why not by SCP; `None`: the configuration says so.
+        because: Option<String>,
+    },
+}
+
+impl Remote {
+    /// A destination over `connection`, treated as its settings say.
+    pub(crate) fn new(connection: Connection, settings: &Destination) -> Self {
+        let (connection, space) = (Arc::new(connection), Space::new(settings.keep_free));
+        let scp = ScpRemote::over(Arc::clone(&connection), settings, Arc::clone(&space));
+        let sftp = SftpRemote::over(Arc::clone(&connection), space);
+        let (transport, chosen) = (settings.transport, Mutex::new(None));
+        Self { connection, transport, scp, sftp, chosen, rests: AtomicBool::new(false) }
+    }
+
+    /// Whether nothing is to be sent to it now.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing is to be sent to it, or all may be. What the dispatcher sends it holds back itself.
+    pub(crate) fn rest(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// Whether it has to be told what was delivered to it before.
+    pub(crate) fn wants_to_know(&self, root: &RemotePath, shipment: &Shipment) -> bool {
+        self.scp.wants_to_know(root, shipment)
+    }
+
+    /// What was delivered to it before.
+    pub(crate) fn knows(&self, root: &RemotePath, stood: Vec<Stood>) {
+        self.scp.knows(root, stood);
+    }
+
+    /// What has been delivered to it now.
+    pub(crate) fn delivered(&self, root: &RemotePath, receipts: &[Receipt]) {
+        self.scp.delivered(root, receipts);
+    }
+
+    /// Makes these, and those above them; of each that can't be made, the reason. A symlink is never followed.
+    pub(crate) async fn make_folders(
+        &self,
+        root: &RemotePath,
+        folders: &[RelPath],
+    ) -> Result<Vec<String>, RemoteError> {
+        match self.way(root).await? {
+            Way::Scp => self.scp.make_folders(root, folders).await,
+            Way::Sftp => Box::pin(self.sftp.make_folders(root, folders)).await,
+        }
+    }
+
+    /// From now on it is sent at most so many bits a second.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.connection.set_limit(limit);
+    }
+
+    /// The destination's name.
+    pub fn name(&self) -> &str {
+        &self.connection.name
+    }
+
+    /// Where it is: `user@host:port`.
+    pub fn address(&self) -> String {
+        self.connection.address()
+    }
+
+    /// Whether there is a connection, for those who watch: it may be gone a moment later.
+    pub fn link(&self) -> Link {
+        self.connection.link()
+    }
+
+    /// Connects, logs in and looks what is there.
+    pub async fn probe(&self, root: &RemotePath) -> Result<Found, RemoteError> {
+        match self.transport {
+            Transport::Scp => self.scp.probe(root).await.map(Found::Scp),
+            Transport::Sftp => self.sftp.probe(root).await.map(|facts| Found::Sftp { facts, because: None }),
+            Transport::Auto => match self.scp.probe(root).await {
+                Err(error) if is_without_scp(&error) => match self.probe_sftp_next(root).await {
+                    Ok(facts) => Ok(Found::Sftp { facts, because: Some(error.to_string()) }),
+                    // A server that has neither is told by what it lacks first.
+                    Err(RemoteError::NoSftp { .. }) => Err(error),
+                    Err(other) => Err(other),
+                },
+                facts => facts.map(Found::Scp),
+            },
+        }
+    }
+
+    /// Right after a shell that ended: a server that allows one session may not have noticed yet.
+    async fn probe_sftp_next(&self, root: &RemotePath) -> Result<sftp::Facts, RemoteError> {
+        const TRIES: usize = 20;
+        for _ in 0..TRIES {
+            match self.sftp.probe(root).await {
+                Err(RemoteError::Channel(ChannelError::Denied { .. })) => tokio::time::sleep(A_MOMENT).await,
+                probed => return probed,
+            }
+        }
+        self.sftp.probe(root).await
+    }
+
+    /// Ends what runs there, and the connection.
+    pub async fn close(&self) {
+        self.scp.close().await;
+        self.sftp.close();
+        self.connection.close().await;
+    }
+
+    /// Sends the members into staging and has them read back; with `survey`, members whose content stands under the
+    /// final name already are left out. One entry for each item.
+    pub async fn stage(
+        &self,
+        root: &RemotePath,
+        source: &Root,
+        shipment: &Shipment,
+        survey: bool,
+    ) -> Result<Vec<Staged>, RemoteError> {
+        match self.way(root).await? {
+            Way::Scp => self.scp.stage(root, source, shipment, survey).await,
+            Way::Sftp => Box::pin(self.sftp.stage(root, source, shipment, survey)).await,
+        }
+    }
+
+    /// Brings what is staged under its final names, and syncs. One entry for each placement.
+    pub(crate) async fn publish(
+        &self,
+        root: &RemotePath,
+        shipment: &Shipment,
+        placements: &[Placement],
+        conflicts: &Conflicts<'_>,
+    ) -> Result<Vec<Placed>, RemoteError> {
+        match self.way(root).await? {
+            Way::Scp => self.scp.publish(root, shipment, placements, conflicts).await,
+            Way::Sftp => Box::pin(self.sftp.publish(root, shipment, placements, conflicts)).await,
+        }
+    }
+
+    /// Clears what is staged of a shipment.
+    pub async fn discard(&self, root: &RemotePath, shipment: &Shipment) -> Result<(), RemoteError> {
+        match self.way(root).await? {
+            Way::Scp => self.scp.discard(root, shipment).await,
+            Way::Sftp => Box::pin(self.sftp.discard(root, shipment)).await,
+        }
+    }
+
+    /// The digests of what stands under these names, read there now; none of those that are gone. `bytes` is what they
+    /// have together, for the patience.
+    pub async fn digests(
+        &self,
+        root: &RemotePath,
+        paths: &[&RelPath],
+        bytes: u64,
+    ) -> Result<HashMap<RelPath, Digest>, RemoteError> {
+        match self.way(root).await? {
+            Way::Scp => self.scp.digests(root, paths, bytes).await,
+            Way::Sftp => Box::pin(self.sftp.digests(root, paths)).await,
+        }
+    }
+
+    async fn way(&self, root: &RemotePath) -> Result<Way, RemoteError> {
+        match self.transport {
+            Transport::Scp => return Ok(Way::Scp),
+            Transport::Sftp => return Ok(Way::Sftp),
+            Transport::Auto => {}
+        }
+        // Held while one asks: the others want to know the same.
+        let mut chosen = self.chosen.lock().await;
+        let session = self.connection.session().await?;
+        if let Some((of, way)) = &*chosen
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(&session))
+        {
+            return Ok(*way);
+        }
+        let way = match Box::pin(self.probe(root)).await? {
+            Found::Scp(_) => Way::Scp,
+            Found::Sftp { because, .. } => {
+                let because = because.unwrap_or_default();
+                tracing::info!(destination = %self.connection.name, %because, "by SFTP");
+                Way::Sftp
+            }
+        };
+        *chosen = Some((Arc::downgrade(&session), way));
+        Ok(way)
+    }
+}
+
+/// Whether SFTP may serve where SCP can't.
+fn is_without_scp(error: &RemoteError) -> bool {
+    matches!(
+        error,
+        RemoteError::NoShell { .. } | RemoteError::NoTool { tool: "scp" } | RemoteError::Nonsense { .. }
+    )
+}
