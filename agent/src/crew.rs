@@ -168,6 +168,7 @@ impl Crew {
             ("state_dir", old.state_dir != new.state_dir),
             ("[log]", old.log != new.log),
             ("[control]", old.control != new.control),
+            ("[receipts]", old.receipts != new.receipts),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(key, _)| format!("{key} has changed, which takes a restart: restart skiff")).collect()

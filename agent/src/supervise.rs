@@ -74,7 +74,7 @@ impl Agent {
         };
         tell_trust(&opening.trust);
         let path = settings.state_dir.join("receipts.jsonl");
-        let receipts = Receipts::open(&path)
+        let receipts = Receipts::open(&path, settings.receipts)
             .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
         let status = Arc::new(Status::default());
         let paused = Paused::of(&settings.state_dir, plan.service.is_some());

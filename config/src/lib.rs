@@ -29,7 +29,8 @@ pub use problem::{Problem, Problems, code};
 pub use settings::{
     AfterDelivery, Agent, Allowance, Compression, Control, Destination, Duplicates, EmptyFolders, Hidden,
     Jump, KeepFree, Log, LogFormat, LogLevel, OnConflict, Order, Owner, Part, PathTemplate, PauseWhen,
-    Retain, Route, Settings, SshConfig, Symlinks, Taken, TimeZone, Transport, Watch, WhenFull, Window,
+    ReceiptFiles, Retain, Route, Settings, SshConfig, Symlinks, Taken, TimeZone, Transport, Watch, WhenFull,
+    Window,
 };
 
 /// A JSON Schema of the configuration.

@@ -205,6 +205,7 @@ pub(crate) mod tests {
             state_dir = "/a $${b} {c}"
             log = { format = "human", level = "trace" }
             control = { listen = "[::]:9723", token_file = "/t/{x}" }
+            receipts = { rotate = "100 kB", keep = 7 }
             destination."a.b" = { address = "me@there@h", path = "~/~/{{x}}$${{y}}", in_flight = 7, bandwidth = "8001 bit/s" }
             destination.v6 = { address = "[fe80::1%eth0]:2200", path = "", identity = "~/k", known_hosts = [], agent = "~/agent", certificate = "~/k-cert.pub", passphrase_file = "${credential:p}", password_file = "/p w", jump = ["u@gate:2200", "[::1]:22"], ssh_config = "~/c" }
             [[watch]]

@@ -89,7 +89,7 @@ fn value(key: &str, item: &Item) -> Value {
         }
         "max_depth" => return json!({ "type": "integer", "minimum": -1, "default": -1 }),
         // A number of bytes, or text with a unit.
-        "small_file" | "batch_bytes" | "min_size" | "max_size" | "keep_free" => {
+        "rotate" | "small_file" | "batch_bytes" | "min_size" | "max_size" | "keep_free" => {
             return json!({ "type": ["string", "integer"], "default": item.as_str() });
         }
         _ => {}

@@ -23,6 +23,11 @@ pub(crate) fn settings(settings: &Settings) -> String {
     let token_file = settings.control.token_file.as_deref().unwrap_or(Path::new(""));
     let control = [("listen", text(&show_listen(settings.control.listen))), ("token_file", path(token_file))];
     document["control"] = Item::Table(Table::from_iter(control));
+    let receipts = [
+        ("rotate", text(&show_size(settings.receipts.rotate_bytes))),
+        ("keep", number(settings.receipts.keep.get())),
+    ];
+    document["receipts"] = Item::Table(Table::from_iter(receipts));
     let mut destinations: Table =
         settings.destinations.iter().map(|one| (one.name.as_str(), Item::Table(destination(one)))).collect();
     destinations.set_implicit(true);

@@ -55,6 +55,7 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
         state_dir,
         log,
         control: skiff_config::Control::default(),
+        receipts: skiff_config::ReceiptFiles::default(),
         destinations: vec![destination],
         watches,
     };
@@ -215,4 +216,16 @@ fn state_dir() -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let state = state.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
     Some(state.join("skiff"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_documented() {
+        let outcome = Outcome { problems: vec![String::new()], ..Outcome::default() };
+        let value = json(&Status::default(), &outcome, Duration::ZERO);
+        crate::documented::assert_documented("skiff push --json", &value);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod control;
 mod destination;
+mod receipts;
 mod rules;
 mod watch;
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::raw::{self, Context, Place, Places, Section, Table};
-use crate::settings::{Control, Destination, Log, LogFormat, LogLevel, Settings, Watch};
+use crate::settings::{Control, Destination, Log, LogFormat, LogLevel, ReceiptFiles, Settings, Watch};
 use crate::value::{choice, local_path, rate};
 use crate::{DEFAULT_TOML, Environment};
 
@@ -21,6 +22,7 @@ pub(crate) struct Base {
     pub(crate) bandwidth: Option<u64>,
     pub(crate) log: Log,
     pub(crate) control: Control,
+    pub(crate) receipts: ReceiptFiles,
     pub(crate) destination: Destination,
     pub(crate) watch: Watch,
 }
@@ -47,6 +49,9 @@ impl Base {
         let mut section = root.table("control");
         let control = control::overlaid(&self.control, &mut section);
         section.finish();
+        let mut section = root.table("receipts");
+        let receipts = receipts::overlaid(&self.receipts, &mut section);
+        section.finish();
         let mut defaults = root.table("defaults");
         let mut section = defaults.table("destination");
         let destination = destination::overlaid(&self.destination, &mut section);
@@ -55,7 +60,8 @@ impl Base {
         let watch = watch::overlaid(&self.watch, &mut section);
         rules::one_watch(&watch, &section.finish(), root.context());
         defaults.finish();
-        Self { state_dir, bandwidth, log: Log { format, level }, control, destination, watch }
+        let log = Log { format, level };
+        Self { state_dir, bandwidth, log, control, receipts, destination, watch }
     }
 
     fn blank() -> Self {
@@ -64,6 +70,7 @@ impl Base {
             bandwidth: Some(1),
             log: Log { format: LogFormat::Json, level: LogLevel::Trace },
             control: Control::default(),
+            receipts: receipts::BLANK,
             destination: Destination::blank(),
             watch: Watch::blank(),
         }
@@ -96,8 +103,8 @@ pub(crate) fn settings(table: Table, file: &Arc<Path>, is_complete: bool, contex
     rules::folders_stay_apart(&watches, context);
     rules::state_is_apart(&base.state_dir, &watches, context);
     let watches = watches.into_iter().map(|placed| placed.watch).collect();
-    let Base { state_dir, bandwidth, log, control, .. } = base;
-    Settings { state_dir, bandwidth, log, control, destinations, watches }
+    let Base { state_dir, bandwidth, log, control, receipts, .. } = base;
+    Settings { state_dir, bandwidth, log, control, receipts, destinations, watches }
 }
 
 #[cfg(test)]
@@ -124,9 +131,11 @@ mod tests {
         log.get("level", &LogLevel::Info, choice);
         let mut control = root.table("control");
         control::overlaid(&Control::default(), &mut control);
+        let mut files = root.table("receipts");
+        receipts::overlaid(&receipts::BLANK, &mut files);
         root.get("state_dir", &PathBuf::new(), local_path);
         root.get("bandwidth", &None, rate);
-        for section in [root, defaults, destination, watch, log, control] {
+        for section in [root, defaults, destination, watch, log, control, files] {
             assert_eq!(section.unset(), Vec::<&str>::new());
             section.finish();
         }

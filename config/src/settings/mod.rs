@@ -3,6 +3,7 @@
 mod control;
 mod destination;
 mod log;
+mod receipts;
 mod retain;
 mod taken;
 mod template;
@@ -16,6 +17,7 @@ pub use destination::{
     Agent, Compression, Destination, Duplicates, Jump, KeepFree, Owner, SshConfig, TimeZone, Transport,
 };
 pub use log::{Log, LogFormat, LogLevel};
+pub use receipts::ReceiptFiles;
 pub use retain::{Retain, WhenFull};
 pub use taken::{EmptyFolders, Hidden, Symlinks, Taken};
 pub use template::{Part, PathTemplate};
@@ -35,6 +37,8 @@ pub struct Settings {
     pub log: Log,
     /// Who may ask a running agent what it does.
     pub control: Control,
+    /// When receipts are set aside, and how many of them are kept.
+    pub receipts: ReceiptFiles,
     /// The destinations, sorted by name.
     pub destinations: Vec<Destination>,
     /// The watches, in the order they were written.

@@ -5,23 +5,24 @@
 //! That question has to be answered too where a crash or a lost answer came between a file's publishing and its receipt.
 //! So what is about to be published is claimed before, in a file of its own, for a claim proves nothing.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod file;
+
+use std::io::{self, BufRead as _, BufReader};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use skiff_common::delivery::{Placement, Receipt};
 use skiff_common::{Algorithm, Digest, RelPath, Stamp};
+use skiff_config::ReceiptFiles;
 
 use crate::remote::scp::Stood;
 
-/// A file of receipts is set aside at this size; three are kept.
-const ROTATE_BYTES: u64 = 64 << 20;
-/// Of the lines of thousands of files, which would be a megabyte for each shipment.
-const WRITTEN_AT_ONCE: usize = 64 << 10;
+use file::append;
+
+/// Losses are for people, who read no more of them than this.
+const LOSSES: ReceiptFiles = ReceiptFiles { rotate_bytes: 64 << 20, keep: NonZeroUsize::MIN };
 /// The version of a line.
 const VERSION: u8 = 1;
 /// The version of a claim: the first was a line for each name.
@@ -32,24 +33,26 @@ const CLAIMS_VERSION: u8 = 2;
 pub struct Receipts {
     path: PathBuf,
     claims: PathBuf,
+    files: ReceiptFiles,
 }
 
 impl Receipts {
     /// Opens or makes `path`, readable by its owner alone.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let receipts = Self { path: path.to_owned(), claims: path.with_file_name("claims.jsonl") };
-        open(&receipts.path).map(|_| receipts)
+    pub fn open(path: &Path, files: ReceiptFiles) -> io::Result<Self> {
+        file::make(path)?;
+        Ok(Self { path: path.to_owned(), claims: path.with_file_name("claims.jsonl"), files })
     }
 
     /// Claims the names that these are about to get; durable when this returns. Blocks.
     pub fn claim(&self, watch: &str, destination: &str, placements: &[Placement]) -> io::Result<()> {
-        append(&self.claims, std::iter::once(claim_line(watch, destination, placements)))
+        append(&self.claims, self.files, std::iter::once(claim_line(watch, destination, placements)))
     }
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
     pub fn append(&self, watch: &str, destination: &str, receipts: &[Receipt]) -> io::Result<()> {
         let time = humantime::format_rfc3339_millis(now()).to_string();
-        append(&self.path, receipts.iter().map(|receipt| line(receipt, watch, destination, &time)))
+        let lines = receipts.iter().map(|receipt| line(receipt, watch, destination, &time));
+        append(&self.path, self.files, lines)
     }
 
     /// What was delivered lately, the oldest first: the receipts as they were written. Blocks.
@@ -70,12 +73,8 @@ impl Receipts {
         digest: &Digest,
     ) -> io::Result<bool> {
         let (name, digest) = (name.to_string(), digest.to_string());
-        let files = [&self.path, &self.claims].map(|path| [path.clone(), aside(path, 1), aside(path, 2)]);
-        for path in files.into_iter().flatten() {
-            let file = match File::open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                file => file?,
-            };
+        let files = file::all(&self.path)?.into_iter().chain(file::all(&self.claims)?);
+        for file in files {
             for line in BufReader::new(file).split(b'\n') {
                 // A torn line proves nothing.
                 let Ok(line) = serde_json::from_slice::<Value>(&line?) else { continue };
@@ -101,12 +100,12 @@ pub struct Loss<'a> {
 
 /// Writes a loss down in the file `losses`; durable when this returns. Blocks.
 pub fn lose(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
-    append(losses, std::iter::once(loss_line(loss, "deleted_undelivered")))
+    append(losses, LOSSES, std::iter::once(loss_line(loss, "deleted_undelivered")))
 }
 
 /// What was written down before didn't come to pass: the file is still there. Blocks.
 pub fn kept(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
-    append(losses, std::iter::once(loss_line(loss, "kept_after_all")))
+    append(losses, LOSSES, std::iter::once(loss_line(loss, "kept_after_all")))
 }
 
 fn loss_line(Loss { watch, path, stamp }: &Loss<'_>, what: &str) -> Value {
@@ -165,103 +164,30 @@ pub(crate) fn stood(receipt: &Value) -> Option<Stood> {
 
 /// The latest receipts for which `wanted` holds, the latest first. Blocks.
 pub fn latest(state_dir: &Path, most: usize, wanted: impl Fn(&Value) -> bool) -> io::Result<Vec<Value>> {
-    let path = state_dir.join("receipts.jsonl");
     let mut found = Vec::new();
-    for path in [path.clone(), aside(&path, 1), aside(&path, 2)] {
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
-        };
-        backwards(&file, |line| {
-            // A torn line is no receipt.
-            found.extend(serde_json::from_slice(line).ok().filter(&wanted));
-            found.len() < most
-        })?;
-        if found.len() >= most {
-            break;
+    each(state_dir, |receipt| {
+        if wanted(&receipt) {
+            found.push(receipt);
         }
-    }
+        found.len() < most
+    })?;
     Ok(found)
 }
 
-/// Shows the lines of `file` from the last to the first, until `more` is false. Reads no more than it has to.
-fn backwards(file: &File, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
-    use std::os::unix::fs::FileExt as _;
-    const PIECE: u64 = 64 << 10;
-    let mut end = file.metadata()?.len();
-    let mut rest = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(PIECE);
-        let mut bytes = vec![0; usize::try_from(end - start).expect("a piece is small")];
-        file.read_exact_at(&mut bytes, start)?;
-        bytes.append(&mut rest);
-        end = start;
-        // What stands before the first line end may go on in the piece before.
-        while let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
-            if at + 1 < bytes.len() && !more(&bytes[at + 1..]) {
-                return Ok(());
-            }
-            bytes.truncate(at);
+/// Shows each receipt, the latest first, until `more` is false. Blocks.
+pub fn each(state_dir: &Path, mut more: impl FnMut(Value) -> bool) -> io::Result<()> {
+    let mut goes_on = true;
+    for file in file::all(&state_dir.join("receipts.jsonl"))? {
+        if !goes_on {
+            break;
         }
-        rest = bytes;
-    }
-    if !rest.is_empty() {
-        more(&rest);
+        file::backwards(&file, |line| {
+            // A torn line is no receipt.
+            goes_on = serde_json::from_slice(line).map_or(true, &mut more);
+            goes_on
+        })?;
     }
     Ok(())
-}
-
-fn append(path: &Path, values: impl Iterator<Item = Value>) -> io::Result<()> {
-    let mut values = values.peekable();
-    if values.peek().is_none() {
-        return Ok(());
-    }
-    let mut file = open(path)?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    if file.metadata()?.len() > ROTATE_BYTES {
-        rotate(path)?;
-        file = open(path)?;
-    }
-    let mut lines = BufWriter::with_capacity(WRITTEN_AT_ONCE, &file);
-    if ends_torn(path)? {
-        lines.write_all(b"\n")?;
-    }
-    for value in values {
-        serde_json::to_writer(&mut lines, &value)?;
-        lines.write_all(b"\n")?;
-    }
-    lines.flush()?;
-    drop(lines);
-    file.sync_data()
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).mode(0o600).open(path)
-}
-
-fn ends_torn(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt as _;
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut last = [b'\n'];
-    if length > 0 {
-        file.read_exact_at(&mut last, length - 1)?;
-    }
-    Ok(last != [b'\n'])
-}
-
-fn rotate(path: &Path) -> io::Result<()> {
-    match fs::rename(aside(path, 1), aside(path, 2)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::rename(path, aside(path, 1))
-}
-
-fn aside(path: &Path, number: u8) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(format!(".{number}"));
-    name.into()
 }
 
 /// A clock that was never set may stand before 1970, which has no form of its own.
@@ -292,35 +218,18 @@ mod tests {
     use skiff_common::digest::Digests;
     use skiff_common::{Item, Stamp};
 
-    #[test]
-    fn the_latest_are_read_from_the_end_across_pieces_and_files() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("receipts.jsonl");
-        let line = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(n % 300));
-        let lines = |range: std::ops::Range<usize>| range.map(line).collect::<String>();
-        fs::write(aside(&path, 1), lines(0..3)).expect("written");
-        fs::write(&path, lines(3..2000) + "{\"torn").expect("written");
-        let numbers = |most, wanted: fn(&Value) -> bool| -> Vec<u64> {
-            let found = latest(folder.path(), most, wanted).expect("read");
-            found.iter().filter_map(|receipt| receipt["n"].as_u64()).collect()
-        };
-        assert_eq!(numbers(2, |_| true), [1999, 1998]);
-        assert_eq!(numbers(3, |receipt| receipt["n"].as_u64() < Some(5)), [4, 3, 2]);
-        let all: Vec<u64> = (0..2000).rev().collect();
-        assert_eq!(numbers(usize::MAX, |_| true), all);
-    }
-
     /// Of the first version there was a line for each name.
     #[test]
     fn claims_of_version_1_stay_readable() {
         let folder = tempfile::tempdir().expect("a folder");
-        let receipts = Receipts::open(&folder.path().join("receipts.jsonl")).expect("made");
+        let receipts =
+            Receipts::open(&folder.path().join("receipts.jsonl"), ReceiptFiles::default()).expect("made");
         let digest = Digest::new(Algorithm::Sha256, [7; 32]);
         let line = format!(
             r#"{{"destination":"d","digest":"blake3:{}","name":"a","theirs":"{digest}","v":1,"watch":"w"}}"#,
             "08".repeat(32)
         );
-        fs::write(folder.path().join("claims.jsonl"), line + "\n").expect("written");
+        std::fs::write(folder.path().join("claims.jsonl"), line + "\n").expect("written");
         let name = RelPath::parse(b"a").expect("a path");
         assert!(receipts.delivered_before("d", "w", &name, &digest).expect("read"));
     }
@@ -329,7 +238,7 @@ mod tests {
     fn what_was_claimed_counts_as_ours_and_is_no_receipt() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("receipts.jsonl");
-        let receipts = Receipts::open(&path).expect("made");
+        let receipts = Receipts::open(&path, ReceiptFiles::default()).expect("made");
         let name = RelPath::parse(b"a").expect("a path");
         let theirs = Digest::new(Algorithm::Blake3, [7; 32]);
         let before = || receipts.delivered_before("d", "w", &name, &theirs).expect("read");
@@ -352,6 +261,6 @@ mod tests {
         let has = |watch, name, digest| receipts.delivered_before("d", watch, name, digest).expect("read");
         assert!(has("w", &other, &blake3) && has("w", &other, &sha256));
         assert!(!has("w", &other, &theirs) && !has("w", &name, &blake3) && !has("v", &name, &theirs));
-        assert_eq!(fs::read(&path).expect("there"), b"");
+        assert_eq!(std::fs::read(&path).expect("there"), b"");
     }
 }

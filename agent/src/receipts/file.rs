@@ -1,0 +1,210 @@
+//! A file of JSON lines to which several processes append: durable, and set aside when it has grown.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
+use skiff_config::ReceiptFiles;
+
+/// Of the lines of thousands of files, which would be a megabyte for each shipment.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
+/// Makes it, where it is missing.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    open(path).map(drop)
+}
+
+/// Appends a line for each value; they are durable when this returns. Blocks.
+pub(super) fn append(
+    path: &Path,
+    files: ReceiptFiles,
+    values: impl Iterator<Item = Value>,
+) -> io::Result<()> {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
+        return Ok(());
+    }
+    let mut file = locked(path)?;
+    if file.metadata()?.len() > files.rotate_bytes {
+        rotate(path, files.keep.get())?;
+        file = locked(path)?;
+    }
+    let mut lines = BufWriter::with_capacity(WRITTEN_AT_ONCE, &file);
+    if ends_torn(path)? {
+        lines.write_all(b"\n")?;
+    }
+    for value in values {
+        serde_json::to_writer(&mut lines, &value)?;
+        lines.write_all(b"\n")?;
+    }
+    lines.flush()?;
+    drop(lines);
+    file.sync_data()
+}
+
+/// It and all that were set aside, the latest first.
+pub(super) fn all(path: &Path) -> io::Result<Vec<File>> {
+    let mut files = Vec::new();
+    let aside = (1..).map(|number| aside(path, number));
+    for (nth, path) in std::iter::once(path.to_owned()).chain(aside).enumerate() {
+        match File::open(path) {
+            Ok(file) => files.push(file),
+            // Right after one was set aside, there is no new one yet.
+            Err(error) if error.kind() == ErrorKind::NotFound && nth == 0 => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// Shows the lines of `file` from the last to the first, until `more` is false. Reads no more than it has to.
+pub(super) fn backwards(file: &File, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    const PIECE: u64 = 64 << 10;
+    let mut end = file.metadata()?.len();
+    let mut rest = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(PIECE);
+        let mut bytes = vec![0; usize::try_from(end - start).expect("a piece is small")];
+        file.read_exact_at(&mut bytes, start)?;
+        bytes.append(&mut rest);
+        end = start;
+        // What stands before the first line end may go on in the piece before.
+        while let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            if at + 1 < bytes.len() && !more(&bytes[at + 1..]) {
+                return Ok(());
+            }
+            bytes.truncate(at);
+        }
+        rest = bytes;
+    }
+    if !rest.is_empty() {
+        more(&rest);
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(0o600).open(path)
+}
+
+/// The file that has this name now, locked: while one waits for the lock, the file may be set aside.
+fn locked(path: &Path) -> io::Result<File> {
+    loop {
+        let file = open(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        let named = fs::metadata(path);
+        match (named, file.metadata()?) {
+            (Ok(named), ours) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok(file),
+            (Err(error), _) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+fn ends_torn(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    Ok(last != [b'\n'])
+}
+
+/// Sets it aside under the lock of who calls; the oldest goes, and so do those that are more than `keep`.
+fn rotate(path: &Path, keep: usize) -> io::Result<()> {
+    let absent = |error: io::Error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
+    let excess = (keep..).map(|number| aside(path, number)).take_while(|path| path.exists());
+    // From the highest number on: a gap would hide what is behind it.
+    excess.collect::<Vec<_>>().iter().rev().try_for_each(|path| fs::remove_file(path).or_else(absent))?;
+    for number in (1..keep).rev() {
+        fs::rename(aside(path, number), aside(path, number + 1)).or_else(absent)?;
+    }
+    fs::rename(path, aside(path, 1))?;
+    // The new one has to be there after a power cut, and so has the old one under its new name.
+    open(path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn aside(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroUsize;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::receipts::latest;
+
+    fn numbers(folder: &Path, most: usize, wanted: fn(&Value) -> bool) -> Vec<u64> {
+        let found = latest(folder, most, wanted).expect("read");
+        found.iter().filter_map(|receipt| receipt["n"].as_u64()).collect()
+    }
+
+    #[test]
+    fn the_latest_are_read_from_the_end_across_pieces_and_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("receipts.jsonl");
+        let line = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(n % 300));
+        let lines = |range: std::ops::Range<usize>| range.map(line).collect::<String>();
+        fs::write(aside(&path, 1), lines(0..3)).expect("written");
+        fs::write(&path, lines(3..2000) + "{\"torn").expect("written");
+        assert_eq!(numbers(folder.path(), 2, |_| true), [1999, 1998]);
+        assert_eq!(numbers(folder.path(), 3, |receipt| receipt["n"].as_u64() < Some(5)), [4, 3, 2]);
+        let all: Vec<u64> = (0..2000).rev().collect();
+        assert_eq!(numbers(folder.path(), usize::MAX, |_| true), all);
+    }
+
+    /// No line is lost, and no file is set aside before it is full, whoever waits for the lock meanwhile.
+    #[test]
+    fn many_that_append_at_once_set_each_full_file_aside_once() {
+        const EACH: u64 = 200;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("receipts.jsonl");
+        let files = ReceiptFiles { rotate_bytes: 1000, keep: NonZeroUsize::new(1000).expect("more than 0") };
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        append(path, files, std::iter::once(json!({ "n": writer * EACH + n })))
+                            .expect("written");
+                    }
+                });
+            }
+        });
+        let found = numbers(folder.path(), usize::MAX, |_| true);
+        assert_eq!(found.len(), found.iter().collect::<BTreeSet<_>>().len());
+        assert_eq!(found.len() as u64, 4 * EACH);
+        let sizes =
+            all(&path).expect("read").into_iter().skip(1).map(|file| file.metadata().expect("open").len());
+        assert!(sizes.into_iter().all(|size| size > 1000));
+    }
+
+    #[test]
+    fn the_oldest_go_also_when_fewer_are_to_be_kept_than_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("receipts.jsonl");
+        let put = |n: u64, keep| {
+            let files = ReceiptFiles { rotate_bytes: 1, keep: NonZeroUsize::new(keep).expect("more than 0") };
+            append(&path, files, std::iter::once(json!({ "n": n }))).expect("written");
+        };
+        (0..6).for_each(|n| put(n, 4));
+        assert_eq!(numbers(folder.path(), usize::MAX, |_| true), [5, 4, 3, 2, 1]);
+        put(6, 2);
+        assert_eq!(numbers(folder.path(), usize::MAX, |_| true), [6, 5, 4]);
+        assert!(!aside(&path, 3).exists());
+        put(7, 1);
+        assert_eq!(numbers(folder.path(), usize::MAX, |_| true), [7, 6]);
+    }
+}
