@@ -25,6 +25,26 @@ pub fn escaped_up_to(bytes: &[u8], most: usize) -> String {
     cut
 }
 
+/// What [`escaped`] showed; `None` for what it never shows.
+pub fn unescaped(shown: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(shown.len()), shown);
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(rest[..at].as_bytes());
+        let (byte, length) = match rest.as_bytes().get(at + 1)? {
+            b'\\' => (b'\\', 2),
+            b'n' => (b'\n', 2),
+            b'r' => (b'\r', 2),
+            b't' => (b'\t', 2),
+            b'x' => (u8::from_str_radix(rest.get(at + 2..at + 4)?, 16).ok()?, 4),
+            _ => return None,
+        };
+        bytes.push(byte);
+        rest = &rest[at + length..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Some(bytes)
+}
+
 fn push_char(shown: &mut String, c: char) {
     match c {
         '\\' => shown.push_str("\\\\"),
@@ -59,6 +79,18 @@ mod tests {
     fn nothing_forges_a_line_or_drives_a_terminal() {
         assert_eq!(escaped(b"a\nb\x1b[2J\\\xff\r"), "a\\nb\\x1b[2J\\\\\\xff\\r");
         assert_eq!(escaped("a\u{202e}b\u{2028}".as_bytes()), "a\\xe2\\x80\\xaeb\\xe2\\x80\\xa8");
+    }
+
+    #[test]
+    fn what_was_shown_is_read_back() {
+        for bytes in
+            [b"plain \\ \\n \n\t\r\x00\x1b[2J \xff\xfe".as_slice(), "é\u{202e}\u{feff}".as_bytes(), b""]
+        {
+            assert_eq!(unescaped(&escaped(bytes)).as_deref(), Some(bytes));
+        }
+        for odd in ["\\", "\\x", "\\x1", "\\xzz", "\\q", "a\\xé"] {
+            assert_eq!(unescaped(odd), None, "{odd}");
+        }
     }
 
     #[test]

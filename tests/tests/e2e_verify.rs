@@ -1,6 +1,8 @@
 //! `skiff verify` finds what was lost or has rotted at the destination, and mends it.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use skiff_tests::{Agent, Sshd, Tree, tree};
 use tempfile::TempDir;
@@ -18,6 +20,17 @@ fn loss_and_rot_are_found_and_repaired_from_what_the_source_still_has() {
     agent.wait_until("all receipts are there", || skiff_tests::receipts::read(&state).len() == 5);
     agent.ask(&["verify"]).expect_code(0).expect_said("in: 5 verified");
 
+    // Names that no line of a listing holds are asked for as well.
+    let odd = OsStr::from_bytes(b"od\\d \n\xff name");
+    fs::write(source.root().join(odd), "odd").expect("writable");
+    agent.wait_until("the odd one arrives", || sshd.root().join(odd).exists());
+    agent.wait_until("so does its receipt", || skiff_tests::receipts::read(&state).len() == 6);
+    agent.ask(&["verify"]).expect_code(0).expect_said("in: 6 verified\n");
+    fs::remove_file(sshd.root().join(odd)).expect("it is there");
+    agent.ask(&["verify"]).expect_code(1).expect_said(r"missing  od\\d \n\xff name");
+    agent.ask(&["verify", "--repair"]).expect_code(0).expect_said("1 missing; 1 sent again");
+    assert!(sshd.root().join(odd).exists());
+
     fs::remove_file(sshd.root().join("sub/b.csv")).expect("it is there");
     let mut rotten = fs::read(sshd.root().join("c.csv")).expect("it is there");
     rotten[1_500] ^= 1;
@@ -25,7 +38,7 @@ fn loss_and_rot_are_found_and_repaired_from_what_the_source_still_has() {
     for root in [source.root().to_owned(), sshd.root()] {
         fs::remove_file(root.join("gone.csv")).expect("it is there");
     }
-    let found = agent.ask(&["verify", "in"]).expect_code(1).expect_said("2 verified, 2 missing, 1 different");
+    let found = agent.ask(&["verify", "in"]).expect_code(1).expect_said("3 verified, 2 missing, 1 different");
     found.expect_said("missing  sub/b.csv").expect_said("differs  c.csv");
 
     // What is different there is a conflict as any other: it is kept, and ours comes beside it.

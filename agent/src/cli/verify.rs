@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use skiff_common::retry::Retry;
 use skiff_common::{Digest, RelPath};
@@ -30,7 +31,7 @@ const MOST_LISTED: usize = 50;
 
 /// What was delivered, by its latest receipt.
 struct Delivered {
-    path: String,
+    path: RelPath,
     name: RelPath,
     digests: [String; 2],
     size: u64,
@@ -42,7 +43,7 @@ struct Found {
     verified: u64,
     missing: Vec<Delivered>,
     differs: Vec<Delivered>,
-    /// Of names that can't be asked for again, or read by another algorithm than before.
+    /// Read by another algorithm than before.
     unknown: u64,
     repaired: u64,
 }
@@ -92,11 +93,26 @@ async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Found
     })?;
     let destination = settings.destination(&watch.to).expect("the configuration was checked");
     let mut found = Found { unknown, ..Found::default() };
-    compare(destination, watch, delivered, &mut found).await.map_err(|error| {
+    let bar = progress(args, watch, delivered.len());
+    let compared = compare(destination, watch, delivered, &mut found, &bar).await;
+    bar.finish_and_clear();
+    compared.map_err(|error| {
         let what = format!("cannot verify {} at {}: {error}", watch.name, destination.name);
         exit::fail(exit::of(error.code()), &what, &error.hint())
     })?;
     Ok(found)
+}
+
+/// Seen where standard error is a terminal.
+fn progress(args: &Verify, watch: &Watch, files: usize) -> ProgressBar {
+    if args.json {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(
+        "{msg}: {bar:30} {human_pos} of {human_len} files read there, {eta} left",
+    );
+    let style = style.expect("the template is right");
+    ProgressBar::new(files as u64).with_style(style).with_message(watch.name.clone())
 }
 
 async fn compare(
@@ -104,6 +120,7 @@ async fn compare(
     watch: &Watch,
     delivered: Vec<Delivered>,
     found: &mut Found,
+    bar: &ProgressBar,
 ) -> Result<(), RemoteError> {
     let (root, _) = remote_root(destination, watch).expect("the configuration was checked");
     let remote = reach(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
@@ -116,6 +133,7 @@ async fn compare(
         match remote.digests(&root, &names, bytes).await {
             Err(error) => outcome = Err(error),
             Ok(there) => {
+                bar.inc(some.len() as u64);
                 for delivered in some {
                     let digest = there.get(&delivered.name).copied();
                     found.judge(delivered, digest);
@@ -144,39 +162,40 @@ impl Found {
 /// The latest receipt of each name, and how many names can't be asked for again.
 fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<(Vec<Delivered>, u64)> {
     let mut seen = HashSet::new();
-    let is_of_it = |receipt: &Value| {
-        receipt["watch"] == *route::base(&watch.name) && receipt["destination"] == *watch.to
-    };
     let mut unknown = 0;
     let mut delivered = Vec::new();
-    for receipt in receipts::latest(state_dir, usize::MAX, is_of_it)? {
+    receipts::each(state_dir, |receipt| {
+        let is_of_it = receipt["watch"] == *route::base(&watch.name) && receipt["destination"] == *watch.to;
         let text = |key: &str| receipt[key].as_str().unwrap_or_default().to_owned();
         let (name, path) = (text("name"), text("path"));
-        if !seen.insert(name.clone()) {
-            continue;
+        if !is_of_it || !seen.insert(name.clone()) {
+            return true;
         }
-        // Receipts show odd bytes escaped.
-        match RelPath::parse(name.as_bytes()) {
-            Ok(parsed) if !name.contains('\\') => delivered.push(Delivered {
+        match (shown_path(&name), shown_path(&path)) {
+            (Some(name), Some(path)) => delivered.push(Delivered {
                 path,
-                name: parsed,
+                name,
                 digests: [text("theirs"), text("digest")],
                 size: receipt["size"].as_u64().unwrap_or(0),
             }),
-            Ok(_) | Err(_) => unknown += 1,
+            _ => unknown += 1,
         }
-    }
+        true
+    })?;
     Ok((delivered, unknown))
+}
+
+/// Receipts show odd bytes escaped.
+fn shown_path(shown: &str) -> Option<RelPath> {
+    RelPath::parse(&skiff_common::escape::unescaped(shown)?).ok()
 }
 
 /// Sends again what the source still has; returns how many files.
 async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found) -> u64 {
     let Ok(root) = Root::open(&watch.path) else { return 0 };
     let lost = found.missing.iter().chain(&found.differs);
-    let paths: Vec<RelPath> = lost
-        .filter_map(|delivered| RelPath::parse(delivered.path.as_bytes()).ok())
-        .filter(|path| root.look(path).is_ok())
-        .collect();
+    let paths: Vec<RelPath> =
+        lost.map(|delivered| delivered.path.clone()).filter(|path| root.look(path).is_ok()).collect();
     if paths.is_empty() {
         return 0;
     }
@@ -237,11 +256,29 @@ fn tell(watch: &Watch, found: &Found, repair: bool) {
 fn as_json(watch: &Watch, found: &Found) -> Value {
     let names = |list: &[Delivered]| list.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
     json!({
-        "watch": watch.name,
+        "watch": route::base(&watch.name),
+        "to": watch.to,
         "verified": found.verified,
         "missing": names(&found.missing),
         "differs": names(&found.differs),
         "unknown": found.unknown,
         "repaired": found.repaired,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_documented() {
+        let path = RelPath::parse(b"a").expect("a path");
+        let lost = || {
+            vec![Delivered { path: path.clone(), name: path.clone(), digests: Default::default(), size: 0 }]
+        };
+        let found = Found { missing: lost(), differs: lost(), ..Found::default() };
+        let watch = Watch::with_defaults("w", "/w", "d");
+        let value = Value::Array(vec![as_json(&watch, &found)]);
+        crate::documented::assert_documented("skiff verify --json", &value);
+    }
 }
