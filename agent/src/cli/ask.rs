@@ -85,7 +85,8 @@ fn answered(state_dir: &Path, asked: io::Result<(u16, Value)>) -> Result<Asked, 
     }
 }
 
-fn is_absence(error: &io::Error) -> bool {
+/// Whether there is nobody to ask.
+pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, poll, read};
 
+use super::from_journal;
 use super::screen::{Shown, draw};
 use crate::cli::args::AgentOf;
-use crate::cli::ask::{request, state_dir};
+use crate::cli::ask::{is_absence, request, state_dir};
 use crate::cli::exit;
 use crate::cli::paint::Paint;
+use crate::journal::Journal;
 use crate::status::Histories;
+use crate::status::snapshot::Source;
 
 /// How often it is asked; the agent tells news as often.
 const EVERY: Duration = Duration::from_millis(500);
@@ -49,24 +52,35 @@ fn show(terminal: &mut ratatui::DefaultTerminal, state_dir: &Path, colour: bool)
     }
 }
 
-/// What was seen last stays on the screen while nobody answers.
+/// What was seen last stays on the screen while nobody answers. With no agent running, its journal is read, once.
 fn look(state_dir: &Path, shown: &mut Shown) {
-    let ask = |path: &str| match request(state_dir, "GET", path, None) {
-        Ok((200, answer)) => Ok(answer),
-        Ok((status, _)) => Err(format!("the agent answers with HTTP {status}")),
-        Err(error) => Err(format!("no agent answers: {error}")),
-    };
-    match ask("/v1/status") {
-        Ok(answer) => {
-            shown.snapshot = serde_json::from_value(answer).ok();
-            shown.silence = None;
+    match request(state_dir, "GET", "/v1/status", None) {
+        Ok((200, answer)) => match serde_json::from_value(answer) {
+            Ok(snapshot) => (shown.snapshot, shown.silence) = (Some(snapshot), None),
+            Err(error) => shown.silence = Some(format!("the agent speaks another version's words: {error}")),
+        },
+        Ok((status, _)) => shown.silence = Some(format!("the agent answers with HTTP {status}")),
+        Err(error) => {
+            shown.silence = Some(format!("no agent answers in {}: {error}", state_dir.display()));
+            let known = shown.snapshot.as_ref().is_some_and(|snapshot| snapshot.source == Source::Journal);
+            if is_absence(&error) && !known {
+                without_agent(state_dir, shown);
+            }
+            return;
         }
-        Err(why) => shown.silence = Some(why),
     }
-    let history: Option<Histories> =
-        ask("/v1/history").ok().and_then(|answer| serde_json::from_value(answer).ok());
-    if let Some(history) = history {
-        shown.seconds = history.seconds.iter().map(|sample| sample.sent_bytes).collect();
+    let history = request(state_dir, "GET", "/v1/history", None).ok();
+    if let Some(history) = history.and_then(|(_, answer)| serde_json::from_value::<Histories>(answer).ok()) {
+        shown.seconds = history.seconds;
+    }
+}
+
+fn without_agent(state_dir: &Path, shown: &mut Shown) {
+    // It may be starting or ending; then it is asked again in a moment.
+    if let Ok(peek) = Journal::peek(state_dir) {
+        let words = "no agent is running; as soon as one does, it is shown";
+        shown.silence = Some(words.to_owned());
+        (shown.snapshot, shown.seconds) = (Some(from_journal(&peek.unwrap_or_default())), Vec::new());
     }
 }
 
