@@ -12,6 +12,8 @@ pub mod control;
 mod crew;
 pub mod demo;
 pub mod dispatch;
+#[cfg(test)]
+mod documented;
 pub mod error;
 pub mod finish;
 pub mod folders;
@@ -24,6 +26,8 @@ pub mod login;
 pub mod machine;
 pub mod metrics;
 pub mod naming;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod pull;
 mod reach;
 pub mod receipts;

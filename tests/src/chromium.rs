@@ -77,6 +77,47 @@ impl Chromium {
         }
     }
 
+    /// Clicks in the middle of the element, as a mouse does: what lies above it gets the click instead.
+    #[track_caller]
+    pub fn click(&mut self, selector: &str) {
+        let (x, y) = self.middle_of(selector);
+        for (kind, buttons) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": buttons, "clickCount": 1 });
+            self.ask("Input.dispatchMouseEvent", &event);
+        }
+    }
+
+    /// Points at the middle of the element.
+    #[track_caller]
+    pub fn point_at(&mut self, selector: &str) {
+        let (x, y) = self.middle_of(selector);
+        self.ask("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": x, "y": y }));
+    }
+
+    /// Types a text into what has the focus.
+    pub fn type_text(&mut self, text: &str) {
+        self.ask("Input.insertText", &json!({ "text": text }));
+    }
+
+    /// From now on the page's reader likes it `dark` or `light`.
+    pub fn prefer(&mut self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.ask("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    #[track_caller]
+    fn middle_of(&mut self, selector: &str) -> (f64, f64) {
+        let place = format!(
+            "(() => {{ const it = document.querySelector({}); it.scrollIntoView({{ block: 'center' }}); \
+             const box = it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()",
+            Value::from(selector)
+        );
+        let place = self.value_of(&place);
+        let at =
+            |nth: usize| place[nth].as_f64().unwrap_or_else(|| panic!("there is no {selector} on the page"));
+        (at(0), at(1))
+    }
+
     fn ask(&mut self, method: &str, parameters: &Value) -> Value {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": parameters });

@@ -297,4 +297,11 @@ fn without_a_token_only_names_of_this_machine_are_answered() {
     let get = |headers: &[&str]| http::ask(port, "GET /v1/status", headers, "").expect("it answers").status;
     assert_eq!(get(&[]), 200);
     assert_eq!(get(&["Host: evil.example"]), 403);
+    // A page that came from elsewhere, whatever name it asks by.
+    let own = format!("127.0.0.1:{port}");
+    let from = |origin: &str| get(&[&format!("Host: {own}"), &format!("Origin: {origin}")]);
+    assert_eq!(from(&format!("http://{own}")), 200);
+    for elsewhere in ["http://evil.example", "http://127.0.0.1:1", "null"] {
+        assert_eq!(from(elsewhere), 403, "{elsewhere}");
+    }
 }

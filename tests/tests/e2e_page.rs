@@ -1,6 +1,7 @@
 //! The web page, in a real browser.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use skiff_tests::chromium::Chromium;
 use skiff_tests::{Agent, Sshd, Tree, http, tree};
@@ -46,16 +47,20 @@ fn a_delivery_is_watched_and_a_quarantined_file_is_retried() {
     assert_eq!(shown, true, "the name is text");
     assert_eq!(page.value_of("document.querySelector('#held img') === null && document.title"), "skiff");
     fs::remove_file(sshd.root().join(odd)).expect("it is there");
-    page.value_of("document.querySelector('#held button').click()");
+    page.click("#held button");
     agent.wait_until("the file arrives", || tree::equal(source.root(), &sshd.root()));
     page.wait_until("it is no longer listed", "document.getElementById('held-section').hidden");
 
-    page.value_of("document.querySelector('#watches button').click()");
+    search_the_receipts(&mut page);
+    look_at_the_charts(&mut page);
+    page.click("#watches button");
     page.wait_until(
         "the watch is paused",
         "document.getElementById('watches').textContent.includes('paused')",
     );
     agent.ask(&["status"]).expect_code(0).expect_said("(paused)");
+    page.click("#watches button");
+    page.wait_until("it goes on", "!document.getElementById('watches').textContent.includes('paused')");
 
     // Nothing of it comes from elsewhere, and it says when skiff is gone.
     let from =
@@ -66,4 +71,65 @@ fn a_delivery_is_watched_and_a_quarantined_file_is_retried() {
         "the end is told",
         "document.getElementById('why').textContent.includes('does not answer')",
     );
+}
+
+fn search_the_receipts(page: &mut Chromium) {
+    let listed = |name: &str, is: bool| {
+        format!("document.getElementById('receipts').textContent.includes('{name}') === {is}")
+    };
+    page.wait_until(
+        "both are listed",
+        &format!("{} && {}", listed("large.bin", true), listed("onerror", true)),
+    );
+    page.click("#search");
+    page.type_text("large");
+    page.wait_until("one is left", &format!("{} && {}", listed("large.bin", true), listed("onerror", false)));
+    page.type_text("r");
+    page.wait_until("none is left", &listed("no receipt has this", true));
+}
+
+/// The value under the pointer is told, and both schemes have colours of their own.
+fn look_at_the_charts(page: &mut Chromium) {
+    page.point_at("#chart-rate");
+    page.wait_until(
+        "the value is told",
+        "/B\\/s, .* ago/.test(document.getElementById('chart-rate-most').textContent)",
+    );
+    let back = "getComputedStyle(document.body).backgroundColor";
+    page.prefer("light");
+    let light = page.value_of(back);
+    page.prefer("dark");
+    assert_ne!(page.value_of(back), light);
+}
+
+/// Where a token is set, the page asks for it, and shows nothing before.
+#[test]
+fn the_page_asks_for_the_token() {
+    const TOKEN: &str = "0123456789abcdef";
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (source, port) = (Tree::new(scratch.path().join("in"), 2), http::free_port());
+    let token = scratch.path().join("token");
+    fs::write(&token, TOKEN).expect("writable");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("ours");
+    let control = format!("[control]\nlisten = '127.0.0.1:{port}'\ntoken_file = '{}'", token.display());
+    let mut agent = Agent::with_destination(&sshd, &control).watch("in", source.root(), "").started();
+    agent.wait_until("it answers", || http::ask(port, "GET /", &[], "").is_some());
+    let Some(mut page) = Chromium::open(&format!("http://127.0.0.1:{port}/")) else {
+        eprintln!("not shown: there is no Chromium on this machine");
+        return;
+    };
+    let why = |words: &str| format!("document.getElementById('why').textContent.includes('{words}')");
+    page.wait_until("it asks", &why("token is needed"));
+    assert_eq!(page.value_of("document.getElementById('watches').textContent"), "");
+    for (typed, then) in [
+        ("wrong", why("token is wrong")),
+        (TOKEN, "document.getElementById('alive').textContent === 'live'".to_owned()),
+    ] {
+        page.value_of("document.getElementById('token').value = ''");
+        page.click("#token");
+        page.type_text(typed);
+        page.click("#ask button");
+        page.wait_until("it is answered", &then);
+    }
+    page.wait_until("the watch is shown", "document.getElementById('watches').textContent.includes('in')");
 }

@@ -153,3 +153,18 @@ fn json(progress: &Progress, report: &Report, interrupted: bool, took: Duration)
 fn get(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_documented() {
+        let path = skiff_common::RelPath::parse(b"a").expect("a path");
+        let mut report = Report::default();
+        report.problems.push(String::new());
+        report.would_fetch.push((path, 0));
+        let value = json(&Progress::default(), &report, false, Duration::ZERO);
+        crate::documented::assert_documented("skiff pull --json", &value);
+    }
+}

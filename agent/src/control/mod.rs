@@ -11,6 +11,7 @@ mod paused;
 mod reply;
 mod route;
 mod sampler;
+mod throughput;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::context::WatchContext;
 use crate::dispatch::Order;
 use crate::journal::Journal;
-use crate::status::{History, Snapshot, Status};
+use crate::status::{History, Snapshot, Status, wall_ms};
 
 pub use door::{ControlError, connect, socket_path};
 pub(crate) use held::{is_named, item_of};
@@ -55,6 +56,17 @@ pub struct Control {
     pub history: Arc<History>,
     /// Whom it is open to.
     pub settings: Settings,
+}
+
+impl Control {
+    /// The dispatcher's snapshot, with what it doesn't know. Blocks for a few looks at the journal's files.
+    pub(crate) fn look(&self) -> Snapshot {
+        let mut snapshot = Snapshot::clone(&self.board.borrow());
+        snapshot.journal_bytes = Journal::bytes_on_disk(&self.state_dir);
+        snapshot.time_ms = wall_ms();
+        snapshot.throughput = throughput::of(&self.history, snapshot.pending.bytes);
+        snapshot
+    }
 }
 
 /// Asks for the configuration to be read again.
@@ -100,6 +112,8 @@ pub struct Serving {
     pub control: Arc<Control>,
     socket: PathBuf,
     _tasks: JoinSet<()>,
+    #[cfg(feature = "otel")]
+    _figures: Option<opentelemetry_sdk::metrics::SdkMeterProvider>,
 }
 
 impl Drop for Serving {
@@ -119,5 +133,11 @@ pub fn serve(control: Control) -> Result<Serving, ControlError> {
         tasks.spawn(door::tcp(door::bind_tcp(address)?, token, Arc::clone(&control)));
     }
     tasks.spawn(sampler::sample(Arc::clone(&control)));
-    Ok(Serving { control, socket, _tasks: tasks })
+    Ok(Serving {
+        #[cfg(feature = "otel")]
+        _figures: crate::otel::figures(&control),
+        control,
+        socket,
+        _tasks: tasks,
+    })
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -29,12 +29,10 @@ use super::reply::{Reply, object, refusal, with};
 use super::{Control, Reload};
 use crate::context::WatchContext;
 use crate::dispatch::Order;
-use crate::journal::Journal;
-use crate::metrics;
+use crate::metrics::{self, Format};
 use crate::receipts;
 use crate::route;
-use crate::status::snapshot::{Item, ItemState, Snapshot, Throughput};
-use crate::status::wall_ms;
+use crate::status::snapshot::{Item, ItemState, Snapshot};
 
 /// Paths of a few thousand items.
 const LARGEST_BODY: usize = 1 << 20;
@@ -93,8 +91,10 @@ pub(super) async fn route(control: &Arc<Control>, caller: &Caller, request: Requ
         (&Method::GET, "/v1/history") => Ok(object(&control.history.all())),
         (&Method::GET, "/v1/items") => items(control, request.uri().query().unwrap_or_default()).await,
         (&Method::GET, "/metrics") => {
-            let text = metrics::text(&snapshot(control).await, &control.status);
-            Ok(with(StatusCode::OK, metrics::CONTENT_TYPE, text.into_bytes()))
+            let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+            let format = Format::for_who_accepts(accepted.unwrap_or_default());
+            let text = metrics::text(&snapshot(control).await, &control.status, format);
+            Ok(with(StatusCode::OK, format.content_type(), text.into_bytes()))
         }
         (&Method::GET, "/healthz") => Ok(health(control).await),
         (&Method::GET, "/readyz") => Ok(readiness(&snapshot(control).await)),
@@ -131,6 +131,11 @@ fn admit(caller: &Caller, request: &Request<Incoming>) -> Result<(), Refusal> {
             let why = "ask by the name localhost or an address, or set a token".to_owned();
             return Err(Refusal(StatusCode::FORBIDDEN, "host", why));
         }
+        // Browsers say which page asks. Nobody else's has the token, so with one a proxy may change the host's name.
+        None if header(ORIGIN).is_some_and(|origin| !is_of(origin, header(HOST))) => {
+            let why = "this page is not skiff's own".to_owned();
+            return Err(Refusal(StatusCode::FORBIDDEN, "origin", why));
+        }
         None => {}
     }
     // A page elsewhere can post here, but can't set a header of its own without being allowed to.
@@ -138,6 +143,12 @@ fn admit(caller: &Caller, request: &Request<Incoming>) -> Result<(), Refusal> {
         return Err(Refusal(StatusCode::FORBIDDEN, "header", "the header X-Skiff: 1 is missing".to_owned()));
     }
     Ok(())
+}
+
+/// Whether a page from `origin` was served under this name.
+fn is_of(origin: &str, host: Option<&str>) -> bool {
+    let served_by = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    served_by.is_some() && served_by == host
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -148,39 +159,8 @@ fn is_this_machine(host: &str) -> bool {
 
 /// The dispatcher's, with what it doesn't know.
 pub(super) async fn snapshot(control: &Arc<Control>) -> Snapshot {
-    let mut snapshot = Snapshot::clone(&control.board.borrow());
-    let state_dir = control.state_dir.clone();
-    let bytes = tokio::task::spawn_blocking(move || Journal::bytes_on_disk(&state_dir)).await;
-    snapshot.journal_bytes = bytes.unwrap_or_default();
-    snapshot.time_ms = wall_ms();
-    snapshot.throughput = throughput(control, snapshot.pending.bytes);
-    snapshot
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates need no 53 bits"
-)]
-fn throughput(control: &Control, pending_bytes: u64) -> Throughput {
-    let seconds = control.history.last_seconds(60);
-    let last = &seconds[seconds.len().saturating_sub(10)..];
-    let mean = |of: fn(&crate::status::Sample) -> u64| {
-        last.iter().map(of).sum::<u64>() as f64 / last.len().max(1) as f64
-    };
-    let bytes_per_second = mean(|sample| sample.delivered_bytes);
-    let sent_bytes_per_second = mean(|sample| sample.sent_bytes);
-    // Large files are delivered all at once, and compressed ones need fewer bytes on the way.
-    let rate = bytes_per_second.max(sent_bytes_per_second);
-    let drains = pending_bytes > 0 && rate > 0.0;
-    Throughput {
-        bytes_per_second,
-        files_per_second: mean(|sample| sample.delivered_files),
-        sent_bytes_per_second,
-        seconds: seconds.iter().map(|sample| sample.sent_bytes).collect(),
-        drain_seconds: drains.then(|| (pending_bytes as f64 / rate).ceil() as u64),
-    }
+    let asked = Arc::clone(control);
+    tokio::task::spawn_blocking(move || asked.look()).await.expect("looking doesn't panic and isn't aborted")
 }
 
 async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
@@ -405,6 +385,16 @@ mod tests {
     fn queries_are_unescaped() {
         let read: Vec<_> = pairs("match=a%2Fb+c%&limit=5&x").collect();
         assert_eq!(read, [("match", "a/b c%".to_owned()), ("limit", "5".to_owned()), ("x", String::new())]);
+    }
+
+    #[test]
+    fn only_our_own_page_asks() {
+        assert!(is_of("http://127.0.0.1:9723", Some("127.0.0.1:9723")));
+        assert!(is_of("https://skiff.example.net", Some("skiff.example.net")));
+        for origin in ["null", "http://evil.example", "http://127.0.0.1:1", "127.0.0.1:9723", ""] {
+            assert!(!is_of(origin, Some("127.0.0.1:9723")), "{origin}");
+        }
+        assert!(!is_of("http://127.0.0.1:9723", None));
     }
 
     #[test]

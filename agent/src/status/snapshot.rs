@@ -158,6 +158,22 @@ pub enum DestinationState {
     Paused,
 }
 
+impl DestinationState {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Idle, Self::Connecting, Self::Connected, Self::Waiting, Self::Paused];
+
+    /// As the JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Waiting => "waiting",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// What went wrong last with a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
@@ -295,6 +311,91 @@ impl Snapshot {
             problems: Vec::new(),
             failures: BTreeMap::new(),
             journal_bytes: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documented::assert_documented;
+
+    /// With something in each list.
+    fn full() -> Snapshot {
+        let some = Some(1);
+        let pending = Pending { oldest_ms: some, ..Pending::default() };
+        let text = String::new;
+        let destination = Destination {
+            name: text(),
+            address: text(),
+            state: DestinationState::Paused,
+            retry_at_ms: some,
+            failures: 0,
+            running: 0,
+            queued: 0,
+            paused: Some(text()),
+            last_error: Some(LastError { code: text(), message: text(), at_ms: 0 }),
+        };
+        let watch = Watch {
+            name: text(),
+            path: text(),
+            to: text(),
+            paused: false,
+            trouble: Some(text()),
+            found_files: 0,
+            delivered_files: 0,
+            delivered_bytes: 0,
+            last_delivery_ms: some,
+            pending: pending.clone(),
+            held: Held::default(),
+        };
+        let on_its_way = OnItsWay {
+            shipment: text(),
+            watch: text(),
+            destination: text(),
+            first: text(),
+            files: 0,
+            bytes: 0,
+            sent_bytes: 0,
+            step: text(),
+            since_ms: 0,
+            bytes_per_second: 0,
+        };
+        let problem = Problem { at_ms: 0, watch: text(), what: text(), reason: text(), quarantined: false };
+        Snapshot {
+            throughput: Throughput { seconds: vec![0], ..Throughput::default() },
+            pending,
+            destinations: vec![destination],
+            watches: vec![watch],
+            on_its_way: vec![on_its_way],
+            problems: vec![problem],
+            failures: BTreeMap::from([("CODE".to_owned(), 0)]),
+            ..Snapshot::empty(Source::Agent)
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let value = serde_json::to_value(full()).expect("JSON");
+        assert_documented("skiff status --json", &value);
+        let item = Item {
+            item: String::new(),
+            watch: String::new(),
+            path: String::new(),
+            state: ItemState::Delivered,
+            bytes: None,
+            attempts: 0,
+            reason: None,
+            delivered: None,
+            digest: None,
+        };
+        assert_documented("skiff items --json", &serde_json::to_value([item]).expect("JSON"));
+    }
+
+    #[test]
+    fn states_are_named_alike_everywhere() {
+        for state in DestinationState::ALL {
+            assert_eq!(serde_json::to_value(state).expect("JSON"), state.name());
         }
     }
 }
