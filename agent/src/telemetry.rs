@@ -30,7 +30,10 @@ pub fn start(format: LogFormat, level: LogLevel) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         layer.with_ansi(colour).compact().boxed()
     };
-    let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
+    let registry = tracing_subscriber::registry().with(layer.with_filter(targets));
+    #[cfg(feature = "otel")]
+    let registry = registry.with(crate::otel::traces());
+    let _ = registry.try_init();
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

@@ -51,6 +51,8 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
         "stopped"
     );
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    #[cfg(feature = "otel")]
+    tokio::task::block_in_place(crate::otel::end);
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => ended(&error),

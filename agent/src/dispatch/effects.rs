@@ -7,6 +7,7 @@ use std::time::Duration;
 use skiff_common::delivery::{Command, Receipt, Record};
 use skiff_common::desk::Effect;
 use skiff_common::{ItemId, RelPath, Shipment, ShipmentId};
+use tracing::field::Empty;
 
 use super::{DispatchError, Dispatcher, UnderWay, board, worker};
 use crate::admission::Standing;
@@ -129,6 +130,8 @@ impl Dispatcher {
         under_way.runs = true;
         under_way.cut = Arc::default();
         let cut = matches!(command, Command::Stage { .. }).then(|| Arc::clone(&under_way.cut));
+        let span = tracing::info_span!(target: "delivery", parent: &under_way.span, "step",
+            otel.name = under_way.step, otel.status_code = Empty, error.type = Empty);
         let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
         self.under_way.insert(id.clone(), under_way);
         let work = worker::Work {
@@ -137,8 +140,8 @@ impl Dispatcher {
             journal: self.journal.clone(),
             shipment,
         };
-        let work = counting(progress, Box::pin(work.run(command)));
-        self.workers.spawn(async move { (id, worker::until_cut(work, cut).await) });
+        let work = worker::until_cut(counting(progress, Box::pin(work.run(command))), cut);
+        self.workers.spawn(async move { (id, worker::traced(span, work).await) });
     }
 
     fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
@@ -150,6 +153,9 @@ impl Dispatcher {
             since: clock::now(),
             progress: Progress::default(),
             wire_bytes: board::wire_bytes(shipment),
+            span: tracing::info_span!(target: "delivery", parent: None, "delivery", shipment = %shipment.id,
+                watch = %shipment.watch, destination = %shipment.destination,
+                files = shipment.items.len(), bytes = shipment.bytes()),
         })
     }
 

@@ -111,6 +111,8 @@ struct UnderWay {
     since: Moment,
     progress: Progress,
     wire_bytes: u64,
+    /// From its begin to its end, for who traces.
+    span: tracing::Span,
 }
 
 impl UnderWay {

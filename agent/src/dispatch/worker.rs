@@ -8,6 +8,7 @@ use skiff_common::fault::Classify as _;
 use skiff_common::{Digest, Fault, RelPath, Shipment};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+use tracing::Instrument as _;
 
 use super::Failure;
 use crate::context::WatchContext;
@@ -44,6 +45,17 @@ pub(super) async fn until_cut(work: impl Future<Output = Report>, cut: Option<Ar
         report = work => report,
         () = cut.notified() => local_failure("cut off, as its destination is paused".to_owned()),
     }
+}
+
+/// Tells who traces how `work` ends.
+pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Report>) -> Report {
+    let report = work.instrument(span.clone()).await;
+    if let Event::Failed { .. } = &report.event {
+        span.record("otel.status_code", "error");
+        let code = report.failure.as_ref().map_or("local", |(code, _)| code);
+        span.record("error.type", code);
+    }
+    report
 }
 
 impl Work {
