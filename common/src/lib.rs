@@ -13,6 +13,7 @@ pub mod escape;
 pub mod fault;
 pub mod item;
 mod lane;
+pub mod manifest;
 pub mod moment;
 pub mod path;
 pub mod retry;

@@ -224,6 +224,7 @@ pub(crate) mod tests {
             on_delivery = ["/bin/t", "$${x} 'y'"]
             on_quarantine = "/bin/q"
             hook_timeout = "90s"
+            manifest = "sha256sum"
             destination_path = "s/{{t}}/"
         "#;
         for text in [SENSORS, LOGS, odd] {

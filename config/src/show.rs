@@ -111,6 +111,7 @@ fn watch(watch: &Watch) -> Table {
         ("on_delivery", list(&watch.on_delivery)),
         ("on_quarantine", list(&watch.on_quarantine)),
         ("hook_timeout", text(&show_duration(watch.hook_timeout))),
+        ("manifest", text(watch.manifest.name())),
         ("destination_path", text(&watch.destination_path.to_string())),
     ])
 }

@@ -5,6 +5,7 @@
 
 mod board;
 mod effects;
+mod manifest;
 mod orders;
 mod pulse;
 mod setup;

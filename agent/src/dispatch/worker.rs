@@ -5,12 +5,15 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
+use skiff_common::manifest::ManifestStyle;
 use skiff_common::{Digest, Fault, RelPath, Shipment};
+use skiff_config::ManifestFile;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::Instrument as _;
 
 use super::Failure;
+use super::manifest::{self, ManifestError};
 use crate::context::WatchContext;
 use crate::finish::{self, After};
 use crate::hooks;
@@ -19,7 +22,9 @@ use crate::receipts::Receipts;
 use crate::remote::scp::Stood;
 use crate::remote::{Conflicts, RemoteError};
 use crate::route;
+use crate::ship;
 use crate::source::Root;
+use crate::status::{Progress, counting};
 
 /// A worker's report.
 pub(super) struct Report {
@@ -82,7 +87,11 @@ impl Work {
             place.remote.knows(&place.root, stood);
         }
         let staged = match &outward.shipment {
-            Some(shipment) => place.remote.stage(&place.root, &outward.source, shipment, survey).await,
+            Some(shipment) => {
+                let also_sha256 = context.settings.manifest == ManifestFile::Sha256sum;
+                let staged = Box::pin(place.remote.stage(&place.root, &outward.source, shipment, survey));
+                ship::also_sha256(also_sha256, staged).await
+            }
             None => Ok(Vec::new()),
         };
         match staged {
@@ -135,6 +144,11 @@ impl Work {
     }
 
     async fn finish(self, root: Root, receipts: Vec<Receipt>) -> Report {
+        match self.write_manifest(&receipts).await {
+            Ok(()) => {}
+            Err(ManifestError::Remote(error)) => return failure(&error),
+            Err(error) => return local_failure(error.to_string()),
+        }
         let work = Arc::new(self);
         let here = Arc::clone(&work).finish_here(root, receipts);
         // What is published needs no staging, whatever becomes of the receipts.
@@ -148,6 +162,17 @@ impl Work {
             Ok(disposals) => report(Event::Finished(disposals)),
             Err(error) => local_failure(format!("cannot write the receipts: {error}")),
         }
+    }
+
+    async fn write_manifest(&self, receipts: &[Receipt]) -> Result<(), ManifestError> {
+        let style = match self.context.settings.manifest {
+            ManifestFile::Off => return Ok(()),
+            ManifestFile::Sha256sum => ManifestStyle::Sha256sum,
+            ManifestFile::B3sum => ManifestStyle::B3sum,
+        };
+        let place = self.context.place(&self.shipment.destination);
+        // What is sent for it is none of the shipment's own bytes.
+        counting(Progress::default(), manifest::deliver(place, &self.shipment, receipts, style)).await
     }
 
     /// The receipt is durable, and told, before its source goes.

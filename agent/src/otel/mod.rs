@@ -112,7 +112,7 @@ fn told<E>(exporter: Result<E, ExporterBuildError>) -> Option<E> {
 fn resource() -> Resource {
     let builder = Resource::builder().with_attributes([
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", crate::supervise::sender()),
+        KeyValue::new("service.instance.id", crate::machine::sender()),
     ]);
     match std::env::var_os("OTEL_SERVICE_NAME") {
         Some(_) => builder.build(),

@@ -4,6 +4,7 @@
 //! told from one that didn't. Blocks: runs in a thread of its own. Lacks the network.
 
 mod body;
+mod hashing;
 mod pack;
 mod segment;
 mod tar_batch;
@@ -17,6 +18,7 @@ use skiff_common::{Algorithm, Item};
 use tokio::sync::mpsc;
 
 pub(crate) use body::BodySender;
+pub(crate) use hashing::{also_sha256, hashed_for};
 pub(crate) use pack::Codec;
 pub(crate) use segment::{SEGMENT, Segment, send_segments};
 pub(crate) use tar_batch::{batch_bytes, send_batch};

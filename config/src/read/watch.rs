@@ -57,6 +57,7 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         on_delivery: command("on_delivery", &base.on_delivery, section),
         on_quarantine: command("on_quarantine", &base.on_quarantine, section),
         hook_timeout: section.get("hook_timeout", &base.hook_timeout, duration(HOOK)),
+        manifest: section.get("manifest", &base.manifest, choice),
         destination_path: section.get("destination_path", &base.destination_path, remote_sub_folder),
         ..base.clone()
     }

@@ -71,6 +71,8 @@ pub struct Watch {
     pub on_quarantine: Vec<String>,
     /// How long such a command may take.
     pub hook_timeout: Duration,
+    /// Whether each shipment leaves a manifest at the destination.
+    pub manifest: ManifestFile,
     /// A folder below the destination's path, relative, without `..`; empty: none.
     pub destination_path: PathTemplate,
 }
@@ -199,6 +201,22 @@ impl Choice for Order {
         ("newest", Self::Newest),
         ("smallest", Self::Smallest),
     ];
+}
+
+/// A manifest at the destination of what a shipment delivered, and which tool accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestFile {
+    /// There is none.
+    Off,
+    /// `sha256sum -c`.
+    Sha256sum,
+    /// `b3sum -c`.
+    B3sum,
+}
+
+impl Choice for ManifestFile {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("sha256sum", Self::Sha256sum), ("b3sum", Self::B3sum)];
 }
 
 /// What to do about a foreign file that already has the name.

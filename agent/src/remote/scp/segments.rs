@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::future::{try_join, try_join_all};
 use skiff_common::delivery::Trouble;
-use skiff_common::{Algorithm, Item, RemotePath, Shipment};
+use skiff_common::{Item, RemotePath, Shipment};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -76,7 +76,7 @@ impl ScpRemote {
                 Sent { name: "part", mode: item.mode, size: 0, mtime_ns: item.stamp.mtime_ns, then: None };
             hand.send_file(&part, &mut nothing).await?;
         }
-        let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+        let algorithm = ship::hashed_for(hand.facts().digest);
         // One is waiting while each channel sends one.
         let (queue, segments) = mpsc::channel(1);
         let reader = {

@@ -91,9 +91,9 @@ impl ScpRemote {
         let theirs = self.ask_digests(hand, &self.staging(shipment), &paths, shipment.bytes()).await?;
         let items: Vec<Item> =
             shipment.items.iter().filter(|item| theirs.contains_key(&item.path)).cloned().collect();
-        let source = source.clone();
+        let (source, hashed) = (source.clone(), ship::hashed_for(Some(algorithm)));
         let ours = spawn_blocking(move || {
-            let digest = |item: &Item| (item.path.clone(), ship::digest(&source, item, algorithm));
+            let digest = |item: &Item| (item.path.clone(), ship::digest(&source, item, hashed));
             items.iter().map(digest).collect::<Vec<_>>()
         });
         let mut standing = HashMap::new();
@@ -171,7 +171,7 @@ impl ScpRemote {
         source: &Root,
         items: &[Item],
     ) -> Result<Vec<ship::Outcome>, RemoteError> {
-        let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+        let algorithm = ship::hashed_for(hand.facts().digest);
         let (source, items) = (source.clone(), items.to_vec());
         let ended = |_: std::io::Error| RemoteError::SourceEnded;
         let codec = hand.traffic().codec(hand.facts()).filter(|_| hand.traffic().packing_pays(true));
@@ -331,7 +331,7 @@ pub(super) async fn send_item(
     skip: u64,
     (name, then): (&str, Option<&str>),
 ) -> Result<ship::Outcome, RemoteError> {
-    let algorithm = hand.facts().digest.unwrap_or(Algorithm::Blake3);
+    let algorithm = ship::hashed_for(hand.facts().digest);
     let (mut body, mut pieces) = ship::body();
     let reader = {
         let (root, item) = (source.clone(), item.clone());
