@@ -7,11 +7,29 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// Watches folders and delivers what appears in them over SSH: verified, exactly once in effect.
 #[derive(Debug, Parser)]
-#[command(name = "skiff", version, about, max_term_width = 100)]
+#[command(name = "skiff", version, about, max_term_width = 100, after_long_help = MORE)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
 }
+
+/// What a manual says besides.
+const MORE: &str = "\
+Exit status:
+  0    all done
+  1    some items failed
+  2    usage or configuration
+  3    a server could not be reached, or did not let us in
+  4    a host key is unknown, or another than before
+  130  interrupted
+
+Files:
+  /etc/skiff/skiff.toml, /etc/skiff/skiff.d/*.toml  the configuration of the agent
+  /var/lib/skiff                                    what it remembers, its receipts and its control socket
+  ~/.local/state/skiff                              receipts of push
+
+Environment:
+  NO_COLOR  set to anything: no colours";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
