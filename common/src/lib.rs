@@ -13,7 +13,6 @@ pub mod escape;
 pub mod fault;
 pub mod item;
 mod lane;
-pub mod manifest;
 pub mod moment;
 pub mod path;
 pub mod retry;

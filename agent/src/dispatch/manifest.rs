@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
+use skiff_common::delivery::manifest::{Manifest, ManifestStyle};
 use skiff_common::delivery::{OnConflict, Placed, Placement, Receipt, Staged, Trouble};
-use skiff_common::manifest::{Manifest, ManifestStyle};
 use skiff_common::{Digest, Item, RelPath, Shipment, ShipmentKind};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;

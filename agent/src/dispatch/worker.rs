@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_common::delivery::manifest::ManifestStyle;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
-use skiff_common::manifest::ManifestStyle;
 use skiff_common::{Digest, Fault, RelPath, Shipment};
 use skiff_config::ManifestFile;
 use tokio::sync::Notify;

@@ -1,6 +1,6 @@
 //! What was delivered, in the words of `sha256sum` and `b3sum`, for whoever checks it at the destination.
 
-use crate::delivery::Receipt;
+use super::receipt::Receipt;
 use crate::digest::Algorithm;
 use crate::path::RelPath;
 
