@@ -43,17 +43,44 @@ impl Paint {
     }
 }
 
-/// Rows in columns; the first row is the head. The last column isn't padded.
+/// Rows in columns; the first row is the head. Numbers stand to the right. The last column isn't padded.
 pub(super) fn table(paint: Paint, rows: &[Vec<String>]) {
+    for (nth, line) in lines(rows).iter().enumerate() {
+        println!("{}", if nth == 0 { paint.dim(line) } else { line.clone() });
+    }
+}
+
+fn lines(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..columns).map(width).collect();
-    for (nth, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).enumerate();
-        let cells = cells.map(
-            |(at, (cell, width))| if at + 1 == columns { cell.clone() } else { format!("{cell:<width$}  ") },
+    // The first column holds names, which may begin with a digit.
+    let is_number = |cell: &String| cell == "-" || cell.starts_with(|c: char| c.is_ascii_digit());
+    let numbers: Vec<bool> =
+        (0..columns).map(|at| at > 0 && rows[1..].iter().all(|row| is_number(&row[at]))).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(at, cell)| match widths[at] {
+            _ if at + 1 == columns => cell.clone(),
+            width if numbers[at] => format!("{cell:>width$}  "),
+            width => format!("{cell:<width$}  "),
+        });
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_to_the_left_and_numbers_to_the_right() {
+        let rows = [["NAME", "FILES", "OLDEST", "TO"], ["1.csv", "7", "-", "9"], ["b", "1,200", "12 s", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(
+            lines(&rows),
+            ["NAME   FILES  OLDEST  TO", "1.csv      7       -  9", "b      1,200    12 s"]
         );
-        let line: String = cells.collect();
-        println!("{}", if nth == 0 { paint.dim(line.trim_end()) } else { line.trim_end().to_owned() });
+        assert_eq!(lines(&rows[..1]), ["NAME  FILES  OLDEST  TO"]);
     }
 }

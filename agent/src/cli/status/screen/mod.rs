@@ -127,9 +127,11 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
         words.push(Span::styled("no agent is running; this is what its journal says", pen.warn()));
     } else {
         let up = size::age(ms(snapshot.time_ms.saturating_sub(snapshot.started_ms)));
-        let (doing, style) = doing(pen, snapshot);
-        words
-            .extend([Span::styled(doing, style), Span::raw(format!("   process {}, up {up}", snapshot.pid))]);
+        words.push(Span::styled(doing(snapshot), pen.good()));
+        if is_in_trouble(snapshot) {
+            words.push(Span::styled(", in trouble", pen.bad()));
+        }
+        words.push(Span::raw(format!("   process {}, up {up}", snapshot.pid)));
     }
     frame.render_widget(Line::from(words), area);
     let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + ms(snapshot.time_ms)).to_string();
@@ -138,17 +140,19 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
     frame.render_widget(Line::styled(time, Pen::DIM).right_aligned(), area);
 }
 
-/// The whole of it in one word.
-fn doing(pen: Pen, snapshot: &Snapshot) -> (&'static str, ratatui::style::Style) {
-    let is = |state| snapshot.destinations.iter().any(|destination| destination.state == state);
-    let troubled = snapshot.watches.iter().any(|watch| watch.trouble.is_some());
-    if troubled || is(DestinationState::Waiting) || snapshot.held.quarantined > 0 {
-        ("in trouble", pen.bad())
-    } else if !snapshot.on_its_way.is_empty() || snapshot.pending.items > 0 {
-        ("delivering", pen.good())
-    } else {
-        ("all delivered", pen.good())
+/// The whole of it in a word.
+fn doing(snapshot: &Snapshot) -> &'static str {
+    match (snapshot.on_its_way.len(), snapshot.pending.items) {
+        (0, 0) => "all delivered",
+        (0, _) => "waiting",
+        _ => "delivering",
     }
+}
+
+fn is_in_trouble(snapshot: &Snapshot) -> bool {
+    snapshot.held.quarantined > 0
+        || snapshot.watches.iter().any(|watch| watch.trouble.is_some())
+        || snapshot.destinations.iter().any(|one| one.state == DestinationState::Waiting)
 }
 
 fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
@@ -163,9 +167,12 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot)
         size::bytes(totals.delivered_bytes),
         size::bytes(totals.sent_bytes)
     );
-    let (failed, style) = match held.quarantined + held.waiting {
-        0 => ("nothing".to_owned(), Pen::PLAIN),
-        _ => (format!("{} quarantined, {} tried again", held.quarantined, held.waiting), pen.bad()),
+    let kinds = [(held.quarantined, "quarantined"), (held.waiting, "tried again")];
+    let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
+    let failed: Vec<_> = kinds.map(|(count, what)| format!("{} {what}", size::number(count))).collect();
+    let (failed, style) = match failed.is_empty() {
+        true => ("nothing".to_owned(), Pen::PLAIN),
+        false => (failed.join(", "), pen.bad()),
     };
     let line = |label: &'static str, words: String, style| {
         Line::from(vec![Span::styled(format!("{label:<11}"), Pen::DIM), Span::styled(words, style)])

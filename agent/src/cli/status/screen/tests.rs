@@ -102,7 +102,7 @@ fn all_that_matters_is_seen_in_80_by_24() {
     let shown = Shown { snapshot: Some(snapshot()), seconds, ..Shown::default() };
     let screen = screen(&shown, 80, 24);
     for words in [
-        "in trouble   process 4711, up 1 d 1 h",
+        "delivering, in trouble   process 4711, up 1 d 1 h",
         "1,234,567 files, 9.0 GiB; sent 10 GiB, 3.0 MiB of it again",
         "61,012+ files, 60 GiB, oldest 1 h 1 min, done in about 53 min 42 s",
         "1 quarantined, 2 tried again",
