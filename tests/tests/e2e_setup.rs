@@ -47,6 +47,30 @@ fn init_takes_what_the_package_has_prepared() {
     assert!(text.contains(&format!("known_hosts = \"{}\"", known_hosts.display())), "{text}");
 }
 
+/// On a terminal it asks, and asks again where an answer makes no sense.
+#[test]
+fn init_asks_until_it_has_an_answer() {
+    let home = TempDir::new().expect("a temporary folder");
+    let (file, answers) = (home.path().join("skiff.toml"), home.path().join("answers"));
+    fs::write(&answers, "spool\n/var/spool/in\nserver\nme@server:/srv/in\nburn\n\n").expect("writable");
+    let words = format!("{} init --config {}", skiff::binary().display(), file.display());
+    let mut command = std::process::Command::new("script");
+    command.args(["-qec", &words, "/dev/null"]).env("HOME", home.path());
+    command.stdin(fs::File::open(&answers).expect("just written"));
+    let said = skiff::run(&mut command, home.path()).expect_code(0);
+    let said = said.expect_said("\"spool\" does not begin with /").expect_said("\"server\" names no server");
+    said.expect_said("\"burn\" is neither").expect_said("skiff trust me@server");
+    let text = fs::read_to_string(&file).expect("it was written");
+    for line in [
+        "address = \"me@server\"",
+        "path = \"/srv/in\"",
+        "path = \"/var/spool/in\"",
+        "after_delivery = \"keep\"",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+}
+
 #[test]
 fn completions_manual_and_schema_come_from_the_same_definitions() {
     let home = TempDir::new().expect("a temporary folder");

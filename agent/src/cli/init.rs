@@ -51,39 +51,58 @@ struct Answers {
 }
 
 fn answers(args: &Init) -> Result<Answers, String> {
-    let folder = answer(args.watch.as_deref(), "Which folder is to be watched?", None)?;
-    let target = answer(args.to.as_deref(), "Where to? [user@]host:FOLDER", None)?;
-    let (server, path) = super::scp::split_target(&target)
-        .ok_or_else(|| format!("{target:?} names no server: a colon separates it from the folder"))?;
-    let after = answer(
-        args.after_delivery.as_deref(),
-        "What becomes of delivered files, keep or delete?",
-        Some("keep"),
-    )?;
-    if !["keep", "delete"].contains(&after.as_str()) {
-        return Err(format!("{after:?} is neither keep nor delete"));
-    }
+    let folder = answer(args.watch.as_deref(), "Which folder is to be watched?", None, |folder| {
+        let is_whole = folder.starts_with('/') || folder.starts_with("~/");
+        if is_whole { Ok(()) } else { Err(format!("{folder:?} does not begin with / or ~/")) }
+    })?;
+    let target = answer(args.to.as_deref(), "Where to? [user@]host:FOLDER", None, |target| {
+        let names = super::scp::split_target(target).is_some_and(|(server, _)| !server.is_empty());
+        if names {
+            Ok(())
+        } else {
+            Err(format!("{target:?} names no server: a colon separates it from the folder"))
+        }
+    })?;
+    let question = "What becomes of delivered files, keep or delete?";
+    let after = answer(args.after_delivery.as_deref(), question, Some("keep"), |after| {
+        if ["keep", "delete"].contains(&after) {
+            Ok(())
+        } else {
+            Err(format!("{after:?} is neither keep nor delete"))
+        }
+    })?;
+    let (server, path) = super::scp::split_target(&target).expect("it was checked");
     let path = if path.is_empty() { "." } else { path };
     Ok(Answers { folder, server: server.to_owned(), path: path.to_owned(), after })
 }
 
-/// What the flag says, or a person; or, where there is none to ask, the default.
-fn answer(flag: Option<&str>, question: &str, default: Option<&str>) -> Result<String, String> {
+/// What the flag says, or a person, who is asked again until it makes sense; or, where there is none to ask, the default.
+fn answer(
+    flag: Option<&str>,
+    question: &str,
+    default: Option<&str>,
+    makes_sense: impl Fn(&str) -> Result<(), String>,
+) -> Result<String, String> {
     if let Some(flag) = flag {
-        return Ok(flag.to_owned());
+        return makes_sense(flag).map(|()| flag.to_owned());
     }
     if !std::io::stdin().is_terminal() {
         return default.map(str::to_owned).ok_or_else(|| format!("there is nobody to ask: {question}"));
     }
     let hint = default.map(|default| format!(" [{default}]")).unwrap_or_default();
-    eprint!("{question}{hint} ");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).map_err(|error| format!("cannot read the answer: {error}"))?;
-    let said = line.trim();
-    match (said, default) {
-        ("", None) => Err(format!("no answer: {question}")),
-        ("", Some(default)) => Ok(default.to_owned()),
-        _ => Ok(said.to_owned()),
+    loop {
+        eprint!("{question}{hint} ");
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        if read.map_err(|error| format!("cannot read the answer: {error}"))? == 0 {
+            return Err(format!("no answer: {question}"));
+        }
+        let said = Some(line.trim()).filter(|said| !said.is_empty()).or(default);
+        match said.map(|said| makes_sense(said).map(|()| said.to_owned())) {
+            Some(Ok(said)) => return Ok(said),
+            Some(Err(why)) => eprintln!("  {why}"),
+            None => {}
+        }
     }
 }
 
