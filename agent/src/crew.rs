@@ -108,7 +108,7 @@ impl Crew {
         while let Some(Reload { answer }) = self.reloads.recv().await {
             let told = self.reload().await?;
             match &told {
-                Ok(reloaded) => tracing::info!(changed = %reloaded, "configuration read again"),
+                Ok(reloaded) => tracing::info!("configuration read again: {reloaded}"),
                 Err(problems) => {
                     tracing::error!(
                         "the new configuration is refused, the old one stays: {}",

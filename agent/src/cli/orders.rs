@@ -119,7 +119,7 @@ pub(super) fn reload(args: &AgentOf) -> ExitCode {
     match ask(args, "POST", "/v1/reload", None) {
         Ok(Asked::Answer(answer)) => {
             let reloaded: Reloaded = serde_json::from_value(answer).unwrap_or_default();
-            println!("configuration read again; changed: {reloaded}");
+            println!("configuration read again: {reloaded}");
             ExitCode::SUCCESS
         }
         Ok(Asked::Nobody(_)) => {

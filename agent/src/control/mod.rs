@@ -101,7 +101,7 @@ impl fmt::Display for Reloaded {
             .filter(|(_, names)| !names.is_empty())
             .map(|(what, names)| format!("{what}: {}", names.join(", ")))
             .collect();
-        f.write_str(if said.is_empty() { "nothing" } else { "" })?;
+        f.write_str(if said.is_empty() { "nothing has changed" } else { "" })?;
         f.write_str(&said.join("; "))
     }
 }
