@@ -61,9 +61,11 @@ fn look(state_dir: &Path, shown: &mut Shown) {
         },
         Ok((status, _)) => shown.silence = Some(format!("the agent answers with HTTP {status}")),
         Err(error) => {
-            shown.silence = Some(format!("no agent answers in {}: {error}", state_dir.display()));
             let known = shown.snapshot.as_ref().is_some_and(|snapshot| snapshot.source == Source::Journal);
-            if is_absence(&error) && !known {
+            if !known || !is_absence(&error) {
+                shown.silence = Some(format!("no agent answers in {}: {error}", state_dir.display()));
+            }
+            if !known && is_absence(&error) {
                 without_agent(state_dir, shown);
             }
             return;

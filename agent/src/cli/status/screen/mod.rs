@@ -161,12 +161,15 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot)
         0 => String::new(),
         bytes => format!(", {} of it again", size::bytes(bytes)),
     };
-    let delivered = format!(
-        "{}, {}; sent {}{again}",
-        files(totals.delivered_files),
-        size::bytes(totals.delivered_bytes),
-        size::bytes(totals.sent_bytes)
-    );
+    let delivered = match snapshot.source {
+        Source::Journal => "only an agent knows".to_owned(),
+        Source::Agent => format!(
+            "{}, {}; sent {}{again}",
+            files(totals.delivered_files),
+            size::bytes(totals.delivered_bytes),
+            size::bytes(totals.sent_bytes)
+        ),
+    };
     let kinds = [(held.quarantined, "quarantined"), (held.waiting, "tried again")];
     let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
     let failed: Vec<_> = kinds.map(|(count, what)| format!("{} {what}", size::number(count))).collect();
