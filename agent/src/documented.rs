@@ -1,4 +1,4 @@
-//! What `packaging/JSON.md` says of the keys that are printed; in tests alone.
+//! What `docs/JSON.md` says of the keys that are printed; in tests alone.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(crate) fn assert_documented(command: &str, value: &Value) {
 
 /// The keys in the first column of the tables under a heading.
 fn documented(command: &str) -> BTreeSet<String> {
-    let text = include_str!("../../packaging/JSON.md");
+    let text = include_str!("../../docs/JSON.md");
     let section = text.split("\n## ").find(|section| section.lines().next() == Some(command));
     let rows = section.unwrap_or_default().lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.filter_map(|row| row.split(" | ").next());
