@@ -1,4 +1,4 @@
-//! Figures for Prometheus and all that read its text format 0.0.4 or OpenMetrics 1.0.
+//! Figures for Prometheus and all that read its text format 0.0.4, or `OpenMetrics` 1.0.
 //!
 //! Two dozen families need no library: a name, a type, a line of help, and values.
 

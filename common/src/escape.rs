@@ -29,7 +29,7 @@ pub fn escaped_up_to(bytes: &[u8], most: usize) -> String {
 pub fn unescaped(shown: &str) -> Option<Vec<u8>> {
     let (mut bytes, mut rest) = (Vec::with_capacity(shown.len()), shown);
     while let Some(at) = rest.find('\\') {
-        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
         let (byte, length) = match rest.as_bytes().get(at + 1)? {
             b'\\' => (b'\\', 2),
             b'n' => (b'\n', 2),

@@ -172,7 +172,8 @@ impl Work {
         };
         let place = self.context.place(&self.shipment.destination);
         // What is sent for it is none of the shipment's own bytes.
-        counting(Progress::default(), manifest::deliver(place, &self.shipment, receipts, style)).await
+        let delivering = Box::pin(manifest::deliver(place, &self.shipment, receipts, style));
+        counting(Progress::default(), delivering).await
     }
 
     /// The receipt is durable, and told, before its source goes.

@@ -19,6 +19,8 @@ use ink::{Pen, fit};
 
 /// Lines that are there whatever happens: the first, the totals, the heads of five sections, the last.
 const FIXED: usize = 1 + 3 + 5 + 1;
+/// Empty lines, one between any two areas, where there is room for all of them.
+const GAPS: usize = 8;
 /// The lowest chart that shows a shape, and the highest that says more than a lower one.
 const CHART: (usize, usize) = (3, 8);
 
@@ -111,8 +113,6 @@ impl Wants {
             }
         }
         let [on_its_way, watches, destinations, chart, problems] = given;
-        // One between any two of what is laid out.
-        const GAPS: usize = 8;
         let gap = u16::from(room >= GAPS);
         room -= usize::from(gap) * GAPS;
         let chart = (chart + room).min(CHART.1.max(chart));
@@ -173,10 +173,8 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot)
     let kinds = [(held.quarantined, "quarantined"), (held.waiting, "tried again")];
     let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
     let failed: Vec<_> = kinds.map(|(count, what)| format!("{} {what}", size::number(count))).collect();
-    let (failed, style) = match failed.is_empty() {
-        true => ("nothing".to_owned(), Pen::PLAIN),
-        false => (failed.join(", "), pen.bad()),
-    };
+    let (failed, style) =
+        if failed.is_empty() { ("nothing".to_owned(), Pen::PLAIN) } else { (failed.join(", "), pen.bad()) };
     let line = |label: &'static str, words: String, style| {
         Line::from(vec![Span::styled(format!("{label:<11}"), Pen::DIM), Span::styled(words, style)])
     };
