@@ -137,7 +137,8 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
     let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + ms(snapshot.time_ms)).to_string();
     // 11 to 19: the time of day, in UTC as in the log.
     let time = time.get(11..19).map_or(String::new(), |time| format!("{time} UTC"));
-    frame.render_widget(Line::styled(time, Pen::DIM).right_aligned(), area);
+    // A style of the line would hold for all that stands in it.
+    frame.render_widget(Line::from(Span::styled(time, Pen::DIM)).right_aligned(), area);
 }
 
 /// The whole of it in a word.
