@@ -80,9 +80,13 @@ impl Lines {
 
     fn end(self) -> ExitCode {
         if self.json {
-            println!("{}", json!({ "ok": self.worst == exit::DONE, "checks": self.all }));
+            println!("{}", self.as_json());
         }
         ExitCode::from(self.worst)
+    }
+
+    fn as_json(&self) -> Value {
+        json!({ "ok": self.worst == exit::DONE, "checks": self.all })
     }
 }
 
@@ -215,5 +219,18 @@ fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut 
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
         None => lines.warn(what, &format!("{teller} does not tell the free space")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_documented() {
+        let mut lines = Lines { json: true, all: Vec::new(), worst: exit::DONE };
+        lines.ok("what", "detail");
+        lines.fail("what", &Obstacle { why: "why", hint: "hint", code: "code" }, exit::FAILED);
+        crate::documented::assert_documented("skiff check --json", &lines.as_json());
     }
 }

@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn every_key_is_documented() {
         let outcome = Outcome { problems: vec![String::new()], ..Outcome::default() };
-        let value = json(&Status::default(), &outcome, Duration::ZERO);
+        let value = result(&Status::default(), &outcome, None, Duration::ZERO);
         crate::documented::assert_documented("skiff push --json", &value);
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Repor
     let report = work.instrument(span.clone()).await;
     if let Event::Failed { .. } = &report.event {
         span.record("otel.status_code", "error");
-        let code = report.failure.as_ref().map_or("local", |(code, _)| code);
+        let code = report.failure.as_ref().map_or("local", |failure| failure.code);
         span.record("error.type", code);
     }
     report
