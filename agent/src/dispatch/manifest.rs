@@ -47,7 +47,7 @@ pub(super) async fn deliver(
 ) -> Result<(), ManifestError> {
     let Some(manifest) = Manifest::of(receipts, style) else { return Ok(()) };
     for name in &manifest.left_out {
-        tracing::warn!(shipment = %shipment.id, %name, "left out of the manifest: no line of it can hold this name");
+        tracing::warn!(shipment = %shipment.id, %name, "left out of the manifest: it has no digest of that kind, or a name that no line of it can hold");
     }
     if manifest.text.is_empty() {
         return Ok(());

@@ -154,9 +154,9 @@ impl ScpRemote {
         if read.is_empty() {
             return Ok(HashMap::new());
         }
-        let source = source.clone();
+        let (source, hashed) = (source.clone(), ship::hashed_for(Some(algorithm)));
         let reading = spawn_blocking(move || {
-            let digest = |item: Item| (ship::digest(&source, &item, algorithm), item);
+            let digest = |item: Item| (ship::digest(&source, &item, hashed), item);
             read.into_iter().map(digest).collect::<Vec<_>>()
         });
         let twin = |(outcome, item): (ship::Outcome, Item)| {
