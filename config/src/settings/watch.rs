@@ -152,6 +152,7 @@ impl Watch {
             on_delivery: Vec::new(),
             on_quarantine: Vec::new(),
             hook_timeout: Duration::ZERO,
+            manifest: ManifestFile::B3sum,
             destination_path: PathTemplate::default(),
         }
     }
