@@ -12,8 +12,7 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use crate::context::Place;
-use crate::remote::RemoteError;
-use crate::remote::scp::Conflicts;
+use crate::remote::{Conflicts, RemoteError};
 use crate::source::{Root, SourceError};
 
 /// Why there is no manifest.
