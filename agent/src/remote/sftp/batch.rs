@@ -196,8 +196,8 @@ async fn stands(
         Ok(None) | Err(Failure::No(_)) => return Ok(None),
         Err(Failure::Remote(error)) => return Err(error),
     };
-    let (source, own) = (source.clone(), item.clone());
-    let ours = spawn_blocking(move || ship::digest(&source, &own, skiff_common::Algorithm::Blake3)).await;
+    let (source, own, hashed) = (source.clone(), item.clone(), ship::hashed_for(None));
+    let ours = spawn_blocking(move || ship::digest(&source, &own, hashed)).await;
     Ok(match ours.expect("readers don't panic and aren't aborted") {
         Ok(digests) if digests.agree_with(&theirs) => {
             Some(Staged::Stands { digests, theirs, name: item.path.clone() })

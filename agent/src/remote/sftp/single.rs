@@ -205,9 +205,9 @@ fn read_source(
     skip: u64,
 ) -> (mpsc::Receiver<Vec<u8>>, JoinHandle<ship::Outcome>) {
     let (mut body, pieces) = ship::body();
-    let (root, item) = (source.clone(), item.clone());
+    let (root, item, hashed) = (source.clone(), item.clone(), ship::hashed_for(None));
     let reader = spawn_blocking(move || {
-        let outcome = ship::send_single(&root, &item, Algorithm::Blake3, skip, &mut body);
+        let outcome = ship::send_single(&root, &item, hashed, skip, &mut body);
         outcome.and_then(|digests| {
             body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
         })
