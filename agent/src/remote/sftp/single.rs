@@ -8,7 +8,7 @@ use bytes::Bytes;
 use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::digest::Hasher;
 use skiff_common::sftp::{Attributes, FileKind, Open, Request, Status};
-use skiff_common::{Algorithm, Digest, Item, Shipment};
+use skiff_common::{Digest, Item, Shipment};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
