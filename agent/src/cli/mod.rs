@@ -34,6 +34,9 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     abort_on_panic();
     leave_no_core();
+    if matches!(args.command, Command::Run(_)) {
+        crate::sys::share_one_heap();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
