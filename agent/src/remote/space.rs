@@ -15,6 +15,8 @@ use super::scp::Room;
 
 /// An answer is good for this long: `df` is a process there, and a round trip.
 const GOOD_FOR: Duration = Duration::from_secs(5);
+/// What lies there beside the content, for a while: lists, a shell's errors, and blocks that are not full.
+const BESIDE: u64 = 64 << 10;
 
 /// The room at a destination, by its folders: they may lie on several disks.
 pub(super) struct Space {
@@ -63,6 +65,7 @@ impl Space {
         if self.keep == KeepFree::Off {
             return Ok(None);
         }
+        let (needed, bytes) = (bytes, bytes.saturating_add(BESIDE));
         let seen = self.folders().get(root).and_then(|folder| folder.seen);
         let known = seen.filter(|(at, _)| at.elapsed() < GOOD_FOR).map(|(_, disk)| disk);
         if let Some(reserved) = known.and_then(|disk| self.take(root, disk, bytes)) {
@@ -72,7 +75,7 @@ impl Space {
         self.folders().entry(root.clone()).or_default().seen = Some((Instant::now(), disk));
         self.take(root, disk, bytes).map(Some).ok_or(RemoteError::Full {
             free: disk.free,
-            needed: bytes,
+            needed,
             keep: self.keep.bytes_of(disk.all),
         })
     }
