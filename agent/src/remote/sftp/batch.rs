@@ -14,9 +14,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::SftpRemote;
 use super::channel::{Channel, done};
+use super::dress::{begin_finish, close_and_read, create, end, keeps_its_first_mode, refusal};
 use super::folder::{Folder, below, member, why};
 use super::read::{Failure, Opened, Reading, hasher, read_back};
-use super::single::{begin_finish, close_and_read, create, end, keeps_its_first_mode, refusal};
 use crate::remote::RemoteError;
 use crate::ship;
 use crate::source::Root;

@@ -5,9 +5,11 @@
 
 mod batch;
 mod channel;
+mod dress;
 mod folder;
 mod publish;
 mod read;
+mod resume;
 mod single;
 mod wire;
 

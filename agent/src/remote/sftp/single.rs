@@ -1,21 +1,22 @@
 //! One large item: written at offsets over one channel or several, and read back while the rest is still on its way.
 //!
-//! What a cut left is read back first, and compared with the source: what agrees counts as read, and the rest is sent.
+//! What a cut left is read back first (`resume`): what agrees with the source counts as read, and the rest is sent.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use skiff_common::delivery::{Staged, Trouble};
-use skiff_common::digest::Hasher;
-use skiff_common::sftp::{Attributes, FileKind, Open, Request, Status};
+use skiff_common::sftp::{Attributes, Open};
 use skiff_common::{Digest, Item, Shipment};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::SftpRemote;
 use super::channel::{Channel, done};
-use super::folder::{Folder, below, why};
-use super::read::{Failure, Hashing, Opened, Reading, hasher, read_back};
+use super::dress::{close_and_read, create, finish, refusal};
+use super::folder::{Folder, below};
+use super::read::{Failure, Hashing, Opened, Reading, hasher};
+use super::resume::{Kept, go_on};
 use super::wire::Pending;
 use crate::remote::RemoteError;
 use crate::ship::{self, SEGMENT};
@@ -31,12 +32,6 @@ const UNANSWERED: usize = 1024;
 
 /// What a single item is called in its staging.
 pub(super) const PART: &[u8] = b"part";
-
-/// What lies in staging already and is as the source.
-struct Kept {
-    length: u64,
-    hasher: Hasher,
-}
 
 impl SftpRemote {
     /// With `resume`, staging may hold a part of it.
@@ -182,22 +177,6 @@ async fn send_then_read(
     Ok(theirs.map_or_else(Staged::Spoiled, |theirs| Staged::Landed { digests, theirs }))
 }
 
-/// Ends what was written, then reads it back.
-pub(super) async fn close_and_read(
-    channel: &Channel,
-    path: &[u8],
-    handle: &[u8],
-    item: &Item,
-) -> Result<Result<Digest, Trouble>, Failure> {
-    let finishing = begin_finish(channel, handle, item, Attributes::default()).await?;
-    end(finishing, std::time::Duration::ZERO).await?;
-    // Such servers write the last of it now.
-    channel.done(Request::Close(handle), SENDING).await??;
-    let read = read_back(channel, path, false, READING).await?;
-    let read = read.filter(|read| read.attributes.size.is_none_or(|size| size == item.stamp.size));
-    Ok(read.map(|read| read.digest).ok_or_else(|| Trouble::retryable("it did not arrive at the destination")))
-}
-
 /// Reads the source from `skip` on, in a thread.
 fn read_source(
     source: &Root,
@@ -213,78 +192,6 @@ fn read_source(
         })
     });
     (pieces, reader)
-}
-
-/// Opens what lies in staging, if it can be gone on with.
-async fn go_on(
-    channel: &Channel,
-    source: &Root,
-    item: &Item,
-    part: &[u8],
-) -> Result<Option<(Bytes, Kept)>, RemoteError> {
-    let Ok(Some(there)) = channel.standing(part, READING).await? else { return Ok(None) };
-    let Some(size) = there.size.filter(|size| (1..=item.stamp.size).contains(size)) else { return Ok(None) };
-    if there.kind() != FileKind::File {
-        return Ok(None);
-    }
-    let Ok(handle) = channel.open(part, Open::Update, Attributes::default(), READING).await? else {
-        return Ok(None);
-    };
-    let lanes = [Opened { channel, handle }];
-    let kept = compare(&lanes, source, item, size).await;
-    let [Opened { handle, .. }] = lanes;
-    match kept {
-        Ok(kept) if kept.length > 0 => Ok(Some((handle, kept))),
-        Err(Failure::Remote(error)) => Err(error),
-        Ok(_) | Err(Failure::No(_)) => {
-            tracing::warn!(
-                bytes = size,
-                "what lies in staging does not begin as the source does: it is sent again"
-            );
-            channel.close(&handle).await?;
-            Ok(None)
-        }
-    }
-}
-
-/// How much of the first `size` bytes there is as here.
-async fn compare(lanes: &[Opened<'_>], source: &Root, item: &Item, size: u64) -> Result<Kept, Failure> {
-    // As many as wait to be hashed elsewhere.
-    let (queue, pieces) = mpsc::channel::<Bytes>(8);
-    let comparing = {
-        let (root, item) = (source.clone(), item.clone());
-        spawn_blocking(move || ship::matching(&root, &item, pieces))
-    };
-    let mut reading = Reading::new(lanes, 0, READING);
-    reading.until(size);
-    let mut outcome = Ok(());
-    loop {
-        match reading.next().await {
-            Ok(Some(piece)) => {
-                if queue.send(piece).await.is_err() {
-                    // One that differs has ended it.
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                outcome = Err(error);
-                break;
-            }
-        }
-    }
-    drop(queue);
-    let (length, hasher) = comparing.await.expect("comparing doesn't panic and isn't aborted");
-    outcome.map(|()| Kept { length, hasher })
-}
-
-/// Makes the file, with the item's mode, but for its owner, who has to write and read it.
-pub(super) async fn create(
-    channel: &Channel,
-    path: &[u8],
-    item: &Item,
-) -> Result<Result<Bytes, Status>, RemoteError> {
-    channel.open(path, Open::New, Attributes::mode(item.mode | 0o600), SENDING).await
 }
 
 async fn open_lanes<'a>(
@@ -374,78 +281,4 @@ async fn follow(
         }
     }
     Ok((read, all_landed.map(|at| at.elapsed()).unwrap_or_default()))
-}
-
-/// Mode and time, then to the disk. Whether it is as long as it should be.
-pub(super) async fn finish(
-    opened: &Opened<'_>,
-    item: &Item,
-    patience: std::time::Duration,
-) -> Result<bool, Failure> {
-    let Opened { channel, handle } = opened;
-    let now = channel.look(Request::Fstat(handle), SENDING).await??;
-    let pending = begin_finish(channel, handle, item, now).await?;
-    end(pending, patience).await?;
-    channel.close(handle).await?;
-    Ok(now.size.is_none_or(|size| size == item.stamp.size))
-}
-
-/// Whether the mode that the file was made with can stay.
-pub(super) const fn keeps_its_first_mode(item: &Item) -> bool {
-    item.mode & 0o600 == 0o600
-}
-
-/// Begins to give a file its mode and time, and to bring it to the disk.
-pub(super) async fn begin_finish(
-    channel: &Channel,
-    handle: &[u8],
-    item: &Item,
-    now: Attributes,
-) -> Result<Finishing, RemoteError> {
-    let seconds = u32::try_from(item.stamp.mtime_ns.div_euclid(1_000_000_000)).unwrap_or(0);
-    let mut dress = Attributes { times: Some((seconds, seconds)), ..Attributes::default() };
-    if !keeps_its_first_mode(item) {
-        // What the owner had to have for the moment goes, as the server's umask left the rest.
-        dress.permissions = now.permissions.map(|made| made & item.mode & 0o777);
-    }
-    let dressing = channel.begin(Request::Fsetstat(handle, dress), SENDING).await?;
-    let syncing = if channel.offered().fsync {
-        Some(channel.begin(Request::Fsync(handle), SENDING).await?)
-    } else {
-        None
-    };
-    Ok(Finishing { dressing, syncing })
-}
-
-/// What is under way for a file that is written.
-pub(super) struct Finishing {
-    dressing: Pending,
-    syncing: Option<Pending>,
-}
-
-/// Waits for it; syncing may take `patience` longer than nothing at all may come.
-pub(super) async fn end(finishing: Finishing, patience: std::time::Duration) -> Result<(), Failure> {
-    let Finishing { dressing, syncing } = finishing;
-    // Not every server knows modes and times.
-    if let Err(status) = done(dressing, SENDING).await? {
-        tracing::debug!(%status, "a file keeps the mode and the time that the server gave it");
-    }
-    if let Some(syncing) = syncing {
-        done(syncing.at_least(patience), SENDING).await??;
-    }
-    Ok(())
-}
-
-/// Why the server would not. What has filled its disk goes, or it would stay full.
-pub(super) async fn refusal(
-    channel: &Channel,
-    folder: &Folder,
-    part: Option<&[u8]>,
-    status: &Status,
-) -> Result<RemoteError, RemoteError> {
-    let why = why(channel, folder.path(), status).await?;
-    if let Some(part) = part.filter(|_| why.contains("space") || why.contains("quota")) {
-        let _ = channel.done(Request::Remove(part), SENDING).await?;
-    }
-    Ok(RemoteError::Refused { attempt: SENDING, why })
 }
