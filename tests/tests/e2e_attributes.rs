@@ -89,8 +89,3 @@ fn empty_folders_are_made_if_asked_for() {
     fs::create_dir(at("later")).expect("there is room");
     agent.wait_until("a new one as well", || is_made("later"));
 }
-
-skiff_tests::by_sftp_too! {
-    symlinks_are_skipped_or_followed_inside,
-    empty_folders_are_made_if_asked_for,
-}

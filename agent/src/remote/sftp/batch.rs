@@ -25,7 +25,7 @@ const SENDING: &str = "sending";
 const READING: &str = "reading back";
 
 /// Bytes of members in memory, in KiB: with those that come back, twice that for each shipment.
-const LOADED_KIB: u32 = 4 << 10;
+const LOADED_KIB: u32 = 2 << 10;
 /// Members that are read and wait to be sent; their bytes are bounded by themselves.
 const READY: usize = 64;
 

@@ -21,7 +21,7 @@ const MOST_BYTES: u64 = 255 << 10;
 /// Files that every server keeps open at once.
 const SAFE_HANDLES: usize = 32;
 /// The most that are kept open at once: enough to fill a long round trip with small files.
-const MOST_HANDLES: u64 = 512;
+const MOST_HANDLES: u64 = 256;
 /// More names than these are in no folder that is ours to list.
 const MOST_NAMES: usize = 1 << 20;
 
