@@ -230,7 +230,7 @@ mod tests {
     fn every_key_is_documented() {
         let mut lines = Lines { json: true, all: Vec::new(), worst: exit::DONE };
         lines.ok("what", "detail");
-        lines.fail("what", &Obstacle { why: "why", hint: "hint", code: "code" }, exit::FAILED);
+        lines.fail("what", &Obstacle { why: "why", hint: "hint", code: "state-folder" }, exit::FAILED);
         crate::documented::assert_documented("skiff check --json", &lines.as_json());
     }
 }
