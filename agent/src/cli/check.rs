@@ -11,7 +11,7 @@ use super::{config, exit, size};
 use crate::context::remote_root;
 use crate::login::{self, login};
 use crate::reach;
-use crate::remote::{Found, Limiter, RemoteError, scp, sftp};
+use crate::remote::{Found, Limiter, Reason, RemoteError, scp, sftp};
 use crate::source::Root;
 
 /// Below this, nobody can be sure that a file fits.
@@ -212,6 +212,10 @@ fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut 
     };
     let least = room.map_or(0, |room| destination.keep_free.bytes_of(room.all)).max(LITTLE_BYTES);
     match room.map(|room| room.free) {
+        Some(0) => {
+            let (why, hint) = ("No space left", Reason::NoSpace.hint(&destination.path.to_string()));
+            lines.fail(what, &Obstacle { why, hint: &hint, code: Reason::NoSpace.code() }, exit::FAILED);
+        }
         Some(bytes) if bytes < least => {
             let why = format!("only {} are free, {} are needed", size::bytes(bytes), size::bytes(least));
             let hint = "make room there: `df -h` shows what is full";

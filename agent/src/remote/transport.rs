@@ -3,13 +3,13 @@
 //! Owns the choice between them: what the configuration says, or else a shell with `scp` where there is one, and SFTP where
 //! there isn't. Looked at anew with each connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as Lock, Weak};
 use std::time::Duration;
 
 use skiff_common::delivery::{Placed, Placement, Receipt, Staged};
-use skiff_common::{Digest, RelPath, RemotePath, Shipment};
+use skiff_common::{Digest, ItemId, RelPath, RemotePath, Shipment};
 use skiff_config::{Destination, Transport};
 use tokio::sync::Mutex;
 
@@ -25,6 +25,36 @@ use crate::source::Root;
 /// Between two tries to open a channel.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
+/// Items remembered as published at most: as many as can be under way; 1 MiB. Whose memory is lost is sent again, and found to stand.
+const PUBLISHED_AT_MOST: usize = 32 << 10;
+
+/// Whether what stands under the final names is asked for before anything is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Survey {
+    /// It isn't.
+    No,
+    /// It is, where anything stood there when the connection was made.
+    IfUsed,
+    /// It is.
+    Yes,
+}
+
+impl Survey {
+    /// Whether it is asked for in a folder that was used or wasn't.
+    pub(super) const fn asks(self, used: bool) -> bool {
+        match self {
+            Self::No => false,
+            Self::IfUsed => used,
+            Self::Yes => true,
+        }
+    }
+
+    /// Whether a part of it may lie in staging.
+    pub(super) fn resumes(self) -> bool {
+        self != Self::No
+    }
+}
+
 /// A destination. Each step is safe to repeat.
 pub struct Remote {
     connection: Arc<Connection>,
@@ -33,6 +63,8 @@ pub struct Remote {
     sftp: SftpRemote,
     chosen: Mutex<Option<(Weak<Session>, Way)>>,
     rests: AtomicBool,
+    /// What got its final name since skiff began, which a folder that was empty then doesn't tell.
+    published: Lock<HashSet<ItemId>>,
 }
 
 /// How it is reached.
@@ -63,7 +95,8 @@ impl Remote {
         let scp = ScpRemote::over(Arc::clone(&connection), settings, Arc::clone(&space));
         let sftp = SftpRemote::over(Arc::clone(&connection), space);
         let (transport, chosen) = (settings.transport, Mutex::new(None));
-        Self { connection, transport, scp, sftp, chosen, rests: AtomicBool::new(false) }
+        let (rests, published) = (AtomicBool::new(false), Lock::default());
+        Self { connection, transport, scp, sftp, chosen, rests, published }
     }
 
     /// Whether nothing is to be sent to it now.
@@ -168,6 +201,11 @@ impl Remote {
         shipment: &Shipment,
         survey: bool,
     ) -> Result<Vec<Staged>, RemoteError> {
+        let survey = match survey {
+            false => Survey::No,
+            true if self.has_published(shipment) => Survey::Yes,
+            true => Survey::IfUsed,
+        };
         match self.way(root).await? {
             Way::Scp => self.scp.stage(root, source, shipment, survey).await,
             Way::Sftp => Box::pin(self.sftp.stage(root, source, shipment, survey)).await,
@@ -182,10 +220,25 @@ impl Remote {
         placements: &[Placement],
         conflicts: &Conflicts<'_>,
     ) -> Result<Vec<Placed>, RemoteError> {
-        match self.way(root).await? {
+        let placed = match self.way(root).await? {
             Way::Scp => self.scp.publish(root, shipment, placements, conflicts).await,
             Way::Sftp => Box::pin(self.sftp.publish(root, shipment, placements, conflicts)).await,
+        }?;
+        let mut published = self.published();
+        if published.len() + placements.len() > PUBLISHED_AT_MOST {
+            published.clear();
         }
+        published.extend(placements.iter().map(|placement| shipment.item_id(&placement.item)));
+        Ok(placed)
+    }
+
+    fn has_published(&self, shipment: &Shipment) -> bool {
+        let published = self.published();
+        shipment.items.iter().any(|item| published.contains(&shipment.item_id(item)))
+    }
+
+    fn published(&self) -> std::sync::MutexGuard<'_, HashSet<ItemId>> {
+        self.published.lock().expect("nothing panics while it holds the lock")
     }
 
     /// Clears what is staged of a shipment.

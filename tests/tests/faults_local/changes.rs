@@ -214,6 +214,27 @@ fn fault_29_read_only_source_is_delivered_and_its_disposal_blocked() {
     assert_eq!(tree::writings(&sshd.root()), writings, "nothing is sent again");
 }
 
+/// Nothing stood at the destination when the connection was made, and yet it is asked before the file goes again.
+#[test]
+fn fault_29_what_stays_is_sent_once() {
+    if !machine::is_root("a read-only mount") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    source.file("stays.bin", 100_000);
+    let _read_only = Mounted::read_only(source.root());
+
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE).started();
+
+    let delivered = |line: &str| line.contains("delivered and verified");
+    agent.wait_until_logged("it is sent", |line| delivered(line) && line.contains("standing=0"));
+    let said = agent.log().lines().count();
+    agent.wait_until_logged_after(said, "it is tried again", delivered);
+    let again: Vec<String> =
+        agent.log().lines().skip(said).filter(|line| delivered(line)).map(String::from).collect();
+    assert!(again.iter().all(|line| line.contains("standing=1")), "it is sent again: {again:#?}");
+}
+
 /// The same inode, name, size and modification time with another content.
 #[test]
 fn fault_30_reused_inode_is_another_file() {

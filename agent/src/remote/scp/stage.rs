@@ -13,6 +13,7 @@ use super::hand::Hand;
 use super::segments::{Cargo, LARGE};
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
+use crate::remote::transport::Survey;
 use crate::ship;
 use crate::source::Root;
 
@@ -24,12 +25,12 @@ impl ScpRemote {
         root: &RemotePath,
         source: &Root,
         shipment: &Shipment,
-        survey: bool,
+        survey: Survey,
     ) -> Result<Vec<Staged>, RemoteError> {
         self.cleared().remove(&shipment.id);
         let mut hand = self.take_hand(root).await?;
         let mut known = HashMap::new();
-        if survey && hand.facts().used {
+        if survey.asks(hand.facts().used) {
             known = self.survey(&mut hand, source, shipment).await?;
         }
         let rest: Vec<Item> =
@@ -45,7 +46,7 @@ impl ScpRemote {
                 }
                 ShipmentKind::Single => {
                     let cargo = Cargo { root, source, shipment, item: &rest[0], skip: 0 };
-                    vec![self.stage_single(&mut hand, cargo, survey).await?]
+                    vec![self.stage_single(&mut hand, cargo, survey.resumes()).await?]
                 }
             };
             known.extend(rest.into_iter().map(|item| item.path).zip(staged));

@@ -32,6 +32,7 @@ use super::connection::{Connection, Idle};
 use super::scp::Room;
 use super::session::{ChannelError, Session};
 use super::space::Space;
+use super::transport::Survey;
 use crate::source::Root;
 use folder::{Folder, member};
 use single::PART;
@@ -93,11 +94,11 @@ impl SftpRemote {
         root: &RemotePath,
         source: &Root,
         shipment: &Shipment,
-        survey: bool,
+        survey: Survey,
     ) -> Result<Vec<Staged>, RemoteError> {
         let (channel, folder) = self.take_channel(root).await?;
         let mut known = vec![None; shipment.items.len()];
-        if survey && folder.used() {
+        if survey.asks(folder.used()) {
             known = self.survey(&channel, &folder, source, shipment).await?;
         }
         let rest: Vec<usize> = (0..known.len()).filter(|at| known[*at].is_none()).collect();
@@ -109,7 +110,7 @@ impl SftpRemote {
                     Box::pin(self.stage_batch(&channel, &folder, source, shipment, &rest)).await?
                 }
                 ShipmentKind::Single => {
-                    let staging = self.stage_single(&channel, &folder, source, shipment, survey);
+                    let staging = self.stage_single(&channel, &folder, source, shipment, survey.resumes());
                     vec![Box::pin(staging).await?]
                 }
             };
