@@ -254,8 +254,8 @@ fn disks_that_take_nothing() {
     let mut source = Tree::new(home.path().join("data"), 1);
     source.file("large.bin", 3 << 20);
     let told = json(&push(&sshd, home.path(), source.root()).expect_code(1));
-    let gist = ["No space left on device", "df -i"];
-    expect(&told["code"], &told["failure"], &told["hint"], "no-space", &gist);
+    let gist = ["too little for 3 MiB", "make room"];
+    expect(&told["code"], &told["failure"], &told["hint"], "low-space", &gist);
 }
 
 /// Where `SELinux` says no. No kernel here has it, so the server's `mkdir` and `getenforce` answer as they do there.

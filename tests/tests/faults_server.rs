@@ -429,5 +429,4 @@ skiff_tests::by_sftp_too! {
     fault_62_exhausted_inodes_are_named_and_the_batch_arrives_when_there_are_some,
     fault_64_read_only_destination_is_named_and_recovers,
     fault_76_symlinks_at_the_destination_are_never_written_through,
-    fault_77_death_between_upload_and_publish_costs_nothing,
 }

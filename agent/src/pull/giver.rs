@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn the_program_has_the_tools_of_the_hand() {
         let program = program();
-        for part in ["choose_digest() {", "knows() {", "digest() {", "size() {", "verb_list() {", "ok ready"]
+        for part in ["choose_digest() {", "takes() {", "digest() {", "size() {", "verb_list() {", "ok ready"]
         {
             assert!(program.contains(part), "{part}");
         }
