@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use skiff_config::{Environment, Settings, Watch};
+use skiff_config::{Environment, Mode, Settings, Watch};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admission::Admission;
@@ -19,10 +19,12 @@ use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::error::AgentError;
 use crate::folders;
+use crate::follow::Follower;
 use crate::journal::Journal;
 use crate::login;
 use crate::machine::machine;
 use crate::reach::reach;
+use crate::receipts::Receipts;
 use crate::remote::{Limiter, Remote};
 use crate::retain::Keeper;
 use crate::route::{self, Muster};
@@ -54,6 +56,8 @@ pub(crate) struct Crew {
     /// Where there is a journal.
     pub(crate) census: Option<Arc<Census>>,
     pub(crate) journal: Option<Journal>,
+    /// Whether the journal is all that there was.
+    pub(crate) trusted: bool,
     pub(crate) found: mpsc::Sender<Found>,
     pub(crate) scanner_ended: Arc<Notify>,
     pub(crate) orders: mpsc::Sender<Order>,
@@ -68,6 +72,11 @@ impl Crew {
         for context in contexts {
             let (name, tells_end) =
                 (context.settings.name.clone(), TellsEnd::new(&self.scanner_ended, &context.waker));
+            if context.settings.mode == Mode::Append {
+                self.follow(&context, tells_end)?;
+                self.contexts.push(context);
+                continue;
+            }
             let (admission, journal) = (Arc::clone(&self.admission), self.journal.clone());
             let census = self.census.clone().filter(|_| !context.once);
             if let Some(census) = &census {
@@ -100,6 +109,25 @@ impl Crew {
         }
         self.contexts.sort_by_key(|context| context.order.load(Ordering::Relaxed));
         self.roster.write().expect("nothing panics while it holds the lock").clone_from(&self.contexts);
+        Ok(())
+    }
+
+    /// Starts one that follows files while they grow, in a scanner's place.
+    fn follow(&mut self, context: &Arc<WatchContext>, tells_end: TellsEnd) -> Result<(), AgentError> {
+        let state_dir = &self.settings.state_dir;
+        let path = state_dir.join("receipts.jsonl");
+        let receipts = Receipts::open(&path)
+            .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
+        let journal = (self.journal.clone(), self.trusted);
+        let follower =
+            Follower::new(Arc::clone(context), journal, (receipts, state_dir), Arc::clone(&self.status))?;
+        let run = || {
+            let _tells_end = tells_end;
+            follower.run()
+        };
+        let name = context.settings.name.clone();
+        let thread = std::thread::Builder::new().name(format!("follow {name}")).spawn(run);
+        self.scanners.push((name, thread.map_err(AgentError::Thread)?));
         Ok(())
     }
 

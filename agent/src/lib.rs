@@ -17,6 +17,7 @@ mod documented;
 pub mod error;
 pub mod finish;
 pub mod folders;
+mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hooks;

@@ -16,6 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use skiff_common::delivery::Trouble;
+use skiff_common::growth::FileId;
 use skiff_common::{RelPath, Stamp};
 
 use crate::sys;
@@ -126,6 +127,13 @@ impl OpenItem {
     /// Its stamp now.
     pub fn stamp_now(&self) -> io::Result<Stamp> {
         Ok(stamp(&fstat(&self.file)?))
+    }
+
+    /// Which file it is, also when its number was another file's before.
+    pub fn id(&self) -> Result<FileId, SourceError> {
+        let failed = |errno| SourceError::new("look at", "an open file", errno);
+        let stamp = stamp(&fstat(&self.file).map_err(failed)?);
+        Ok(FileId { dev: stamp.dev, ino: stamp.ino, born_ns: born_ns(&self.file) })
     }
 
     /// Whether some process has it open for writing; `false` where nobody can tell.
@@ -336,6 +344,24 @@ impl Iterator for Listing {
             }
         }
     }
+}
+
+/// When a file was made, in nanoseconds since 1970; 0 where the file system doesn't tell.
+#[cfg(target_os = "linux")]
+fn born_ns(file: &File) -> i64 {
+    use rustix::fs::{StatxFlags, statx};
+    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME) {
+        Ok(statx) if StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::BTIME) => {
+            let born = statx.stx_btime;
+            born.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(born.tv_nsec))
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn born_ns(_: &File) -> i64 {
+    0
 }
 
 fn look(stat: &Stat) -> Look {

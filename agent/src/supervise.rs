@@ -73,6 +73,7 @@ impl Agent {
             (Some(journal), opening)
         };
         tell_trust(&opening.trust);
+        let trusted = opening.trust == Trust::Kept;
         let path = settings.state_dir.join("receipts.jsonl");
         let receipts = Receipts::open(&path, settings.receipts)
             .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
@@ -139,6 +140,7 @@ impl Agent {
             admission,
             census: journal.clone().map(|journal| Arc::new(Census::of(journal))),
             journal,
+            trusted,
             found,
             scanner_ended,
             orders: order.clone(),

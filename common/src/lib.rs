@@ -11,6 +11,7 @@ pub mod desk;
 pub mod digest;
 pub mod escape;
 pub mod fault;
+pub mod growth;
 pub mod item;
 mod lane;
 pub mod moment;

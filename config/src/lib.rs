@@ -28,9 +28,9 @@ pub use load::{load, parse};
 pub use problem::{Problem, Problems, code};
 pub use settings::{
     AfterDelivery, Agent, Allowance, Compression, Control, Destination, Duplicates, EmptyFolders, Hidden,
-    Jump, KeepFree, Log, LogFormat, LogLevel, ManifestFile, OnConflict, Order, Owner, Part, PathTemplate,
-    PauseWhen, ReceiptFiles, Retain, Route, Settings, SshConfig, Symlinks, Taken, TimeZone, Transport, Watch,
-    WhenFull, Window,
+    Jump, KeepFree, Log, LogFormat, LogLevel, ManifestFile, Mode, OnConflict, Order, Owner, Part,
+    PathTemplate, PauseWhen, ReceiptFiles, Retain, Route, Settings, SshConfig, Symlinks, Taken, TimeZone,
+    Transport, Watch, WhenFull, Window,
 };
 
 /// A JSON Schema of the configuration.

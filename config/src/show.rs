@@ -91,6 +91,8 @@ fn watch(watch: &Watch) -> Table {
         ("ignore_file", text(watch.taken.ignore_file.as_deref().unwrap_or_default())),
         ("empty_folders", text(watch.empty_folders.name())),
         ("symlinks", text(watch.symlinks.name())),
+        ("mode", text(watch.mode.name())),
+        ("flush_interval", text(&show_duration(watch.flush_interval))),
         ("settle", text(&show_duration(watch.settle))),
         ("settle_marker", text(watch.settle_marker.as_deref().unwrap_or_default())),
         ("after_delivery", after_delivery(&watch.after_delivery)),

@@ -1,4 +1,4 @@
-//! Where a value stands: five trees, and the keys in them.
+//! Where a value stands: six trees, and the keys in them.
 //!
 //! | tree | key | value |
 //! | --- | --- | --- |
@@ -6,11 +6,13 @@
 //! | held | item id | the held item |
 //! | recent | folder id ‖ number (u64 BE) | the entries of one commit, few |
 //! | completed | folder id ‖ number (u64 BE) | entries, many |
+//! | growing | watch ‖ log id | what is known of a log |
 //! | meta | `head` | the head (see `head`) |
 //!
 //! Each tree has values of one size, because sled rewrites leaves of up to 16 values: few small commits in a leaf of
 //! large chunks would rewrite those chunks time and again.
 
+use skiff_common::growth::LogId;
 use skiff_common::{ItemId, ShipmentId};
 
 /// A kind of record. Each has its tree.
@@ -20,13 +22,16 @@ pub(super) enum Kind {
     Held,
     Recent,
     Completed,
+    Growing,
     Meta,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [Self::Pending, Self::Held, Self::Recent, Self::Completed, Self::Meta];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Pending, Self::Held, Self::Recent, Self::Completed, Self::Growing, Self::Meta];
     /// All but the head.
-    pub(super) const RECORDS: [Self; 4] = [Self::Pending, Self::Held, Self::Recent, Self::Completed];
+    pub(super) const RECORDS: [Self; 5] =
+        [Self::Pending, Self::Held, Self::Recent, Self::Completed, Self::Growing];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -34,6 +39,7 @@ impl Kind {
             Self::Held => "held",
             Self::Recent => "recent",
             Self::Completed => "completed",
+            Self::Growing => "growing",
             Self::Meta => "meta",
         }
     }
@@ -66,6 +72,11 @@ pub(super) fn chunk_key(folder: ItemId, number: u64) -> Vec<u8> {
 pub(super) fn read_chunk_key(key: &[u8]) -> Option<(ItemId, u64)> {
     let (folder, number) = key.split_first_chunk()?;
     Some((ItemId::from_bytes(*folder), u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// All logs of a watch stand together.
+pub(super) fn log_key(watch: ItemId, log: &LogId) -> Vec<u8> {
+    [&watch.bytes()[..], log.bytes()].concat()
 }
 
 /// The first key after all of `folder`.

@@ -4,13 +4,14 @@
 //! record twice, never none.
 
 use skiff_common::delivery::record::{Delivered, Record};
+use skiff_common::growth::{Log, LogId};
 use skiff_common::{ItemId, Shipment, ShipmentId};
 
 use super::completed;
 use super::error::JournalError;
-use super::keys::{Kind, part_key};
+use super::keys::{Kind, log_key, part_key};
 use super::store::{Op, Store, TRANSACTION_OPS, VALUE_BYTES};
-use super::value::{Entry, seal_held, seal_shipment};
+use super::value::{Entry, seal_held, seal_log, seal_shipment};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(super) enum Change {
     Drop { folder: ItemId, versions: Vec<(ItemId, u64)> },
     /// A folder is gone.
     Forget(ItemId),
+    /// This is known of a log of a watch.
+    Grown(ItemId, Box<Log>),
+    /// A log of a watch is over.
+    Over(ItemId, LogId),
 }
 
 /// Writes changes to a store; durable only after [`Store::sync`].
@@ -47,6 +52,10 @@ impl<'a> Ledger<'a> {
             }
             Change::Record(Record::Released(item)) => self.remove_all(Kind::Held, item.bytes())?,
             Change::Drop { folder, versions } => completed::drop_versions(self, folder, &versions)?,
+            Change::Grown(watch, log) => {
+                self.push(Op::put(Kind::Growing, log_key(watch, &log.id), seal_log(&log)))?;
+            }
+            Change::Over(watch, log) => self.remove_all(Kind::Growing, &log_key(watch, &log))?,
             Change::Forget(folder) => {
                 self.remove_all(Kind::Recent, folder.bytes())?;
                 self.remove_all(Kind::Completed, folder.bytes())?;

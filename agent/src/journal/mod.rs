@@ -37,6 +37,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use skiff_common::delivery::record::{HeldItem, Record};
+use skiff_common::growth::{Log, LogId};
 use skiff_common::{ItemId, Shipment};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -53,7 +54,7 @@ use lock::Lock;
 use place::Place;
 use slot::Slot;
 use store::Store;
-use value::unseal_held;
+use value::{unseal_held, unseal_log};
 use verify::Verified;
 use writer::{QUEUE, Request, Work, Writer};
 
@@ -114,6 +115,20 @@ impl Journal {
         let store = self.slot.store()?;
         let held = store.scan(Kind::Held, &[]);
         held.map(|record| unseal_held(&record?.1).map_err(|bad| store.bad_value(bad))).collect()
+    }
+
+    /// All that is known of the logs of a watch. Blocking.
+    pub fn growing(&self, watch: &str) -> Result<Vec<Log>, JournalError> {
+        let store = self.slot.store()?;
+        let logs = store.scan(Kind::Growing, ItemId::of_folder(watch, None).bytes());
+        logs.map(|record| unseal_log(&record?.1).map_err(|bad| store.bad_value(bad))).collect()
+    }
+
+    /// Keeps what is known of these logs of a watch, and drops what was known of those; durable on return. Blocking.
+    pub fn note_growth(&self, watch: &str, keep: Vec<Log>, over: &[LogId]) -> Result<(), JournalError> {
+        let watch = ItemId::of_folder(watch, None);
+        let kept = keep.into_iter().map(|log| Change::Grown(watch, Box::new(log)));
+        self.ask_blocking(Work::Write(kept.chain(over.iter().map(|log| Change::Over(watch, *log))).collect()))
     }
 
     /// What the journal in `state_dir` says, while no skiff works with it: nothing is made, repaired or set aside.

@@ -1,4 +1,4 @@
-//! sled, and nothing else knows it: five trees, transactions, scans and a commit that survives a power cut.
+//! sled, and nothing else knows it: six trees, transactions, scans and a commit that survives a power cut.
 //!
 //! **No value may outgrow its leaf.** sled keeps up to 16 values (19 while it merges leaves) in one leaf, writes the
 //! leaf whole, and puts what exceeds 128 KiB into a file of its own, which it never syncs. So a value has 6 KB at most:
@@ -51,7 +51,7 @@ impl Op {
 /// An open store.
 pub(super) struct Store {
     dir: PathBuf,
-    trees: [sled::Tree; 5],
+    trees: [sled::Tree; 6],
     db: sled::Db,
     log: File,
 }

@@ -4,6 +4,7 @@
 //! tell a newer value from a damaged one.
 
 use skiff_common::delivery::record::{Delivered, HeldItem};
+use skiff_common::growth::Log;
 use skiff_common::{Algorithm, Digest, ItemId, Shipment};
 
 /// The version of every payload here.
@@ -107,6 +108,14 @@ pub(super) fn unseal_held(value: &[u8]) -> Result<HeldItem, BadValue> {
     postcard::from_bytes(unseal(value)?).map_err(|_| BadValue::Damaged("a held item can't be unpacked"))
 }
 
+pub(super) fn seal_log(log: &Log) -> Vec<u8> {
+    seal(&postcard::to_stdvec(log).expect("plain data can be packed"))
+}
+
+pub(super) fn unseal_log(value: &[u8]) -> Result<Log, BadValue> {
+    postcard::from_bytes(unseal(value)?).map_err(|_| BadValue::Damaged("a log can't be unpacked"))
+}
+
 /// A shipment as values of at most `part_bytes` each (and their frames); never none.
 pub(super) fn seal_shipment(shipment: &Shipment, part_bytes: usize) -> Vec<Vec<u8>> {
     let packed = postcard::to_stdvec(shipment).expect("plain data can be packed");
@@ -141,6 +150,9 @@ pub(crate) fn any_value(bytes: &[u8]) {
         if let Ok(held) = unseal_held(&value) {
             assert!(unseal_held(&seal_held(&held)).is_ok_and(|again| again.item == held.item));
         }
+        if let Ok(log) = unseal_log(&value) {
+            assert_eq!(unseal_log(&seal_log(&log)), Ok(log));
+        }
         if let Ok(numbers) = unseal_numbers::<1>(&value) {
             assert_eq!(seal_numbers(&numbers), value);
         }
@@ -156,6 +168,8 @@ pub(crate) fn any_value(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use skiff_common::digest::Digests;
+    use skiff_common::growth::{FileId, LogId};
     use skiff_common::{Item, RelPath, ShipmentKind, Stamp};
 
     use super::*;
@@ -179,6 +193,27 @@ mod tests {
         Shipment::new("sensors", "collector", ShipmentKind::Batch, vec![Item { path, stamp, mode: 0o644 }])
     }
 
+    fn log() -> Log {
+        let file = FileId { dev: 64_769, ino: 7, born_ns: 1_790_000_000_123_456_789 };
+        let path = |path: &[u8]| RelPath::parse(path).expect("a path");
+        let blake3 = Digest::new(Algorithm::Blake3, [0x22; 32]);
+        let digests = Digests { blake3, sha256: Some(Digest::new(Algorithm::Sha256, [0x33; 32])) };
+        Log {
+            id: LogId::from_bytes([0x44; 16]),
+            file,
+            round: 1,
+            path: path(b"a/app.log"),
+            name: Some(path(b"a/app.log.1")),
+            moving: None,
+            shipped: 4096,
+            digests,
+            verified: 1024,
+            renamed: true,
+            unproven: false,
+            ended: false,
+        }
+    }
+
     fn held() -> HeldItem {
         HeldItem {
             item: ItemId::from_bytes([0x33; 16]),
@@ -196,6 +231,7 @@ mod tests {
         assert_eq!(unseal_chunk(&bytes(GOLDEN_CHUNK)), Ok(vec![ENTRY]));
         assert_eq!(unseal_held(&bytes(GOLDEN_HELD)), Ok(held()));
         assert_eq!(unseal(&bytes(GOLDEN_PART)).and_then(unpack_shipment), Ok(shipment()));
+        assert_eq!(unseal_log(&bytes(GOLDEN_LOG)), Ok(log()));
         assert_eq!(unseal_numbers(&bytes(GOLDEN_NUMBERS)), Ok([7, 0xffee]));
     }
 
@@ -204,6 +240,7 @@ mod tests {
         assert_eq!(seal_chunk(&[ENTRY]), bytes(GOLDEN_CHUNK));
         assert_eq!(seal_held(&held()), bytes(GOLDEN_HELD));
         assert_eq!(seal_shipment(&shipment(), 5600).concat(), bytes(GOLDEN_PART));
+        assert_eq!(seal_log(&log()), bytes(GOLDEN_LOG));
         assert_eq!(seal_numbers(&[7, 0xffee]), bytes(GOLDEN_NUMBERS));
     }
 
@@ -241,5 +278,8 @@ mod tests {
         7a38ea6a21";
     const GOLDEN_PART: &str = "011431393839323632333838343135346538316665310773656e736f727309636f6c6c6563746f72000107612f622e63 \
         737681fa0307802001aab4f6b485e1add731a4039649dbf630a61908";
+    const GOLDEN_LOG: &str = "014444444444444444444444444444444481fa0307aab4f6b485e1add7310109612f6170702e6c6f67010b612f617070 \
+        2e6c6f672e31008020002222222222222222222222222222222222222222222222222222222222222222010133333333 \
+        33333333333333333333333333333333333333333333333333333333800801000085676da8651a52d7";
     const GOLDEN_NUMBERS: &str = "010700000000000000eeff000000000000104effb942d8356a";
 }

@@ -7,7 +7,7 @@ use super::error::JournalError;
 use super::head::Head;
 use super::keys::{Kind, read_chunk_key, read_part_key};
 use super::store::{Bytes, Op, Store, TRANSACTION_OPS};
-use super::value::{BadValue, unpack_shipment, unseal, unseal_chunk, unseal_held};
+use super::value::{BadValue, unpack_shipment, unseal, unseal_chunk, unseal_held, unseal_log};
 
 /// What a look at all of a store found.
 #[derive(Default)]
@@ -63,6 +63,7 @@ impl Verified {
                 read_chunk_key(&key).ok_or(BadValue::Damaged("a chunk's key has the wrong length"))?;
                 unseal_chunk(value).map(drop)
             }
+            Kind::Growing => unseal_log(value).map(drop),
             Kind::Meta => unreachable!("the head is no record"),
         }
     }

@@ -14,6 +14,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use skiff_common::delivery::{Placement, Receipt};
+use skiff_common::digest::Digests;
+use skiff_common::growth::Log;
 use skiff_common::{Algorithm, Digest, RelPath, Stamp};
 use skiff_config::ReceiptFiles;
 
@@ -63,6 +65,45 @@ impl Receipts {
         Ok(recent)
     }
 
+    /// Claims the name that the copy of a log is about to get; durable when this returns. Blocks.
+    pub(crate) fn claim_grown(
+        &self,
+        watch: &str,
+        destination: &str,
+        name: &RelPath,
+        digests: &Digests,
+    ) -> io::Result<()> {
+        let line = json!({
+            "v": VERSION,
+            "watch": watch,
+            "name": name.to_string(),
+            "digest": digests.blake3.to_string(),
+            "theirs": digests.sha256.unwrap_or(digests.blake3).to_string(),
+            "destination": destination,
+        });
+        append(&self.claims, std::iter::once(line))
+    }
+
+    /// Appends the receipt of a log; it is durable when this returns. Blocks.
+    pub(crate) fn append_grown(&self, grown: &Grown<'_>) -> io::Result<()> {
+        let Grown { watch, destination, log, name } = grown;
+        let line = json!({
+            "v": VERSION,
+            "time": humantime::format_rfc3339_millis(now()).to_string(),
+            "watch": watch,
+            "path": log.path.to_string(),
+            "name": name.to_string(),
+            "size": log.shipped,
+            "digest": log.digests.blake3.to_string(),
+            "theirs": log.digests.sha256.unwrap_or(log.digests.blake3).to_string(),
+            "destination": destination,
+            "shipment": "",
+            "sent": true,
+            "grown": true,
+        });
+        append(&self.path, std::iter::once(line))
+    }
+
     /// Whether a version of this source with this digest was delivered under `name`, or was about to be. Reads all
     /// receipts and claims. Blocks.
     pub fn delivered_before(
@@ -88,6 +129,18 @@ impl Receipts {
     }
 }
 
+/// A log whose whole copy was verified.
+pub(crate) struct Grown<'a> {
+    /// Its watch.
+    pub(crate) watch: &'a str,
+    /// Where its copy is.
+    pub(crate) destination: &'a str,
+    /// The log.
+    pub(crate) log: &'a Log,
+    /// What its copy is called.
+    pub(crate) name: &'a RelPath,
+}
+
 /// A file that is about to be deleted undelivered.
 pub struct Loss<'a> {
     /// Its watch.
@@ -101,6 +154,11 @@ pub struct Loss<'a> {
 /// Writes a loss down in the file `losses`; durable when this returns. Blocks.
 pub fn lose(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
     append(losses, LOSSES, std::iter::once(loss_line(loss, "deleted_undelivered")))
+}
+
+/// Writes down how a log ended whose end may be missing at the destination; durable when this returns. Blocks.
+pub(crate) fn ended(losses: &Path, loss: &Loss<'_>, what: &str) -> io::Result<()> {
+    append(losses, std::iter::once(loss_line(loss, what)))
 }
 
 /// What was written down before didn't come to pass: the file is still there. Blocks.
@@ -215,7 +273,6 @@ fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skiff_common::digest::Digests;
     use skiff_common::{Item, Stamp};
 
     /// Of the first version there was a line for each name.

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex as Lock, Weak};
 use std::time::Duration;
 
 use skiff_common::delivery::{Placed, Placement, Receipt, Staged};
-use skiff_common::{Digest, ItemId, RelPath, RemotePath, Shipment};
+use skiff_common::{Algorithm, Digest, ItemId, RelPath, RemotePath, Shipment};
 use skiff_config::{Destination, Transport};
 use tokio::sync::Mutex;
 
 use super::RemoteError;
 use super::connection::{Connection, Link};
 use super::placing::Conflicts;
+use super::scp::grow::{Changed, Desk, More, Stands};
 use super::scp::{self, ScpRemote, Stood};
 use super::session::{ChannelError, Session};
 use super::sftp::{self, SftpRemote};
@@ -261,6 +262,64 @@ impl Remote {
             Way::Scp => self.scp.digests(root, paths, bytes).await,
             Way::Sftp => Box::pin(self.sftp.digests(root, paths)).await,
         }
+    }
+
+    /// Where copies can grow: over a shell alone.
+    async fn grows(&self, root: &RemotePath) -> Result<&ScpRemote, RemoteError> {
+        match self.way(root).await? {
+            Way::Scp => Ok(&self.scp),
+            Way::Sftp => {
+                let words = "logs that grow (mode = \"append\") are not delivered over SFTP yet".to_owned();
+                Err(RemoteError::NoShell { words })
+            }
+        }
+    }
+
+    /// By what it computes digests.
+    pub(crate) async fn digests_by(&self, desk: Desk<'_>) -> Result<Algorithm, RemoteError> {
+        self.grows(desk.root).await?.digests_by(desk).await
+    }
+
+    /// Looks at a copy: all of it, or its `first` bytes. `bytes` is for the patience.
+    pub(crate) async fn measure(
+        &self,
+        desk: Desk<'_>,
+        name: &RelPath,
+        first: Option<u64>,
+        bytes: u64,
+    ) -> Result<Stands, RemoteError> {
+        self.grows(desk.root).await?.measure(desk, name, first, bytes).await
+    }
+
+    /// Brings the beginning of a log under a name that nothing has.
+    pub(crate) async fn create_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
+        self.grows(desk.root).await?.create_copy(desk, more).await
+    }
+
+    /// Puts more behind what a copy holds.
+    pub(crate) async fn extend_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
+        self.grows(desk.root).await?.extend_copy(desk, more).await
+    }
+
+    /// Cuts a copy back to its first bytes, where only zeros follow.
+    pub(crate) async fn cut_copy(
+        &self,
+        desk: Desk<'_>,
+        name: &RelPath,
+        length: u64,
+        digest: Digest,
+    ) -> Result<Changed, RemoteError> {
+        self.grows(desk.root).await?.cut_copy(desk, name, length, digest).await
+    }
+
+    /// Gives a copy another name, which nothing has.
+    pub(crate) async fn rename_copy(
+        &self,
+        desk: Desk<'_>,
+        from: &RelPath,
+        to: &RelPath,
+    ) -> Result<Changed, RemoteError> {
+        self.grows(desk.root).await?.rename_copy(desk, from, to).await
     }
 
     async fn way(&self, root: &RemotePath) -> Result<Way, RemoteError> {

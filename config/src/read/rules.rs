@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Placed;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Places};
-use crate::settings::{AfterDelivery, Destination, EmptyFolders, Symlinks, Watch};
+use crate::settings::{AfterDelivery, Destination, EmptyFolders, Mode, OnConflict, Route, Symlinks, Watch};
 use crate::value::{show_duration, show_size};
 
 /// The rules within one watch, or within the defaults for all. Reports only what is said here, not what is inherited.
@@ -30,12 +30,38 @@ pub(super) fn one_watch(watch: &Watch, places: &Places, context: &Context<'_>) {
         let both = Complaint::new(code::BAD_CHOICE, "follows symlinks, and delivered files are to go");
         places.report(context, &stays, both.suggest("keep what is delivered, or symlinks = \"skip\""));
     }
+    if watch.mode == Mode::Append {
+        for (key, _) in not_with_append(watch).into_iter().filter(|(_, is_set)| *is_set) {
+            let keys = [key, "mode"];
+            if places.sets(&keys) {
+                let clash = "does not go with mode = \"append\": a log stays where it is and has one copy";
+                places.report(
+                    context,
+                    &keys,
+                    Complaint::new(code::BAD_CHOICE, clash).suggest(format!("leave {key} out")),
+                );
+            }
+        }
+    }
     if let AfterDelivery::Move(target) = &watch.after_delivery
         && !watch.path.as_os_str().is_empty()
         && delivers(watch, target)
     {
         places.report(context, &["after_delivery"], move_inside(watch, target));
     }
+}
+
+/// What means nothing to logs that are delivered while they grow.
+fn not_with_append(watch: &Watch) -> [(&'static str, bool); 7] {
+    [
+        ("after_delivery", watch.after_delivery != AfterDelivery::Keep),
+        ("retain", watch.retain.is_limited()),
+        ("high_water", watch.high_water.is_some()),
+        ("settle_marker", watch.settle_marker.is_some()),
+        ("on_delivery", !watch.on_delivery.is_empty()),
+        ("on_conflict", watch.on_conflict == OnConflict::Replace),
+        ("failover", matches!(watch.route, Route::Failover(_))),
+    ]
 }
 
 /// Each watch delivers to somewhere.
@@ -70,6 +96,12 @@ pub(super) fn empty_folders_have_a_place(
             let nowhere = "is \"deliver\", but the path at the destination has a date, and folders have none";
             let complaint = Complaint::new(code::BAD_CHOICE, nowhere).suggest("write \"skip\"");
             places.report(context, &["empty_folders", "destination_path"], complaint);
+        }
+        if has_dates && watch.mode == Mode::Append {
+            let moves =
+                "is \"append\", but the path at the destination has a date, which changes while a log grows";
+            let complaint = Complaint::new(code::BAD_CHOICE, moves).suggest("leave the date out of it");
+            places.report(context, &["mode", "destination_path"], complaint);
         }
     }
 }

@@ -19,6 +19,7 @@ const AGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_40
 /// A pause shorter than this would be a busy loop.
 const BREATH: Duration = Duration::from_millis(10);
 const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+const FLUSH: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3600);
 const BATCH_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const RETRY: RangeInclusive<Duration> = BREATH..=DAY;
@@ -37,6 +38,8 @@ pub(super) fn overlaid(base: &Watch, section: &mut Section<'_>) -> Watch {
         taken: taken(&base.taken, section),
         empty_folders: section.get("empty_folders", &base.empty_folders, choice),
         symlinks: section.get("symlinks", &base.symlinks, choice),
+        mode: section.get("mode", &base.mode, choice),
+        flush_interval: section.get("flush_interval", &base.flush_interval, duration(FLUSH)),
         settle: section.get("settle", &base.settle, duration(SETTLE)),
         settle_marker: section.get("settle_marker", &base.settle_marker, settle_marker),
         after_delivery: section.get("after_delivery", &base.after_delivery, after_delivery),

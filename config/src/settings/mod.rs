@@ -21,7 +21,7 @@ pub use receipts::ReceiptFiles;
 pub use retain::{Retain, WhenFull};
 pub use taken::{EmptyFolders, Hidden, Symlinks, Taken};
 pub use template::{Part, PathTemplate};
-pub use watch::{AfterDelivery, ManifestFile, OnConflict, Order, Route, Watch};
+pub use watch::{AfterDelivery, ManifestFile, Mode, OnConflict, Order, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};
 
 use crate::show;

@@ -31,6 +31,10 @@ pub struct Watch {
     pub empty_folders: EmptyFolders,
     /// What symlinks stand for.
     pub symlinks: Symlinks,
+    /// Whether files are delivered when they are complete, or while they grow.
+    pub mode: Mode,
+    /// How long what a file grew by waits at most, of files that are delivered while they grow.
+    pub flush_interval: Duration,
     /// How long a file has to hold still before it counts as complete.
     pub settle: Duration,
     /// If `.done`, `a.csv` counts as complete once `a.csv.done` stands beside it.
@@ -132,6 +136,8 @@ impl Watch {
             },
             empty_folders: EmptyFolders::Deliver,
             symlinks: Symlinks::FollowInside,
+            mode: Mode::Append,
+            flush_interval: Duration::ZERO,
             settle: Duration::ZERO,
             settle_marker: None,
             after_delivery: AfterDelivery::Keep,
@@ -156,6 +162,19 @@ impl Watch {
             destination_path: PathTemplate::default(),
         }
     }
+}
+
+/// When a file is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// When it is complete, each version whole.
+    Whole,
+    /// While it grows.
+    Append,
+}
+
+impl Choice for Mode {
+    const NAMES: &'static [(&'static str, Self)] = &[("whole", Self::Whole), ("append", Self::Append)];
 }
 
 /// How several destinations share the files of a watch; each list names two or more.

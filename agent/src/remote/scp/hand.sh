@@ -2,7 +2,7 @@
 # skiff's hand at the destination: a POSIX sh program, sent over the channel's standard input and evaluated there, so
 # that the command line stays one constant. It reads one verb a line. Paths come as printf %b escapes, so that no
 # byte of a name is ever parsed by a shell. Each answer ends with "NONCE ok …" or "NONCE no WHY …".
-# It never writes but below $D/.skiff until `publish`, `place` and `replace`. Where the server confines the key to a folder
+# It never writes but below $D/.skiff until `publish`, `place`, `replace`, `extend`, `cut` and `rename`. Where the server confines the key to a folder
 # (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
@@ -190,7 +190,7 @@ verb_open() {
     # A segment that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
     join && for Q in "$P/in.$Y" "$P/in.$Y".*; do [ ! -f "$Q" ] || append "$Q"; done
   fi
-  rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum"
+  rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum" "$P/held"
   if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0
   elif [ "$2" = unread ]; then ok
   else size "$P/part"; digest "$P/part"; ok "$Y $V"; fi
@@ -468,6 +468,105 @@ verb_replace() {
   if sync_all .; then ok; else no sync "$(why)"; fi
 }
 
+# The digest of the first $2 bytes of $1, into V.
+digest_of_first() { V=$(head -c "$2" <"$1" 2>"$E" | $T 2>"$E"); V=${V%% *}; }
+
+# A log's copy grows where it stands. It is written by a second name in staging, so that what is written to is what was
+# looked at, and never through a symlink; and by a shell that has lost its staging to another one, not at all. Every write
+# brings verified bytes to the place where they belong, so that one that comes late changes nothing.
+# hold FINAL: the second name of the file into H, its size into Y; or the answer, and false.
+hold() {
+  rm -f "$P/held"
+  if [ -L "$1" ] || ! reaches "${1#./}"; then no symlink
+  elif [ ! -e "$1" ]; then no absent
+  elif [ ! -f "$1" ]; then if [ -d "$1" ]; then no isfolder; else no special; fi
+  else
+    H=$P/held
+    if ! ln -- "$1" "$H" 2>"$E"; then
+      # No hard links here (FAT).
+      [ -d "$P" ] || { no gone; return 1; }
+      H=$1
+    fi
+    [ -f "$H" ] && [ ! -L "$H" ] || { no changed; return 1; }
+    size "$H"
+    return
+  fi
+  return 1
+}
+
+# Tells the length of a copy, and the digest of its first bytes: as many as are asked for, or all. measure FINAL [BYTES]
+verb_measure() {
+  inner "$1"
+  hold "./$X" || return
+  W=$Y
+  digest_of_first "$H" "${2:-$W}"
+  rm -f "$P/held"
+  ok "$W $V"
+}
+
+# Writes what was received into a copy of $3 bytes, from block $2 of 512 bytes on, so that it has $4 bytes then; $5 is the
+# digest of what was received, and tells what is read back. extend FINAL BLOCK BEFORE AFTER DIGEST
+verb_extend() {
+  inner "$1"
+  O=./$X
+  [ -f "$P/part" ] || { no gone; return; }
+  digest "$P/part"
+  [ "$V" = "$5" ] || { no damaged "$V"; return; }
+  hold "$O" || return
+  [ "$Y" = "$3" ] || { rm -f "$P/held"; no changed "$Y"; return; }
+  dd if="$P/part" of="$H" bs=512 seek="$2" conv=notrunc 2>"$E" || { W=$(why); rm -f "$P/held"; no extend "$W"; return; }
+  touch -r "$P/part" "$H" 2>/dev/null
+  sync_all "$H" || { rm -f "$P/held"; no sync "$(why)"; return; }
+  size "$H"
+  V=$(dd if="$H" bs=512 skip="$2" 2>/dev/null | $T 2>"$E")
+  V=${V%% *}
+  if [ "$H" = "$O" ] || [ "$H" -ef "$O" ]; then W=yes; else W=no; fi
+  rm -f "$P/held" "$P/part"
+  if [ "$W" = yes ] && [ "$Y" = "$4" ]; then ok "$V"; else no changed "$Y"; fi
+}
+
+# Cuts a copy back to its first bytes, if they are what is expected and only zeros follow, which is what a power cut leaves;
+# anything else is content. cut FINAL BYTES DIGEST
+verb_cut() {
+  inner "$1"
+  hold "./$X" || return
+  digest_of_first "$H" "$2"
+  W=$(tail -c +$(($2 + 1)) <"$H" | tr -d '\0' | wc -c)
+  [ "$V" = "$3" ] && [ "$Y" -ge "$2" ] && [ "$((W))" = 0 ] || { rm -f "$P/held"; no changed "$Y"; return; }
+  dd if=/dev/null of="$H" bs=1 seek="$2" 2>"$E" && sync_all "$H" || { W=$(why); rm -f "$P/held"; no cut "$W"; return; }
+  size "$H"
+  rm -f "$P/held"
+  [ "$Y" = "$2" ] && ok || no changed "$Y"
+}
+
+# Gives a copy another name, which nothing has. Both names stand for a moment. rename OLD NEW
+verb_rename() {
+  inner "$1"; F=./$X
+  inner "$2"; O=./$X
+  case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
+  if [ ! -e "$F" ] && [ ! -L "$F" ]; then
+    # Done before, and nobody heard.
+    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all . && ok || no sync "$(why)"; else no absent; fi
+    return
+  fi
+  hold "$F" || return
+  if [ "$H" = "$F" ]; then
+    standing "$O" && return
+    mv -n -- "$F" "$O" 2>"$E" || { no rename "$(why)"; return; }
+    if [ -e "$F" ]; then no changed; return; fi
+  else
+    if ! ln -- "$H" "$O" 2>"$E" && { [ -L "$O" ] || ! [ "$H" -ef "$O" ]; }; then
+      W=$(why)
+      rm -f "$P/held"
+      standing "$O" || no rename "$W"
+      return
+    fi
+    [ "$H" -ef "$O" ] && [ "$H" -ef "$F" ] && rm -f -- "$F" 2>"$E" || { rm -f "$P/held"; no rename "$(why)"; return; }
+    rm -f "$P/held"
+  fi
+  if sync_all .; then ok; else no sync "$(why)"; fi
+}
+
 # Tells the digest of what stands under each name of the list that was received, many names to a process.
 verb_survey() {
   S=no
@@ -535,7 +634,7 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   [ -n "$D" ] || [ "$V" = root ] || { no root; continue; }
   shift
   case $V in
-    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | measure | extend | cut | rename | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done

@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 mod folders;
+pub(crate) mod grow;
 mod hand;
 mod one_by_one;
 mod owner;
@@ -45,7 +46,7 @@ struct Policy {
 }
 
 /// A destination that is reached by SCP.
-pub(super) struct ScpRemote {
+pub(crate) struct ScpRemote {
     connection: Arc<Connection>,
     idle: std::sync::Mutex<Idle<(RemotePath, Hand)>>,
     policy: Policy,

@@ -1,0 +1,73 @@
+//! Whether a log goes on in a file that was not there before.
+
+use skiff_common::growth::{FileId, LogId, Outcome};
+use skiff_common::{Algorithm, Digest, RelPath};
+
+use super::reading::{Known, look_alike};
+use super::{Follower, Stop};
+use crate::remote::scp::grow::Stands;
+use crate::source::Root;
+
+impl Follower {
+    /// What a rotation loses that copies and truncates, nobody can tell; that it may have is said.
+    pub(super) fn tell_copied(&self, file: FileId, id: LogId, outcome: Outcome) -> Outcome {
+        let (log, path) = (self.log(id), self.folder.path_of(file));
+        if outcome != Outcome::Same(false)
+            && outcome != Outcome::Refused
+            && let Some(copy) = path
+        {
+            if log.ended {
+                tracing::warn!(watch = %self.context.settings.name, path = %log.path, %copy,
+                    "it was truncated, and goes on in its copy; what was written between its copying and its truncation is nowhere");
+            } else {
+                tracing::info!(watch = %self.context.settings.name, path = %log.path, %copy, "it goes on in another file");
+            }
+        }
+        outcome
+    }
+
+    pub(super) fn begins_with(&mut self, root: &Root, file: FileId, length: u64, digest: &Digest) -> Outcome {
+        let Some(path) = self.folder.path_of(file) else { return Outcome::Refused };
+        let Some(file) = self.file(root, file, &path) else { return Outcome::Refused };
+        match Known::of(&file, length, Algorithm::Blake3) {
+            Ok(known) => Outcome::Same(known.is_some_and(|known| known.digests().blake3 == *digest)),
+            Err(error) => self.unreadable(&path, &error),
+        }
+    }
+
+    pub(super) fn is_inside(&mut self, root: &Root, file: FileId, name: &RelPath) -> Result<Outcome, Stop> {
+        let algorithm = self.algorithm()?;
+        let Some(path) = self.folder.path_of(file) else { return Ok(Outcome::Refused) };
+        let Some(file) = self.file(root, file, &path) else { return Ok(Outcome::Refused) };
+        let whole =
+            file.metadata().map(|meta| meta.len()).and_then(|length| Known::of(&file, length, algorithm));
+        let known = match whole {
+            Ok(Some(known)) if known.length > 0 => known,
+            Ok(_) => return Ok(Outcome::Refused),
+            Err(error) => return Ok(self.unreadable(&path, &error)),
+        };
+        Ok(if self.copy_begins_with(name, &known)? {
+            Outcome::Shipped { length: known.length, digests: known.digests() }
+        } else {
+            Outcome::Same(false)
+        })
+    }
+
+    /// Whether the copy holds what is known, and more.
+    pub(super) fn copy_begins_with(&self, name: &RelPath, known: &Known) -> Result<bool, Stop> {
+        let (remote, desk) = self.desk();
+        let first = remote.measure(desk, name, Some(known.length), known.length);
+        Ok(match self.at_destination(first)? {
+            Stands::File(size, theirs) => size >= known.length && known.digests().agree_with(&theirs),
+            Stands::Nothing | Stands::Other => false,
+        })
+    }
+
+    pub(super) fn are_alike(&mut self, root: &Root, file: FileId, with: FileId) -> Outcome {
+        let paths = self.folder.path_of(file).zip(self.folder.path_of(with));
+        let Some((path, other)) = paths else { return Outcome::Refused };
+        let files = self.file(root, file, &path).zip(self.file(root, with, &other));
+        let Some((one, other)) = files else { return Outcome::Refused };
+        look_alike(&one, &other).map_or_else(|error| self.unreadable(&path, &error), Outcome::Same)
+    }
+}

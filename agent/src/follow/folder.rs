@@ -1,0 +1,207 @@
+//! What is in the watched folder: which file is called what, and the descriptors that are held open.
+//!
+//! While a file is held its number is not given to another one, and what was written to it can be read though it was
+//! deleted. A look that may be incomplete is no look: what it misses isn't gone.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+
+use rustix::fs::fstat;
+use skiff_common::growth::{FileId, Ledger, Sighting};
+use skiff_common::{RelPath, Stamp};
+
+use crate::context::WatchContext;
+use crate::ignores::Ignores;
+use crate::source::{Look, OpenItem, Root, SourceError, stamp};
+
+/// Files of a watch that are held open at most: those that grew last. Fewer than the 1,024 descriptors that a process
+/// has by default, with room for a few such watches.
+const MOST_HELD: usize = 192;
+
+/// A file that is held open.
+struct Held {
+    item: OpenItem,
+    size: u64,
+    grew_at: u64,
+}
+
+/// What is known of a watched folder.
+pub(super) struct Folder {
+    ignores: Ignores,
+    held: HashMap<FileId, Held>,
+    paths: HashMap<FileId, RelPath>,
+    look: u64,
+}
+
+impl Folder {
+    pub(super) fn of(context: &WatchContext) -> Self {
+        let ignores = Ignores::of(context.settings.taken.ignore_file.as_deref());
+        Self { ignores, held: HashMap::new(), paths: HashMap::new(), look: 0 }
+    }
+
+    /// Looks at all of it.
+    pub(super) fn look(
+        &mut self,
+        root: &Root,
+        context: &WatchContext,
+        ledger: &Ledger,
+    ) -> Option<Vec<Sighting>> {
+        self.look += 1;
+        let mut files = Vec::new();
+        if let Err(error) = self.list(root, None, context, &mut files) {
+            context.complain(&error.to_string());
+            return None;
+        }
+        let known: HashMap<FileId, RelPath> =
+            ledger.all().filter(|(log, _)| !log.ended).map(|(log, _)| (log.file, log.path.clone())).collect();
+        let followed: HashSet<FileId> = ledger.files().collect();
+        let numbers: HashMap<(u64, u64), FileId> =
+            self.held.keys().map(|file| ((file.dev, file.ino), *file)).collect();
+        let mut seen: HashMap<FileId, Sighting> = HashMap::new();
+        for (path, stamp) in files {
+            let held = numbers.get(&(stamp.dev, stamp.ino)).copied();
+            let is_known =
+                held.is_some() || followed.iter().any(|file| (file.dev, file.ino) == (stamp.dev, stamp.ino));
+            if !is_known && !self.is_meant(root, &path, stamp, context) {
+                continue;
+            }
+            let file = match held.map_or_else(|| identify(root, &path), Ok) {
+                Ok(file) => file,
+                Err(SourceError::Gone { .. }) => continue,
+                Err(error) => {
+                    context.complain(&error.to_string());
+                    continue;
+                }
+            };
+            if held.is_none() && !followed.contains(&file) && !self.is_meant(root, &path, stamp, context) {
+                continue;
+            }
+            // Met under two names (a hard link, or a rename meanwhile): the one that it had before, if it has it still.
+            let had = known.get(&file);
+            match seen.get(&file) {
+                Some(_) if had != Some(&path) || root.look(&path).is_err() => {}
+                _ => {
+                    let sighting = Sighting { file, path: Some(path), size: stamp.size, written: true };
+                    seen.insert(file, sighting);
+                }
+            }
+        }
+        self.hold(root, &mut seen);
+        self.see_nameless(&mut seen);
+        let named = seen.values().filter_map(|sighting| Some((sighting.file, sighting.path.clone()?)));
+        self.paths = named.collect();
+        Some(seen.into_values().collect())
+    }
+
+    /// The open file, if it is that one.
+    pub(super) fn open(&mut self, root: &Root, file: FileId, path: &RelPath) -> Result<&File, SourceError> {
+        if !self.held.contains_key(&file) {
+            let item = root.open_item(path)?;
+            if item.id()? != file {
+                return Err(SourceError::Gone { path: path.to_string() });
+            }
+            self.make_room();
+            self.held.insert(file, Held { size: item.stamp.size, item, grew_at: self.look });
+        }
+        Ok(&self.held[&file].item.file)
+    }
+
+    /// What a file was called at the last look.
+    pub(super) fn path_of(&self, file: FileId) -> Option<RelPath> {
+        self.paths.get(&file).cloned()
+    }
+
+    /// Lets go of a file.
+    pub(super) fn let_go(&mut self, file: FileId) {
+        self.held.remove(&file);
+    }
+
+    fn list(
+        &mut self,
+        root: &Root,
+        folder: Option<&RelPath>,
+        context: &WatchContext,
+        files: &mut Vec<(RelPath, Stamp)>,
+    ) -> Result<(), SourceError> {
+        let listing = match root.list(folder) {
+            Ok(listing) => listing,
+            Err(SourceError::Gone { .. }) if folder.is_some() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.ignores.refresh(root, folder);
+        let mut folders = Vec::new();
+        for entry in listing {
+            let entry = entry?;
+            let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
+            match entry.look {
+                Look::Folder if context.enters(root, &path, &mut self.ignores) => folders.push(path),
+                Look::File { stamp, .. } => files.push((path, stamp)),
+                Look::Folder | Look::Other(_) => {}
+            }
+        }
+        folders.iter().try_for_each(|folder| self.list(root, Some(folder), context, files))
+    }
+
+    fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp, context: &WatchContext) -> bool {
+        // Two of them, and more, have to fit into a record of the journal.
+        const LONGEST: usize = 1_500;
+        path.as_bytes().len() <= LONGEST
+            && context.wants(root, path)
+            && context.takes(path, stamp)
+            && !self.ignores.ignores(root, path, false)
+    }
+
+    fn hold(&mut self, root: &Root, seen: &mut HashMap<FileId, Sighting>) {
+        for sighting in seen.values_mut() {
+            if let Some(held) = self.held.get_mut(&sighting.file) {
+                if held.size != sighting.size {
+                    (held.size, held.grew_at) = (sighting.size, self.look);
+                }
+                continue;
+            }
+            let path = sighting.path.clone().expect("only files with a name were met so far");
+            // What went away meanwhile, or can't be read, its first step will say.
+            if self.held.len() < MOST_HELD {
+                let _ = self.open(root, sighting.file, &path).is_ok();
+            }
+        }
+    }
+
+    /// Those without a name in the folder.
+    fn see_nameless(&mut self, seen: &mut HashMap<FileId, Sighting>) {
+        for (file, held) in &self.held {
+            if !seen.contains_key(file)
+                && let Ok(now) = held.item.stamp_now()
+            {
+                let written = held.item.has_writer();
+                seen.insert(*file, Sighting { file: *file, path: None, size: now.size, written });
+            }
+        }
+    }
+
+    /// Lets go of files that are followed no longer.
+    pub(super) fn keep_only(&mut self, ledger: &Ledger) {
+        let followed: HashSet<FileId> = ledger.files().collect();
+        self.held.retain(|file, _| followed.contains(file));
+    }
+
+    fn make_room(&mut self) {
+        while self.held.len() >= MOST_HELD {
+            let Some(file) = self.held.iter().min_by_key(|(_, held)| held.grew_at).map(|(file, _)| *file)
+            else {
+                return;
+            };
+            self.held.remove(&file);
+        }
+    }
+}
+
+fn identify(root: &Root, path: &RelPath) -> Result<FileId, SourceError> {
+    root.open_item(path)?.id()
+}
+
+/// The stamp of an open file.
+pub(super) fn stamp_of(file: &File) -> std::io::Result<(Stamp, u32)> {
+    let stat = fstat(file)?;
+    Ok((stamp(&stat), stat.st_mode & 0o777))
+}

@@ -1,0 +1,290 @@
+//! Follows the files of one watch while they grow: looks, and does what `skiff_common::growth` decides.
+//!
+//! Runs in a thread of its own, as a scanner does; one step at a time, so that a slow destination holds up this watch
+//! alone. Goes on looking while the destination can't be reached, for what is held open can be read even when it has
+//! been deleted. Promises that a name is recorded before it is claimed. Lacks decisions.
+
+mod compare;
+mod folder;
+mod reading;
+mod work;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skiff_common::growth::{Ledger, Log, LogId, Note, Outcome};
+use skiff_common::retry::Retry;
+use tokio::runtime::Handle;
+
+use crate::clock;
+use crate::context::WatchContext;
+use crate::journal::{Journal, JournalError};
+use crate::machine::sender;
+use crate::receipts::Receipts;
+use crate::remote::RemoteError;
+use crate::route;
+use crate::scan::ScanError;
+use crate::source::{Root, SourceError};
+use crate::status::Status;
+use folder::Folder;
+use reading::Known;
+
+/// How often what grew is recorded. What a crash loses of it is found again at the destination; a record each time would
+/// wear out flash.
+const RECORD_EVERY: Duration = Duration::from_secs(10);
+/// How often a full disk is looked at.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
+/// How long a step may take to end after a stop.
+const GRACE: Duration = Duration::from_secs(2);
+/// A look rests so many times as long as it took: a large tree must not become all that is done.
+const LOOK_SHARE: u32 = 10;
+
+/// Follows one watch.
+pub(crate) struct Follower {
+    context: Arc<WatchContext>,
+    journal: Option<Journal>,
+    receipts: Receipts,
+    status: Arc<Status>,
+    runtime: Handle,
+    ledger: Ledger,
+    folder: Folder,
+    /// Names our staging at the destination.
+    staging: String,
+    losses: PathBuf,
+    known: HashMap<LogId, Known>,
+    soon: HashMap<LogId, Log>,
+    recorded: Instant,
+    failures: u32,
+    not_before: Instant,
+    was_mounted: bool,
+}
+
+impl Follower {
+    /// One that takes up what the journal remembers. `trusted`: the journal is all that there was. Needs a runtime.
+    pub(crate) fn new(
+        context: Arc<WatchContext>,
+        (journal, trusted): (Option<Journal>, bool),
+        (receipts, state_dir): (Receipts, &Path),
+        status: Arc<Status>,
+    ) -> Result<Self, JournalError> {
+        let logs = match &journal {
+            Some(journal) => journal.growing(&context.settings.name)?,
+            None => Vec::new(),
+        };
+        let ledger = Ledger::new(&sender(), context.on_conflict, trusted && journal.is_some(), logs);
+        Ok(Self {
+            folder: Folder::of(&context),
+            staging: blake3::hash(context.settings.name.as_bytes()).to_hex()[..16].to_owned(),
+            losses: state_dir.join("losses.jsonl"),
+            context,
+            journal,
+            receipts,
+            status,
+            runtime: Handle::current(),
+            ledger,
+            known: HashMap::new(),
+            soon: HashMap::new(),
+            recorded: Instant::now(),
+            failures: 0,
+            not_before: Instant::now(),
+            was_mounted: false,
+        })
+    }
+
+    /// Follows until it is told to stop.
+    pub(crate) fn run(mut self) -> Result<(), ScanError> {
+        let waker = Arc::clone(&self.context.waker);
+        let mut patience = Duration::ZERO;
+        while !waker.is_stopped() {
+            let (_, ticket) = waker.wait(patience);
+            if waker.is_stopped() {
+                break;
+            }
+            let begin = Instant::now();
+            if let Some(root) = self.root()
+                && let Some(sightings) = self.folder.look(&root, &self.context, &self.ledger)
+            {
+                let notes = self.ledger.observe(&sightings);
+                let looked = begin.elapsed();
+                self.note(notes)?;
+                self.folder.keep_only(&self.ledger);
+                if !waker.is_paused() && !self.rests() && Instant::now() >= self.not_before {
+                    self.work_off(&root)?;
+                }
+                patience = (looked * LOOK_SHARE).max(self.context.settings.flush_interval);
+            } else {
+                patience = self.context.settings.flush_interval.max(Duration::from_secs(1));
+            }
+            self.record_in_time()?;
+            waker.answer(ticket);
+            // From the begin of one look to that of the next.
+            patience = patience.saturating_sub(begin.elapsed()).max(Duration::from_millis(10));
+        }
+        self.record_soon()
+    }
+
+    /// Whether the destination is to get nothing now.
+    fn rests(&self) -> bool {
+        self.context.places[0].remote.rests()
+    }
+
+    /// Does all that can be done before the next look.
+    fn work_off(&mut self, root: &Root) -> Result<(), ScanError> {
+        let waker = Arc::clone(&self.context.waker);
+        while !waker.is_stopped()
+            && !waker.is_paused()
+            && !self.rests()
+            && let Some(step) = self.ledger.next_step()
+        {
+            if let Some(record) = step.record {
+                self.record(&[record], &[])?;
+            }
+            tracing::trace!(watch = %self.context.settings.name, task = ?step.task, "to do");
+            let ended = self.work(root, &step.task);
+            let (outcome, failure) = match ended {
+                Ok(outcome) => (outcome, None),
+                Err(failure) => (Outcome::Failed, Some(failure)),
+            };
+            let notes = self.ledger.on(&step.task, &outcome);
+            self.note(notes)?;
+            match failure {
+                Some(Stop::Remote(error)) => {
+                    self.failed(&error);
+                    break;
+                }
+                Some(Stop::Stopped) => break,
+                Some(Stop::Receipts(error)) => {
+                    self.context.complain(&format!("cannot write the receipts: {error}"));
+                    self.not_before = Instant::now() + NO_SPACE_PAUSE;
+                    break;
+                }
+                None => self.failures = 0,
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &RemoteError) {
+        self.failures = self.failures.saturating_add(1);
+        let settings = &self.context.settings;
+        let retry = Retry { first: settings.retry_first, max: settings.retry_max, attempts: None };
+        let wait = retry.wait(self.failures, clock::chance());
+        self.not_before = Instant::now() + wait;
+        Status::add(&self.status.failures, 1);
+        self.status.failed(error.code());
+        tracing::warn!(watch = %settings.name, again_in_ms = wait.as_millis(), "{error}. Try: {}", error.hint());
+    }
+
+    fn note(&mut self, notes: Vec<Note>) -> Result<(), ScanError> {
+        let (mut keep, mut over) = (Vec::new(), Vec::new());
+        for note in notes {
+            match note {
+                Note::Keep(log) => {
+                    self.soon.remove(&log.id);
+                    keep.push(log);
+                }
+                Note::Soon(log) => drop(self.soon.insert(log.id, log)),
+                Note::Forget(log) => {
+                    self.soon.remove(&log);
+                    self.known.remove(&log);
+                    over.push(log);
+                }
+            }
+        }
+        self.record(&keep, &over)
+    }
+
+    fn record_in_time(&mut self) -> Result<(), ScanError> {
+        if self.recorded.elapsed() < RECORD_EVERY {
+            return Ok(());
+        }
+        self.record_soon()
+    }
+
+    fn record_soon(&mut self) -> Result<(), ScanError> {
+        self.recorded = Instant::now();
+        let logs: Vec<Log> = std::mem::take(&mut self.soon).into_values().collect();
+        self.record(&logs, &[])
+    }
+
+    fn record(&self, keep: &[Log], over: &[LogId]) -> Result<(), ScanError> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !keep.is_empty() || !over.is_empty()) else {
+            return Ok(());
+        };
+        loop {
+            match journal.note_growth(&self.context.settings.name, keep.to_vec(), over) {
+                Err(error @ JournalError::NoSpace { .. }) if !self.context.waker.is_stopped() => {
+                    tracing::error!(%error, "waiting for space; nothing is shipped meanwhile");
+                    self.context.waker.wait_for_stop(NO_SPACE_PAUSE);
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// Runs something at the destination; a stop ends it a moment later.
+    fn at_destination<T>(&self, doing: impl Future<Output = Result<T, RemoteError>>) -> Result<T, Stop> {
+        let waker = &self.context.waker;
+        let stopped = async {
+            while !waker.is_stopped() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            tokio::time::sleep(GRACE).await;
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                done = doing => done.map_err(Stop::Remote),
+                () = stopped => Err(Stop::Stopped),
+            }
+        })
+    }
+
+    fn watch(&self) -> &str {
+        route::base(&self.context.settings.name)
+    }
+
+    fn destination(&self) -> &str {
+        self.context.places[0].remote.name()
+    }
+
+    /// The watched folder; `None` while it isn't there, or what was mounted there no longer is.
+    fn root(&mut self) -> Option<Root> {
+        if let Some(root) = self.context.root() {
+            return Some(root);
+        }
+        if self.context.set_folder(None).is_some() {
+            tracing::warn!(watch = %self.context.settings.name, "the watched folder has been moved, deleted or unmounted");
+        }
+        match self.attached() {
+            Ok(root) => Some(root),
+            Err(error) => {
+                self.context.complain(&error.to_string());
+                None
+            }
+        }
+    }
+
+    fn attached(&mut self) -> Result<Root, SourceError> {
+        let root = Root::open(&self.context.settings.path)?;
+        let (id, is_mounted) = (root.id()?, root.is_mounted());
+        if self.was_mounted && !is_mounted {
+            return Err(SourceError::Unmounted { path: self.context.settings.path.display().to_string() });
+        }
+        self.was_mounted = is_mounted;
+        self.context.set_folder(Some(id));
+        Ok(root)
+    }
+}
+
+/// Why a step wasn't ended.
+enum Stop {
+    /// The destination.
+    Remote(RemoteError),
+    /// The receipts can't be written.
+    Receipts(std::io::Error),
+    /// The agent ends.
+    Stopped,
+}

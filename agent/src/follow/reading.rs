@@ -1,0 +1,128 @@
+//! Reading logs: what follows what was shipped, and whether what was shipped still stands before it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use skiff_common::Algorithm;
+use skiff_common::digest::{Digests, Hasher};
+
+/// Bytes that are compared before each step: at the beginning, and before what comes next. A log that was truncated and
+/// filled again beyond its old length has other ones there.
+const EDGE: u64 = 4096;
+/// The most that is read and sent in one step, held in memory. Enough that a long round trip costs little.
+const MOST: u64 = 4 << 20;
+const PIECE: usize = 256 << 10;
+
+/// What is known of what was shipped of a log.
+#[derive(Clone)]
+pub(super) struct Known {
+    hasher: Hasher,
+    pub(super) length: u64,
+    head: Vec<u8>,
+    edge: Vec<u8>,
+}
+
+/// What comes next.
+pub(super) struct Next {
+    /// What was shipped, and that.
+    pub(super) known: Known,
+    /// From a multiple of the block on that was asked for.
+    pub(super) bytes: Vec<u8>,
+    pub(super) from: u64,
+}
+
+/// What a read found.
+pub(super) enum Read<T> {
+    Is(T),
+    /// It doesn't begin with what was shipped.
+    Truncated,
+}
+
+impl Known {
+    /// Of nothing.
+    pub(super) fn nothing(algorithm: Algorithm) -> Self {
+        let hasher = Hasher::for_destination(algorithm);
+        Self { hasher, length: 0, head: Vec::new(), edge: Vec::new() }
+    }
+
+    pub(super) fn digests(&self) -> Digests {
+        self.hasher.digests()
+    }
+
+    /// Of the first `length` bytes of `file`; `None` where it has fewer.
+    pub(super) fn of(file: &File, length: u64, algorithm: Algorithm) -> io::Result<Option<Self>> {
+        let mut known = Self::nothing(algorithm);
+        known.goes_to(file, length).map(|whole| whole.then_some(known))
+    }
+
+    /// Reads on up to `length`; whether it goes so far.
+    pub(super) fn goes_to(&mut self, file: &File, length: u64) -> io::Result<bool> {
+        while self.length < length {
+            let most = usize::try_from(length - self.length).unwrap_or(PIECE).min(PIECE);
+            let piece = read_at(file, self.length, most)?;
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            self.take(&piece);
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        let edge = usize::try_from(EDGE).expect("it is small");
+        let room = edge - self.head.len();
+        self.head.extend_from_slice(&piece[..room.min(piece.len())]);
+        self.edge.extend_from_slice(piece);
+        let start = self.edge.len().saturating_sub(edge);
+        self.edge.drain(..start);
+        self.hasher.update(piece);
+        self.length += piece.len() as u64;
+    }
+
+    /// What `file` holds beyond it.
+    pub(super) fn next(&self, file: &File, block: u64) -> io::Result<Read<Next>> {
+        let before = self.length - self.edge.len() as u64;
+        let most = self.edge.len() + usize::try_from(MOST).expect("it is small");
+        if read_at(file, 0, self.head.len())? != self.head {
+            return Ok(Read::Truncated);
+        }
+        let read = read_at(file, before, most)?;
+        let Some(new) = read.strip_prefix(&self.edge[..]) else { return Ok(Read::Truncated) };
+        let mut known = self.clone();
+        known.take(new);
+        // Cut while it was read: nobody knows what was.
+        if file.metadata()?.len() < known.length {
+            return Ok(Read::Truncated);
+        }
+        let from = self.length / block * block;
+        let skip = usize::try_from(from - before).expect("a block is smaller than an edge");
+        Ok(Read::Is(Next { known, bytes: read[skip..].to_vec(), from }))
+    }
+}
+
+/// Whether two files are the same as far as both go, at both ends of that.
+pub(super) fn look_alike(one: &File, other: &File) -> io::Result<bool> {
+    let common = one.metadata()?.len().min(other.metadata()?.len());
+    let edge = usize::try_from(EDGE).expect("it is small");
+    let same =
+        |at: u64, most: usize| Ok::<_, io::Error>(read_at(one, at, most)? == read_at(other, at, most)?);
+    let first = usize::try_from(common).unwrap_or(edge).min(edge);
+    let last = common.saturating_sub(EDGE);
+    Ok(common > 0 && same(0, first)? && same(last, usize::try_from(common - last).expect("an edge"))?)
+}
+
+fn read_at(file: &File, at: u64, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; most];
+    let mut filled = 0;
+    while filled < most {
+        match file.read_at(&mut bytes[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

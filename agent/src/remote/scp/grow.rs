@@ -1,0 +1,220 @@
+//! The steps at a destination for copies that grow.
+//!
+//! Each step opens its staging anew, which takes it from any shell that still has it: what that one was about to write
+//! is not written. Lacks the decision what is done, and whose a file is.
+
+use skiff_common::{Algorithm, Digest, RelPath, RemotePath};
+
+use super::answer::{Answer, encode, number};
+use super::hand::Hand;
+use super::transfer::Sent;
+use super::{RemoteError, ScpRemote};
+use crate::ship;
+
+/// Bytes in a block of `dd`. What is sent begins at a multiple of it, so that any `dd` can put it where it belongs.
+pub(crate) const BLOCK: u64 = 512;
+
+/// A destination's folder, and the staging of whoever asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Desk<'a> {
+    /// The folder.
+    pub(crate) root: &'a RemotePath,
+    /// Sixteen hexadecimal digits.
+    pub(crate) staging: &'a str,
+}
+
+/// What stands under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// A file, its length, and the digest of as much of it as was asked for.
+    File(u64, Digest),
+    /// Nothing.
+    Nothing,
+    /// No file.
+    Other,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// It was made, and is synced.
+    Yes,
+    /// The copy is not as it was left.
+    Moved,
+    /// Nothing is there.
+    Absent,
+    /// Something else has the name; its digest, where it is a file that can be read.
+    Taken(Option<Digest>),
+}
+
+/// Bytes for a copy.
+pub(crate) struct More<'a> {
+    /// The copy.
+    pub(crate) name: &'a RelPath,
+    /// What belongs there, from a multiple of [`BLOCK`] on.
+    pub(crate) bytes: Vec<u8>,
+    /// Where that begins.
+    pub(crate) from: u64,
+    /// How long the copy is before.
+    pub(crate) before: u64,
+    /// The digest of `bytes`.
+    pub(crate) digest: Digest,
+    /// The source's mode, for a new copy.
+    pub(crate) mode: u32,
+    /// The source's time.
+    pub(crate) mtime_ns: i64,
+}
+
+impl ScpRemote {
+    /// By what the destination computes digests. Copies that grow need that: reading them back would cost as much as
+    /// sending them.
+    pub(crate) async fn digests_by(&self, desk: Desk<'_>) -> Result<Algorithm, RemoteError> {
+        let hand = self.take_hand(desk.root).await?;
+        let algorithm = hand.facts().digest;
+        self.give_back(desk.root, hand);
+        algorithm.ok_or(RemoteError::NoTool { tool: "b3sum or sha256sum" })
+    }
+
+    /// Looks at a copy: all of it, or its `first` bytes.
+    pub(crate) async fn measure(
+        &self,
+        desk: Desk<'_>,
+        name: &RelPath,
+        first: Option<u64>,
+        bytes: u64,
+    ) -> Result<Stands, RemoteError> {
+        const ATTEMPT: &str = "looking at a copy";
+        let mut hand = self.at_desk(desk).await?;
+        let algorithm = algorithm(&hand)?;
+        let first = first.map(|bytes| bytes.to_string()).unwrap_or_default();
+        let answer = hand.ask(&["measure", &word(name), &first], self.patience(bytes), ATTEMPT).await?;
+        let stands = match (answer.ok, &answer.split()[..]) {
+            (true, [size, hex]) => number(size)
+                .zip(Digest::from_hex(algorithm, hex))
+                .map(|(size, digest)| Stands::File(size, digest)),
+            (false, [b"absent", ..]) => Some(Stands::Nothing),
+            (false, [b"symlink" | b"isfolder" | b"special", ..]) => Some(Stands::Other),
+            _ => None,
+        };
+        let stands = stands.ok_or_else(|| RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") })?;
+        self.give_back(desk.root, hand);
+        Ok(stands)
+    }
+
+    /// Brings the beginning of a log under a name that nothing has.
+    pub(crate) async fn create_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
+        const ATTEMPT: &str = "beginning a copy";
+        let mut hand = self.at_desk(desk).await?;
+        let algorithm = algorithm(&hand)?;
+        let (name, digest) = (word(more.name), more.digest);
+        self.send_more(&mut hand, more, "digest").await?;
+        let answer = hand.answer(self.patience(0), ATTEMPT).await?.expected(ATTEMPT)?;
+        if Digest::from_hex(algorithm, &answer.words) != Some(digest) {
+            return Err(RemoteError::Refused {
+                attempt: ATTEMPT,
+                why: "it was damaged on its way".to_owned(),
+            });
+        }
+        let answer = hand.ask(&["place", "part", &name], self.patience(0), ATTEMPT).await?;
+        let changed = taken(&answer, algorithm, ATTEMPT)?;
+        self.give_back(desk.root, hand);
+        Ok(changed)
+    }
+
+    /// Puts more behind what a copy holds; what is there then was read back, and is synced.
+    pub(crate) async fn extend_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
+        const ATTEMPT: &str = "extending a copy";
+        let mut hand = self.at_desk(desk).await?;
+        let algorithm = algorithm(&hand)?;
+        let (digest, after) = (more.digest, more.from + more.bytes.len() as u64);
+        let then = format!(
+            "extend {} {} {} {after} {}",
+            word(more.name),
+            more.from / BLOCK,
+            more.before,
+            digest.hex()
+        );
+        self.send_more(&mut hand, more, &then).await?;
+        let answer = hand.answer(self.patience(after), ATTEMPT).await?;
+        let changed = match (answer.ok, &answer.split()[..]) {
+            (true, [hex]) if Digest::from_hex(algorithm, hex) == Some(digest) => Changed::Yes,
+            (true, _) | (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Changed::Moved,
+            (false, [b"absent", ..]) => Changed::Absent,
+            _ => return Err(RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") }),
+        };
+        self.give_back(desk.root, hand);
+        Ok(changed)
+    }
+
+    /// Cuts a copy back to its first bytes, if their digest is this.
+    pub(crate) async fn cut_copy(
+        &self,
+        desk: Desk<'_>,
+        name: &RelPath,
+        length: u64,
+        digest: Digest,
+    ) -> Result<Changed, RemoteError> {
+        const ATTEMPT: &str = "cutting a copy back";
+        let mut hand = self.at_desk(desk).await?;
+        let words = ["cut", &word(name), &length.to_string(), &digest.hex()];
+        let answer = hand.ask(&words, self.patience(length), ATTEMPT).await?;
+        let changed = match (answer.ok, &answer.split()[..]) {
+            (true, _) => Changed::Yes,
+            (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Changed::Moved,
+            (false, [b"absent", ..]) => Changed::Absent,
+            _ => return Err(RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") }),
+        };
+        self.give_back(desk.root, hand);
+        Ok(changed)
+    }
+
+    /// Gives a copy another name, which nothing has. Safe to repeat.
+    pub(crate) async fn rename_copy(
+        &self,
+        desk: Desk<'_>,
+        from: &RelPath,
+        to: &RelPath,
+    ) -> Result<Changed, RemoteError> {
+        const ATTEMPT: &str = "renaming a copy";
+        let mut hand = self.at_desk(desk).await?;
+        let algorithm = algorithm(&hand)?;
+        let answer = hand.ask(&["rename", &word(from), &word(to)], self.patience(0), ATTEMPT).await?;
+        let changed = taken(&answer, algorithm, ATTEMPT)?;
+        self.give_back(desk.root, hand);
+        Ok(changed)
+    }
+
+    async fn at_desk(&self, desk: Desk<'_>) -> Result<Hand, RemoteError> {
+        let mut hand = self.take_hand(desk.root).await?;
+        let id = format!("{}-{}", self.connection.sender, desk.staging);
+        hand.first(&["open", &id, "fresh"], "preparing");
+        Ok(hand)
+    }
+
+    /// Sends bytes into staging, and says `then` behind them.
+    async fn send_more(&self, hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
+        let More { bytes, mode, mtime_ns, .. } = more;
+        let part = Sent { name: "part", mode, size: bytes.len() as u64, mtime_ns, then: Some(then) };
+        hand.send_file(&part, &mut ship::whole(bytes)).await
+    }
+}
+
+fn algorithm(hand: &Hand) -> Result<Algorithm, RemoteError> {
+    hand.facts().digest.ok_or(RemoteError::NoTool { tool: "b3sum or sha256sum" })
+}
+
+/// What a change says that needs a name which nothing has.
+fn taken(answer: &Answer, algorithm: Algorithm, attempt: &'static str) -> Result<Changed, RemoteError> {
+    match (answer.ok, &answer.split()[..]) {
+        (true, _) => Ok(Changed::Yes),
+        (false, [b"exists", _, hex]) => Ok(Changed::Taken(Digest::from_hex(algorithm, hex))),
+        (false, [b"symlink" | b"isfolder" | b"special" | b"exists", ..]) => Ok(Changed::Taken(None)),
+        (false, [b"absent", ..]) => Ok(Changed::Absent),
+        (false, [b"changed", ..]) => Ok(Changed::Moved),
+        _ => Err(RemoteError::Refused { attempt, why: answer.why("") }),
+    }
+}
+
+fn word(name: &RelPath) -> String {
+    String::from_utf8(encode(name.as_bytes())).expect("escapes are ASCII")
+}
