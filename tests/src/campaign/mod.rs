@@ -16,6 +16,7 @@ mod foreign;
 mod journal_flips;
 mod kill_everywhere;
 mod kill_random;
+pub mod logger;
 mod lying;
 mod power;
 mod power_journal;
@@ -146,6 +147,11 @@ pub const ALL: &[Campaign] = &[
         name: "symlink-flips",
         about: "files and folders that turn into symlinks to the outside and back while they are read and disposed of",
         run: flips::run,
+    },
+    Campaign {
+        name: "logger",
+        about: "a logger that is rotated, while the connection is cut and the agent killed; --minutes has its options",
+        run: logger::run,
     },
     Campaign {
         name: "lying-server",
