@@ -1,0 +1,365 @@
+//! Logs that are delivered while they grow: the copy is the beginning of its source, and nothing is sent twice.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use skiff_tests::fault_proxy::Fault;
+use skiff_tests::{Agent, FaultProxy, Sshd};
+use tempfile::TempDir;
+
+const RULES: &str = "mode = 'append'\nflush_interval = '100ms'\nexclude = ['*.gz']";
+
+/// A server, a folder with logs and an agent that follows them.
+struct Rig {
+    sshd: Sshd,
+    folder: PathBuf,
+    agent: Agent,
+    _scratch: TempDir,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+        let folder = scratch.path().join("in");
+        fs::create_dir(&folder).expect("a new folder is writable");
+        let agent = Agent::to(&sshd).watch("logs", &folder, RULES);
+        Rig { sshd, folder, agent, _scratch: scratch }
+    }
+
+    fn started(mut self) -> Self {
+        self.agent.start();
+        self
+    }
+
+    /// The log of that name, kept open as a logger keeps it.
+    fn log(&self, name: &str) -> File {
+        OpenOptions::new().append(true).create(true).open(self.folder.join(name)).expect("there is room")
+    }
+
+    fn copy(&self, name: &str) -> PathBuf {
+        self.sshd.root().join(name)
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, name: &str, content: &str) {
+        let copy = self.copy(name);
+        let what = format!("{name} holds {} bytes", content.len());
+        self.agent.wait_until(&what, || fs::read(&copy).is_ok_and(|bytes| bytes == content.as_bytes()));
+    }
+
+    fn names(&self) -> Vec<String> {
+        let listing = fs::read_dir(self.sshd.root()).expect("it can be listed").flatten();
+        let names = listing.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> = names.filter(|name| name != ".skiff").collect();
+        names.sort();
+        names
+    }
+
+    fn losses(&self) -> String {
+        fs::read_to_string(self.agent.state_dir().join("losses.jsonl")).unwrap_or_default()
+    }
+}
+
+fn say(log: &mut File, words: &str) {
+    log.write_all(words.as_bytes()).expect("there is room");
+}
+
+fn number(path: &Path) -> u64 {
+    path.metadata().expect("it is there").ino()
+}
+
+/// Lines of a megabyte and more, so that more than one step is needed.
+fn many(what: &str) -> String {
+    let line = |n: u32| [what, &format!(" {n:08} and some words\n")].concat();
+    (0..150_000).map(line).collect()
+}
+
+#[test]
+fn what_a_log_grew_by_is_put_behind_its_copy_while_it_is_written() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "one\n");
+    rig.wait_for("app.log", "one\n");
+    let copy = number(&rig.copy("app.log"));
+
+    say(&mut log, "two\nthree, of which the end is still to");
+    rig.wait_for("app.log", "one\ntwo\nthree, of which the end is still to");
+    let more = many("line");
+    say(&mut log, &more);
+    rig.wait_for("app.log", &format!("one\ntwo\nthree, of which the end is still to{more}"));
+
+    assert_eq!(number(&rig.copy("app.log")), copy, "it grew where it stands");
+    assert_eq!(rig.names(), ["app.log"]);
+}
+
+#[test]
+fn rotation_by_rename_renames_the_copies_and_sends_nothing_again() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "first\n");
+    rig.wait_for("app.log", "first\n");
+    let first = number(&rig.copy("app.log"));
+
+    // The writer goes on in the old file for a while, as one does that is told to reopen later.
+    fs::rename(rig.folder.join("app.log"), rig.folder.join("app.log.1")).expect("it is there");
+    let mut next = rig.log("app.log");
+    say(&mut next, "second\n");
+    say(&mut log, "the end of the first\n");
+    rig.wait_for("app.log.1", "first\nthe end of the first\n");
+    rig.wait_for("app.log", "second\n");
+    assert_eq!(number(&rig.copy("app.log.1")), first, "the copy was renamed");
+
+    // The oldest goes: its copy stays, under a name of its own once another one needs its name.
+    fs::rename(rig.folder.join("app.log.1"), rig.folder.join("app.log.2")).expect("it is there");
+    fs::rename(rig.folder.join("app.log"), rig.folder.join("app.log.1")).expect("it is there");
+    rig.wait_for("app.log.2", "first\nthe end of the first\n");
+    rig.wait_for("app.log.1", "second\n");
+    assert_eq!(number(&rig.copy("app.log.2")), first);
+    assert_eq!(rig.names(), ["app.log.1", "app.log.2"]);
+    rig.agent.wait_until_logged("both are read back whole", |line| line.contains("whole copy was verified"));
+    drop(log);
+    fs::remove_file(rig.folder.join("app.log.2")).expect("it is there");
+    rig.agent.wait_until_logged("its end is noticed", |line| line.contains("all of it was delivered"));
+    fs::rename(rig.folder.join("app.log.1"), rig.folder.join("app.log.2")).expect("it is there");
+    rig.wait_for("app.log.2", "second\n");
+    let aside =
+        rig.names().into_iter().find(|name| name.contains('~')).expect("the oldest has a name of its own");
+    assert_eq!(number(&rig.copy(&aside)), first);
+    assert_eq!(rig.losses(), "");
+}
+
+#[test]
+fn a_log_that_was_copied_and_truncated_goes_on_in_the_copy() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    let old = many("old");
+    say(&mut log, &old);
+    rig.wait_for("app.log", &old);
+    let copy = number(&rig.copy("app.log"));
+
+    rig.agent.signal(Signal::STOP);
+    say(&mut log, "the last words\n");
+    fs::copy(rig.folder.join("app.log"), rig.folder.join("app.log.1")).expect("there is room");
+    log.set_len(0).expect("it is open for writing");
+    say(&mut log, "new\n");
+    rig.agent.signal(Signal::CONT);
+
+    rig.wait_for("app.log.1", &format!("{old}the last words\n"));
+    rig.wait_for("app.log", "new\n");
+    assert_eq!(number(&rig.copy("app.log.1")), copy, "nothing was sent again");
+    assert_eq!(rig.names(), ["app.log", "app.log.1"]);
+    rig.agent.wait_until_logged("the gap is reported", |line| {
+        line.contains("between its copying and its truncation")
+    });
+}
+
+/// Refilled beyond its old length between two looks.
+#[test]
+fn a_log_that_was_truncated_without_a_copy_keeps_what_was_delivered() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "what it said before\n");
+    rig.wait_for("app.log", "what it said before\n");
+
+    rig.agent.signal(Signal::STOP);
+    log.set_len(0).expect("it is open for writing");
+    say(&mut log, "what it says now is longer than that\n");
+    rig.agent.signal(Signal::CONT);
+
+    rig.wait_for("app.log", "what it says now is longer than that\n");
+    let aside =
+        rig.names().into_iter().find(|name| name.contains('~')).expect("the old one has a name of its own");
+    rig.wait_for(&aside, "what it said before\n");
+    let losses = rig.agent.state_dir().join("losses.jsonl");
+    rig.agent.wait_until("it is written down", || {
+        fs::read_to_string(&losses).is_ok_and(|text| text.contains("truncated"))
+    });
+}
+
+/// The end of a log is read from the open file though it was packed and deleted meanwhile.
+#[test]
+fn compressing_rotation_loses_no_end() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "begin\n");
+    rig.wait_for("app.log", "begin\n");
+
+    rig.agent.signal(Signal::STOP);
+    say(&mut log, "end\n");
+    drop(log);
+    fs::rename(rig.folder.join("app.log"), rig.folder.join("app.log.1")).expect("it is there");
+    say(&mut rig.log("app.log.1.gz"), "packed");
+    fs::remove_file(rig.folder.join("app.log.1")).expect("it is there");
+    say(&mut rig.log("app.log"), "next\n");
+    rig.agent.signal(Signal::CONT);
+
+    rig.wait_for("app.log", "next\n");
+    let names = rig.names();
+    let aside =
+        names.iter().find(|name| name.contains('~')).expect("the old one has a name of its own").clone();
+    rig.wait_for(&aside, "begin\nend\n");
+    assert_eq!(names.len(), 2, "what is packed is excluded: {names:?}");
+    assert_eq!(rig.losses(), "");
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was_through_a_rotation() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "one\n");
+    rig.wait_for("app.log", "one\n");
+    say(&mut log, "two\n");
+    rig.wait_for("app.log", "one\ntwo\n");
+    let copy = number(&rig.copy("app.log"));
+    rig.agent.kill9();
+
+    say(&mut log, "three\n");
+    fs::rename(rig.folder.join("app.log"), rig.folder.join("app.log.1")).expect("it is there");
+    say(&mut rig.log("app.log"), "four\n");
+    rig.agent.start();
+
+    rig.wait_for("app.log.1", "one\ntwo\nthree\n");
+    rig.wait_for("app.log", "four\n");
+    assert_eq!(number(&rig.copy("app.log.1")), copy);
+    assert_eq!(rig.names(), ["app.log", "app.log.1"]);
+}
+
+/// P7: the state is gone; what stands at the destination says how far it came.
+#[test]
+fn a_lost_state_costs_looking_and_nothing_else() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "one\n");
+    rig.wait_for("app.log", "one\n");
+    let copy = number(&rig.copy("app.log"));
+    rig.agent.kill9();
+    fs::remove_dir_all(rig.agent.state_dir()).expect("it is there");
+
+    say(&mut log, "two\n");
+    rig.agent.start();
+
+    rig.wait_for("app.log", "one\ntwo\n");
+    assert_eq!(number(&rig.copy("app.log")), copy);
+    assert_eq!(rig.names(), ["app.log"]);
+}
+
+/// What a power cut left behind what was synced is cut off again.
+#[test]
+fn a_damaged_tail_is_cut_back_to_what_is_right() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "one\n");
+    rig.wait_for("app.log", "one\n");
+    rig.agent.terminate();
+    let mut copy = OpenOptions::new().append(true).open(rig.copy("app.log")).expect("it is there");
+    copy.write_all(&[0; 4096]).expect("there is room");
+
+    say(&mut log, &"two\n".repeat(2_000));
+    rig.agent.start();
+
+    rig.wait_for("app.log", &format!("one\n{}", "two\n".repeat(2_000)));
+    assert_eq!(rig.names(), ["app.log"]);
+}
+
+/// P6: somebody else's file keeps its name and its content, also an empty one, and also after a restart.
+#[test]
+fn a_foreign_file_is_never_appended_to() {
+    let mut rig = Rig::new();
+    fs::write(rig.copy("app.log"), "somebody else's").expect("the destination is writable");
+    fs::write(rig.copy("empty.log"), "").expect("the destination is writable");
+    let (mut log, mut other) = (rig.log("app.log"), rig.log("empty.log"));
+    say(&mut log, "ours\n");
+    say(&mut other, "ours too\n");
+    rig = rig.started();
+    let beside =
+        |rig: &Rig, stem: &str| rig.names().into_iter().find(|name| name.starts_with(&format!("{stem}~")));
+    let root = rig.sshd.root();
+    rig.agent.wait_until("both come beside", || {
+        let names: Vec<_> = fs::read_dir(&root).expect("it can be listed").flatten().collect();
+        names.iter().filter(|entry| entry.file_name().to_string_lossy().contains('~')).count() == 2
+    });
+    let (ours, too) =
+        (beside(&rig, "app").expect("it is there"), beside(&rig, "empty").expect("it is there"));
+    rig.wait_for(&ours, "ours\n");
+    rig.wait_for(&too, "ours too\n");
+    rig.agent.kill9();
+    say(&mut log, "more\n");
+    rig.agent.start();
+
+    rig.wait_for(&ours, "ours\nmore\n");
+    rig.wait_for("app.log", "somebody else's");
+    rig.wait_for("empty.log", "");
+    assert_eq!(rig.names().len(), 4);
+}
+
+/// A symlink in the place of a copy is never written through.
+#[test]
+fn a_symlink_at_the_destination_is_not_followed() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "one\n");
+    rig.wait_for("app.log", "one\n");
+    let victim = rig.folder.with_file_name("victim");
+    fs::write(&victim, "one\n").expect("there is room");
+    fs::remove_file(rig.copy("app.log")).expect("it is there");
+    symlink(&victim, rig.copy("app.log")).expect("the destination is writable");
+
+    say(&mut log, "two\n");
+    let root = rig.sshd.root();
+    rig.agent.wait_until("it begins anew beside", || {
+        let names = fs::read_dir(&root).expect("it can be listed").flatten();
+        names.into_iter().any(|entry| {
+            entry.file_name().to_string_lossy().starts_with("app~")
+                && fs::read(entry.path()).is_ok_and(|bytes| bytes == b"one\ntwo\n")
+        })
+    });
+    assert_eq!(fs::read(&victim).expect("it is there"), b"one\n");
+}
+
+/// A log that came and went while nobody was there to read its end is reported, and its number may be another file's.
+#[test]
+fn a_log_that_vanished_is_reported_and_not_taken_for_the_next_one() {
+    let mut rig = Rig::new().started();
+    let mut log = rig.log("app.log");
+    say(&mut log, "# log, version 1\n");
+    rig.wait_for("app.log", "# log, version 1\n");
+    rig.agent.kill9();
+    say(&mut log, "never seen\n");
+    drop(log);
+    fs::remove_file(rig.folder.join("app.log")).expect("it is there");
+    say(&mut rig.log("app.log"), "# log, version 1\nnext\n");
+    rig.agent.start();
+
+    rig.wait_for("app.log", "# log, version 1\nnext\n");
+    let aside =
+        rig.names().into_iter().find(|name| name.contains('~')).expect("the old one has a name of its own");
+    rig.wait_for(&aside, "# log, version 1\n");
+    let losses = rig.agent.state_dir().join("losses.jsonl");
+    rig.agent.wait_until("it is written down", || {
+        fs::read_to_string(&losses).is_ok_and(|text| text.contains("vanished_undelivered"))
+    });
+}
+
+#[test]
+fn a_cut_connection_costs_no_byte() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (folder, proxy) = (scratch.path().join("in"), FaultProxy::to(sshd.port()));
+    fs::create_dir(&folder).expect("a new folder is writable");
+    let mut agent = Agent::through(&proxy, &sshd, "").watch("logs", &folder, RULES).started();
+    let mut log = File::create(folder.join("app.log")).expect("there is room");
+    let mut said = String::new();
+    for round in 0..6 {
+        let more = many(&format!("round {round}"));
+        say(&mut log, &more);
+        said.push_str(&more);
+        let copy = sshd.root().join("app.log");
+        let part = said.len() as u64 - more.len() as u64 / 2;
+        agent.wait_until("half of it is there", || copy.metadata().is_ok_and(|meta| meta.len() > part));
+        proxy.break_all(Fault::Reset);
+    }
+    let copy = sshd.root().join("app.log");
+    agent.wait_until("all of it is there", || fs::read(&copy).is_ok_and(|bytes| bytes == said.as_bytes()));
+}
