@@ -116,7 +116,7 @@ impl Crew {
     fn follow(&mut self, context: &Arc<WatchContext>, tells_end: TellsEnd) -> Result<(), AgentError> {
         let state_dir = &self.settings.state_dir;
         let path = state_dir.join("receipts.jsonl");
-        let receipts = Receipts::open(&path)
+        let receipts = Receipts::open(&path, self.settings.receipts)
             .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
         let journal = (self.journal.clone(), self.trusted);
         let follower =

@@ -81,7 +81,7 @@ impl Receipts {
             "theirs": digests.sha256.unwrap_or(digests.blake3).to_string(),
             "destination": destination,
         });
-        append(&self.claims, std::iter::once(line))
+        append(&self.claims, self.files, std::iter::once(line))
     }
 
     /// Appends the receipt of a log; it is durable when this returns. Blocks.
@@ -101,7 +101,7 @@ impl Receipts {
             "sent": true,
             "grown": true,
         });
-        append(&self.path, std::iter::once(line))
+        append(&self.path, self.files, std::iter::once(line))
     }
 
     /// Whether a version of this source with this digest was delivered under `name`, or was about to be. Reads all
@@ -158,7 +158,7 @@ pub fn lose(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
 
 /// Writes down how a log ended whose end may be missing at the destination; durable when this returns. Blocks.
 pub(crate) fn ended(losses: &Path, loss: &Loss<'_>, what: &str) -> io::Result<()> {
-    append(losses, std::iter::once(loss_line(loss, what)))
+    append(losses, LOSSES, std::iter::once(loss_line(loss, what)))
 }
 
 /// What was written down before didn't come to pass: the file is still there. Blocks.

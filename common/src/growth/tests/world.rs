@@ -12,24 +12,12 @@ use crate::{Algorithm, RelPath};
 pub(super) enum Defect {
     /// Bytes are put behind what is there, wherever that ends.
     AppendsBlindly,
-    /// A new name is not recorded before it is taken.
-    RecordsLate,
-    /// Files are known by their number alone.
-    TrustsNumbers,
-    /// What is about to be begun is not claimed.
-    ClaimsNothing,
     /// A rename overwrites what has the name.
     RenamesOver,
 }
 
 impl Defect {
-    pub(super) const ALL: [Self; 5] = [
-        Self::AppendsBlindly,
-        Self::RecordsLate,
-        Self::TrustsNumbers,
-        Self::ClaimsNothing,
-        Self::RenamesOver,
-    ];
+    pub(super) const ALL: [Self; 2] = [Self::AppendsBlindly, Self::RenamesOver];
 }
 
 #[derive(Debug, Clone)]
@@ -268,7 +256,7 @@ impl World {
     }
 
     fn id(&self, ino: u64) -> FileId {
-        let tells = self.tells_birth && self.defect != Some(Defect::TrustsNumbers);
+        let tells = self.tells_birth;
         FileId { dev: 1, ino, born_ns: if tells { self.inodes[&ino].born } else { 0 } }
     }
 
@@ -296,7 +284,7 @@ impl World {
         for round in 0..200 {
             self.expect(round < 190, || "it does not come to rest".to_owned());
             let Some(step) = self.ledger.next_step() else { return };
-            if let Some(record) = step.record.filter(|_| self.defect != Some(Defect::RecordsLate)) {
+            if let Some(record) = step.record {
                 self.remember(record);
             }
             let fails = !self.calm && self.percent(4);
@@ -414,9 +402,7 @@ impl World {
                     return Outcome::Taken { ours: self.receipts.contains(&known) };
                 }
                 let some = bytes.len().min(6);
-                if self.defect != Some(Defect::ClaimsNothing) {
-                    self.receipts.insert((name.clone(), digests(&bytes[..some]).blake3.hex()));
-                }
+                self.receipts.insert((name.clone(), digests(&bytes[..some]).blake3.hex()));
                 self.there.insert(name.clone(), bytes[..some].to_vec());
                 Outcome::Shipped { length: some as u64, digests: digests(&bytes[..some]) }
             }
