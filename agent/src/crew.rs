@@ -48,6 +48,8 @@ pub(crate) struct Crew {
     pub(crate) live: tokio::sync::watch::Sender<Vec<windows::Live>>,
     pub(crate) contexts: Vec<Arc<WatchContext>>,
     pub(crate) scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
+    /// Who follows files while they grow, in a scanner's place.
+    pub(crate) followers: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
     /// Who makes the empty folders of a watch; ends with it.
     pub(crate) makers: Vec<tokio::task::JoinHandle<()>>,
     /// The contexts, for those who watch.
@@ -127,7 +129,7 @@ impl Crew {
         };
         let name = context.settings.name.clone();
         let thread = std::thread::Builder::new().name(format!("follow {name}")).spawn(run);
-        self.scanners.push((name, thread.map_err(AgentError::Thread)?));
+        self.followers.push((name, thread.map_err(AgentError::Thread)?));
         Ok(())
     }
 
@@ -153,17 +155,13 @@ impl Crew {
     /// Waits for the scanners, which were told to end, and closes what is open.
     pub(crate) async fn end(self) -> Result<(), AgentError> {
         self.makers.iter().for_each(tokio::task::JoinHandle::abort);
+        // A follower ends the step that it is at, or gives it up before long, and records how far it came: for that it needs
+        // its connection.
+        let followed = join(self.followers).await;
         for remote in self.remotes.values() {
             remote.close().await;
         }
-        for (watch, scanner) in self.scanners {
-            let ended = tokio::task::spawn_blocking(move || scanner.join()).await;
-            match ended {
-                Ok(Ok(ended)) => ended?,
-                Ok(Err(_)) | Err(_) => return Err(AgentError::Panicked(watch)),
-            }
-        }
-        Ok(())
+        join(self.scanners).await.and(followed)
     }
 
     async fn reload(&mut self) -> Result<Result<Reloaded, Vec<String>>, AgentError> {
@@ -281,16 +279,29 @@ impl Crew {
 
     /// Those that were told to end and have.
     fn join_ended(&mut self) {
-        let (ended, running) =
-            std::mem::take(&mut self.scanners).into_iter().partition(|(_, t)| t.is_finished());
-        self.scanners = running;
-        let ended: Vec<(String, JoinHandle<Result<(), ScanError>>)> = ended;
-        for (watch, scanner) in ended {
-            if let Ok(Err(error)) = scanner.join() {
-                tracing::warn!(%watch, %error, "the watch's scanner ended with an error when its settings changed");
+        for threads in [&mut self.scanners, &mut self.followers] {
+            let (ended, running) = std::mem::take(threads).into_iter().partition(|(_, t)| t.is_finished());
+            *threads = running;
+            let ended: Vec<(String, JoinHandle<Result<(), ScanError>>)> = ended;
+            for (watch, scanner) in ended {
+                if let Ok(Err(error)) = scanner.join() {
+                    tracing::warn!(%watch, %error, "the watch's scanner ended with an error when its settings changed");
+                }
             }
         }
     }
+}
+
+/// Waits for them, up to the first error.
+async fn join(threads: Vec<(String, JoinHandle<Result<(), ScanError>>)>) -> Result<(), AgentError> {
+    for (watch, thread) in threads {
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        match ended {
+            Ok(Ok(ended)) => ended?,
+            Ok(Err(_)) | Err(_) => return Err(AgentError::Panicked(watch)),
+        }
+    }
+    Ok(())
 }
 
 /// Tells when it is dropped, also when the scanner that holds it panics; unless the scanner was told to end.

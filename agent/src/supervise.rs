@@ -135,6 +135,7 @@ impl Agent {
             live,
             contexts: Vec::new(),
             scanners: Vec::new(),
+            followers: Vec::new(),
             makers: Vec::new(),
             roster,
             admission,

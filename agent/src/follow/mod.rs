@@ -9,6 +9,7 @@ mod folder;
 mod reading;
 mod work;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use reading::Known;
 const RECORD_EVERY: Duration = Duration::from_secs(10);
 /// How often a full disk is looked at.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
-/// How long a step may take to end after a stop.
+/// How long a step may take to end after a stop, however often it asks the destination.
 const GRACE: Duration = Duration::from_secs(2);
 /// A look rests so many times as long as it took: a large tree must not become all that is done.
 const LOOK_SHARE: u32 = 10;
@@ -59,6 +60,8 @@ pub(crate) struct Follower {
     failures: u32,
     not_before: Instant,
     was_mounted: bool,
+    /// When a step that runs at a stop is given up.
+    given_up_at: OnceCell<Instant>,
 }
 
 impl Follower {
@@ -90,6 +93,7 @@ impl Follower {
             failures: 0,
             not_before: Instant::now(),
             was_mounted: false,
+            given_up_at: OnceCell::new(),
         })
     }
 
@@ -231,7 +235,8 @@ impl Follower {
             while !waker.is_stopped() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            tokio::time::sleep(GRACE).await;
+            let given_up_at = *self.given_up_at.get_or_init(|| Instant::now() + GRACE);
+            tokio::time::sleep_until(given_up_at.into()).await;
         };
         self.runtime.block_on(async {
             tokio::select! {
