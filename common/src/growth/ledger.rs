@@ -612,8 +612,14 @@ impl Tracked {
     ) {
         if ours || (creates && !trusted && self.taken.is_none()) {
             self.taken = Some((name.clone(), ours));
-            // Of one that has no copy yet it may be the copy: that is looked at first.
-            self.sure &= !creates;
+            if creates && trusted {
+                // What this log had begun itself would have been measured first. So it is another log's copy, which
+                // makes room, though the two may begin alike.
+                (self.log.moving, self.sure) = (None, true);
+            } else {
+                // Of one that has no copy yet it may be the copy: that is looked at first.
+                self.sure &= !creates;
+            }
             return;
         }
         self.conflict(name, policy, look);
