@@ -63,9 +63,16 @@ fn is_a_circle(ledger: &Ledger) -> bool {
     })
 }
 
-/// A name that belongs to this log of this machine alone.
+/// A name that belongs to this log of this machine alone. One whose file was truncated before, and which was forgotten since,
+/// may have had it: then another one.
 fn beside(ledger: &Ledger, tracked: &Tracked, path: &RelPath) -> RelPath {
     let mut hasher = blake3::Hasher::new();
     hasher.update(ledger.sender().as_bytes()).update(b"\0").update(tracked.log.id.bytes());
-    path.with_suffix(&format!("~{}", &hasher.finalize().to_hex()[..12]))
+    loop {
+        let name = path.with_suffix(&format!("~{}", &hasher.finalize().to_hex()[..12]));
+        if !tracked.avoid.contains(&name) {
+            return name;
+        }
+        hasher.update(b"\0");
+    }
 }
