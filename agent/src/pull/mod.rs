@@ -448,6 +448,7 @@ fn is_retryable(error: &RemoteError) -> bool {
         RemoteError::Nonsense { .. }
         | RemoteError::Root { .. }
         | RemoteError::NoShell { .. }
+        | RemoteError::SftpAlone
         | RemoteError::NoSftp { .. }
         | RemoteError::NoTool { .. }
         | RemoteError::Refused { .. }

@@ -56,6 +56,9 @@ pub enum RemoteError {
         /// What the server said instead.
         words: String,
     },
+    /// There is SFTP alone, where a shell is needed.
+    #[error("the destination serves SFTP alone, and logs that grow (mode = \"append\") need a shell there")]
+    SftpAlone,
     /// The server has no SFTP.
     #[error("the server gives no SFTP: {words}")]
     NoSftp {
@@ -104,6 +107,7 @@ impl RemoteError {
             | Self::Ended { .. }
             | Self::Stalled { .. }
             | Self::NoShell { .. }
+            | Self::SftpAlone
             | Self::NoSftp { .. }
             | Self::NoTool { .. }
             | Self::Refused { .. }
@@ -126,7 +130,7 @@ impl RemoteError {
             Self::Stalled { .. } => "stalled",
             Self::Nonsense { .. } => "bad-answer",
             Self::Root { .. } => "destination-folder",
-            Self::NoShell { .. } => "no-shell",
+            Self::NoShell { .. } | Self::SftpAlone => "no-shell",
             Self::NoSftp { .. } => "no-sftp",
             Self::NoTool { .. } => "tool-missing",
             Self::Refused { .. } => "refused",
@@ -151,6 +155,11 @@ impl RemoteError {
             Self::NoShell { .. } => {
                 "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or SFTP (`ForceCommand \
                  internal-sftp`), or log in as another"
+                    .to_owned()
+            }
+            Self::SftpAlone => {
+                "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or deliver the logs when \
+                 they are whole: mode = \"whole\""
                     .to_owned()
             }
             Self::NoSftp { .. } => {
@@ -196,6 +205,7 @@ impl RemoteError {
             | Self::Stalled { .. }
             | Self::Nonsense { .. }
             | Self::NoShell { .. }
+            | Self::SftpAlone
             | Self::NoSftp { .. }
             | Self::NoTool { .. }
             | Self::Full { .. }
@@ -214,7 +224,9 @@ impl Classify for RemoteError {
     fn fault(&self) -> Fault {
         match self {
             Self::Connect(error) => error.fault(),
-            Self::NoShell { .. } | Self::NoSftp { .. } | Self::NoTool { .. } => Fault::Fatal,
+            Self::NoShell { .. } | Self::SftpAlone | Self::NoSftp { .. } | Self::NoTool { .. } => {
+                Fault::Fatal
+            }
             Self::Channel(_)
             | Self::Ended { .. }
             | Self::Stalled { .. }

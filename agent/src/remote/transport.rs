@@ -268,10 +268,7 @@ impl Remote {
     async fn grows(&self, root: &RemotePath) -> Result<&ScpRemote, RemoteError> {
         match self.way(root).await? {
             Way::Scp => Ok(&self.scp),
-            Way::Sftp => {
-                let words = "logs that grow (mode = \"append\") are not delivered over SFTP yet".to_owned();
-                Err(RemoteError::NoShell { words })
-            }
+            Way::Sftp => Err(RemoteError::SftpAlone),
         }
     }
 

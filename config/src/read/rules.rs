@@ -9,7 +9,9 @@ use std::path::Path;
 use super::Placed;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Places};
-use crate::settings::{AfterDelivery, Destination, EmptyFolders, Mode, OnConflict, Route, Symlinks, Watch};
+use crate::settings::{
+    AfterDelivery, Destination, EmptyFolders, Mode, OnConflict, Route, Symlinks, Transport, Watch,
+};
 use crate::value::{show_duration, show_size};
 
 /// The rules within one watch, or within the defaults for all. Reports only what is said here, not what is inherited.
@@ -102,6 +104,28 @@ pub(super) fn empty_folders_have_a_place(
                 "is \"append\", but the path at the destination has a date, which changes while a log grows";
             let complaint = Complaint::new(code::BAD_CHOICE, moves).suggest("leave the date out of it");
             places.report(context, &["mode", "destination_path"], complaint);
+        }
+    }
+}
+
+/// Logs that grow go where there is a shell.
+pub(super) fn logs_have_a_shell(watches: &[Placed], destinations: &[Destination], context: &Context<'_>) {
+    for Placed { watch, places } in watches.iter().filter(|placed| placed.places.is_sound) {
+        let without = |name: &&String| {
+            let mut destinations = destinations.iter().filter(|destination| destination.name == **name);
+            destinations.any(|destination| destination.transport == Transport::Sftp)
+        };
+        let named = watch.destinations();
+        if watch.mode == Mode::Append
+            && let Some(name) = named.iter().find(without)
+        {
+            let shell = format!(
+                "is \"append\", but {name:?} is reached by SFTP alone, and logs that grow need a shell there"
+            );
+            let complaint = Complaint::new(code::BAD_CHOICE, shell);
+            let complaint =
+                complaint.suggest(format!("write \"whole\", or another transport for destination.{name}"));
+            places.report(context, &["mode", "to", "spread"], complaint);
         }
     }
 }
