@@ -232,7 +232,12 @@ impl Ledger {
                     && !tracked.not_in.contains(file)
                     && !newcomer.differs_from.contains(&tracked.log.id)
             };
-            let orphans = self.logs.values().filter(|tracked| tracked.is_orphan());
+            // One that can still be read is known better once it is delivered: a few bytes many files begin with.
+            let is_known = |tracked: &&Tracked| {
+                let is_readable = !tracked.log.ended && tracked.presence != Presence::Lost;
+                !is_readable || tracked.size == Some(tracked.log.shipped)
+            };
+            let orphans = self.logs.values().filter(|tracked| tracked.is_orphan()).filter(is_known);
             if let Some(Tracked { log, .. }) =
                 orphans.filter(new_to).find(|tracked| tracked.log.shipped <= newcomer.size)
             {
@@ -334,7 +339,7 @@ impl Ledger {
                 return Some(Task::Measure { log: id, name: name.clone() });
             }
             (None, _, _) if grown => {
-                let name = names::wanted(self, tracked);
+                let name = names::to_begin(self, tracked);
                 return names::is_free(self, id, &name).then_some(Task::Create { log: id, name });
             }
             (Some(_), ..) if tracked.cut_back => return Some(Task::CutBack { log: id, length: log.shipped }),
@@ -629,7 +634,7 @@ impl Tracked {
         self.log.moving = None;
         self.taken = None;
         self.sure |= self.log.name.is_none();
-        // Where the name beside it is taken too, nothing is left to try.
+        // A name that was refused before waits for the next look.
         if policy != OnConflict::KeepBoth || !self.avoid.insert(name.clone()) {
             self.refused_at = Some(look);
         }

@@ -43,6 +43,16 @@ pub(super) fn wanted(ledger: &Ledger, tracked: &Tracked) -> RelPath {
     }
 }
 
+/// What a copy is to be called that is about to be begun. A file that has no name any more waits for none: another one may
+/// have the name that it had for good.
+pub(super) fn to_begin(ledger: &Ledger, tracked: &Tracked) -> RelPath {
+    let name = wanted(ledger, tracked);
+    if tracked.presence != Presence::Named && !is_free(ledger, tracked.log.id, &name) {
+        return beside(ledger, tracked, &tracked.log.path);
+    }
+    name
+}
+
 /// Whether no other copy of ours has the name, or is about to.
 pub(super) fn is_free(ledger: &Ledger, log: LogId, name: &RelPath) -> bool {
     holder(ledger, log, name).is_none()
