@@ -535,7 +535,10 @@ impl Tracked {
                 self.ship(*length, *digests);
             }
             // The copy holds more than the file: whether that is the same log shows when it grows.
-            (Task::Measure { .. }, Outcome::Shipped { length, digests }) => {
+            (Task::Measure { name, .. }, Outcome::Shipped { length, digests }) => {
+                if self.log.moving.as_ref() == Some(name) && self.taken.is_none() {
+                    (self.log.name, self.log.moving) = (Some(name.clone()), None);
+                }
                 self.ship(*length, *digests);
                 self.log.unproven = true;
             }

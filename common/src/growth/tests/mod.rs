@@ -7,8 +7,7 @@ mod world;
 
 use world::{Defect, World};
 
-/// Beyond these lie moments that no one can tell apart, which the judge does not know of yet.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 3_000;
 
 fn is_caught(seed: u64, defect: Option<Defect>) -> bool {
     std::panic::catch_unwind(|| World::run(seed, defect)).is_err()
@@ -21,11 +20,11 @@ fn every_seed_ends_with_every_byte_once() {
     }
 }
 
-/// The simulation would notice.
+/// The simulation would notice: what a seed ends with that ends well otherwise.
 #[test]
 fn known_bad_followers_are_caught() {
     for defect in Defect::ALL {
-        let caught = (0..20 * SEEDS).any(|seed| is_caught(seed, Some(defect)) && !is_caught(seed, None));
+        let caught = (0..SEEDS).any(|seed| is_caught(seed, Some(defect)) && !is_caught(seed, None));
         assert!(caught, "{defect:?} was never caught");
     }
 }

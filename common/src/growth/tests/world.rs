@@ -12,12 +12,24 @@ use crate::{Algorithm, RelPath};
 pub(super) enum Defect {
     /// Bytes are put behind what is there, wherever that ends.
     AppendsBlindly,
+    /// A new name is not recorded before it is taken.
+    RecordsLate,
+    /// Files are known by their number alone.
+    TrustsNumbers,
+    /// What is about to be begun is not claimed.
+    ClaimsNothing,
     /// A rename overwrites what has the name.
     RenamesOver,
 }
 
 impl Defect {
-    pub(super) const ALL: [Self; 2] = [Self::AppendsBlindly, Self::RenamesOver];
+    pub(super) const ALL: [Self; 5] = [
+        Self::AppendsBlindly,
+        Self::RecordsLate,
+        Self::TrustsNumbers,
+        Self::ClaimsNothing,
+        Self::RenamesOver,
+    ];
 }
 
 #[derive(Debug, Clone)]
@@ -44,11 +56,19 @@ pub(super) struct World {
     records: BTreeMap<LogId, Log>,
     soon: BTreeMap<LogId, Log>,
     receipts: BTreeSet<(RelPath, String)>,
+    /// What was begun, and under which name.
+    begun: BTreeSet<(RelPath, Vec<u8>)>,
     reported: BTreeSet<usize>,
     /// Logs whose copy was begun and nobody heard: when one is truncated in that moment, what was begun stays beside it.
     unheard: BTreeSet<usize>,
-    /// Logs that begin like one of which no more than that had been shipped when it was truncated: nobody can tell.
+    /// Logs that begin like one of which no more than that had been shipped when it was truncated or vanished, and that one:
+    /// nobody can tell.
     doubtful: BTreeSet<usize>,
+    /// What the logs of the ledger hold.
+    held_by: BTreeMap<LogId, usize>,
+    /// Logs that are just as long as what was shipped of the one that their file held before, and that one. That a log was
+    /// truncated shows by its length, or when it grows; to see it otherwise all would have to be read again at each look.
+    as_long: BTreeMap<usize, Option<usize>>,
     /// Logs that were recorded.
     recorded: BTreeSet<usize>,
     // The destination.
@@ -90,9 +110,12 @@ impl World {
             records: BTreeMap::new(),
             soon: BTreeMap::new(),
             receipts: BTreeSet::new(),
+            begun: BTreeSet::new(),
             reported: BTreeSet::new(),
             unheard: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            held_by: BTreeMap::new(),
+            as_long: BTreeMap::new(),
             recorded: BTreeSet::new(),
             there: BTreeMap::new(),
             foreign: BTreeMap::new(),
@@ -256,7 +279,7 @@ impl World {
     }
 
     fn id(&self, ino: u64) -> FileId {
-        let tells = self.tells_birth;
+        let tells = self.tells_birth && self.defect != Some(Defect::TrustsNumbers);
         FileId { dev: 1, ino, born_ns: if tells { self.inodes[&ino].born } else { 0 } }
     }
 
@@ -275,6 +298,7 @@ impl World {
         for ino in self.names.values() {
             self.held.insert(self.id(*ino), *ino);
         }
+        self.compare_lengths();
         let notes = self.ledger.observe(&seen);
         self.note(notes);
         let followed: BTreeSet<FileId> = self.ledger.files().collect();
@@ -284,7 +308,7 @@ impl World {
         for round in 0..200 {
             self.expect(round < 190, || "it does not come to rest".to_owned());
             let Some(step) = self.ledger.next_step() else { return };
-            if let Some(record) = step.record {
+            if let Some(record) = step.record.filter(|_| self.defect != Some(Defect::RecordsLate)) {
                 self.remember(record);
             }
             let fails = !self.calm && self.percent(4);
@@ -310,6 +334,30 @@ impl World {
         }
     }
 
+    /// Notes which logs are in the ledger, and which can't be told from those that their files held before.
+    fn compare_lengths(&mut self) {
+        let followed: Vec<Log> =
+            self.ledger.all().filter(|(log, _)| !log.ended).map(|(log, _)| log.clone()).collect();
+        for log in followed {
+            let (Some(stream), Some(bytes)) = (self.stream_of(log.file), self.bytes(log.file)) else {
+                continue;
+            };
+            let shipped = usize::try_from(log.shipped).expect("it is small");
+            let begins = bytes.len() >= shipped && digests(&bytes[..shipped]) == log.digests;
+            if bytes.len() == shipped && !begins {
+                self.as_long.insert(stream, self.held_by.get(&log.id).copied());
+            } else {
+                self.as_long.remove(&stream);
+            }
+            if begins
+                && let Some(before) = self.held_by.insert(log.id, stream).filter(|before| *before != stream)
+            {
+                // So few bytes had been shipped of it that what its file holds now begins with them, too.
+                self.doubtful.insert(before);
+            }
+        }
+    }
+
     fn note(&mut self, notes: Vec<Note>) {
         for note in notes {
             match note {
@@ -321,6 +369,7 @@ impl World {
                 Note::Forget(id) => {
                     self.soon.remove(&id);
                     self.records.remove(&id);
+                    self.held_by.remove(&id);
                 }
             }
         }
@@ -329,7 +378,11 @@ impl World {
     fn remember(&mut self, log: Log) {
         let ino = self.held.get(&log.file).copied();
         if let Some(inode) = ino.and_then(|ino| self.inodes.get(&ino)).filter(|_| !log.ended) {
-            self.recorded.insert(inode.stream);
+            // A record may still be of what the file held before it was truncated.
+            let stream = inode.stream;
+            if *self.held_by.entry(log.id).or_insert(stream) == stream {
+                self.recorded.insert(stream);
+            }
         }
         self.records.insert(log.id, log);
     }
@@ -356,6 +409,7 @@ impl World {
                 let same = bytes.len() >= length && digests(&bytes[..length]) == *theirs;
                 if same && length <= ALIKE {
                     self.doubtful.extend(self.stream_of(*file));
+                    self.doubtful.extend(self.held_by.get(&log.id));
                 }
                 Outcome::Same(same)
             }
@@ -399,10 +453,18 @@ impl World {
                 let Some(bytes) = self.bytes(log.file).map(<[u8]>::to_vec) else { return Outcome::Refused };
                 if let Some(copy) = self.there.get(name) {
                     let known = (name.clone(), digests(copy).blake3.hex());
-                    return Outcome::Taken { ours: self.receipts.contains(&known) };
+                    let ours = self.receipts.contains(&known);
+                    // It would keep the name for good, as somebody else's does.
+                    self.expect(ours || !self.begun.contains(&(name.clone(), copy.clone())), || {
+                        format!("{name} counts as somebody else's, and was begun here")
+                    });
+                    return Outcome::Taken { ours };
                 }
                 let some = bytes.len().min(6);
-                self.receipts.insert((name.clone(), digests(&bytes[..some]).blake3.hex()));
+                if self.defect != Some(Defect::ClaimsNothing) {
+                    self.receipts.insert((name.clone(), digests(&bytes[..some]).blake3.hex()));
+                }
+                self.begun.insert((name.clone(), bytes[..some].to_vec()));
                 self.there.insert(name.clone(), bytes[..some].to_vec());
                 Outcome::Shipped { length: some as u64, digests: digests(&bytes[..some]) }
             }
@@ -520,7 +582,10 @@ impl World {
             let gone =
                 !self.recorded.contains(&number) && !self.inodes.values().any(|inode| inode.stream == number);
             let whole = of_it.iter().filter(|(_, length)| *length == stream.len()).count();
-            if self.unheard.contains(&number) || self.doubtful.contains(&number) || !self.tells_birth {
+            let nobody_can_tell = self.unheard.contains(&number)
+                || self.doubtful.contains(&number)
+                || self.as_long.iter().any(|(log, before)| *log == number || *before == Some(number));
+            if nobody_can_tell || !self.tells_birth {
                 continue;
             }
             self.expect(of_it.len() <= 1, || {
