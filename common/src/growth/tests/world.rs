@@ -64,8 +64,8 @@ pub(super) struct World {
     /// Logs that begin like one of which no more than that had been shipped when it was truncated or vanished, and that one:
     /// nobody can tell.
     doubtful: BTreeSet<usize>,
-    /// What the logs of the ledger hold.
-    held_by: BTreeMap<LogId, usize>,
+    /// What the logs of the ledger hold, and when the files were made that hold it.
+    held_by: BTreeMap<LogId, (usize, i64)>,
     /// Logs that are just as long as what was shipped of the one that their file held before, and that one. That a log was
     /// truncated shows by its length, or when it grows; to see it otherwise all would have to be read again at each look.
     as_long: BTreeMap<usize, Option<usize>>,
@@ -344,16 +344,18 @@ impl World {
             };
             let shipped = usize::try_from(log.shipped).expect("it is small");
             let begins = bytes.len() >= shipped && digests(&bytes[..shipped]) == log.digests;
-            if bytes.len() == shipped && !begins {
-                self.as_long.insert(stream, self.held_by.get(&log.id).copied());
+            let born = self.inodes[&self.held[&log.file]].born;
+            // Another file is told from it by its birth.
+            let before = self.held_by.get(&log.id).filter(|before| before.1 == born).map(|before| before.0);
+            if bytes.len() == shipped && !begins && before.is_some() {
+                self.as_long.insert(stream, before);
             } else {
                 self.as_long.remove(&stream);
             }
-            if begins
-                && let Some(before) = self.held_by.insert(log.id, stream).filter(|before| *before != stream)
-            {
+            if begins {
+                self.held_by.insert(log.id, (stream, born));
                 // So few bytes had been shipped of it that what its file holds now begins with them, too.
-                self.doubtful.insert(before);
+                self.doubtful.extend(before.filter(|before| *before != stream));
             }
         }
     }
@@ -379,8 +381,8 @@ impl World {
         let ino = self.held.get(&log.file).copied();
         if let Some(inode) = ino.and_then(|ino| self.inodes.get(&ino)).filter(|_| !log.ended) {
             // A record may still be of what the file held before it was truncated.
-            let stream = inode.stream;
-            if *self.held_by.entry(log.id).or_insert(stream) == stream {
+            let (stream, born) = (inode.stream, inode.born);
+            if self.held_by.entry(log.id).or_insert((stream, born)).0 == stream {
                 self.recorded.insert(stream);
             }
         }
@@ -409,7 +411,7 @@ impl World {
                 let same = bytes.len() >= length && digests(&bytes[..length]) == *theirs;
                 if same && length <= ALIKE {
                     self.doubtful.extend(self.stream_of(*file));
-                    self.doubtful.extend(self.held_by.get(&log.id));
+                    self.doubtful.extend(self.held_by.get(&log.id).map(|(stream, _)| stream));
                 }
                 Outcome::Same(same)
             }
