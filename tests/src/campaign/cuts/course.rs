@@ -14,10 +14,10 @@ use crate::{Agent, FaultProxy, Sshd, Tree, wait};
 
 /// The shortest that a busy machine keeps: what is silent for longer is given up.
 const PATIENCE: &str = "connect_timeout = '1s'\nstall_timeout = '400ms'\nkeepalive = '100ms'\nin_flight = 2";
-const RULES: &str = "settle = '0s'\nretry_first = '10ms'\nretry_max = '10ms'\nsmall_file = '16 KiB'\nbatch_wait = '1ms'\n\
+const RULES: &str = "settle = '0s'\nretry_first = '10ms'\nretry_max = '10ms'\nsmall_file = '4 KiB'\nbatch_wait = '1ms'\n\
      after_delivery = 'delete'";
 /// One batch and one file alone; with what is said around them a session of more than 64 KiB.
-const SIZES: [u64; 4] = [6 << 10, 8 << 10, 10 << 10, 20 << 10];
+const SIZES: [u64; 4] = [1 << 10, 2 << 10, 3 << 10, 6 << 10];
 /// Fewer files than this under way are too few to get every connection to its byte.
 const FEW: usize = 4;
 
