@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 use skiff_common::Moment;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -30,9 +32,21 @@ pub fn age_of(changed_ns: i64) -> Duration {
     now.saturating_sub(Duration::from_nanos(u64::try_from(changed_ns).unwrap_or(0)))
 }
 
+/// A time as it is written into files: RFC 3339, in UTC, to the millisecond.
+pub fn written(time: Timestamp) -> String {
+    DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_in_full_whenever_they_were() {
+        let at = |ms| Timestamp::from_millisecond(ms).expect("in range");
+        assert_eq!(written(at(1_764_061_200_000)), "2025-11-25T09:00:00.000Z");
+        assert_eq!(written(at(-1)), "1969-12-31T23:59:59.999Z");
+    }
 
     #[test]
     fn a_clock_that_went_back_makes_nothing_old() {

@@ -10,8 +10,8 @@ mod file;
 use std::io::{self, BufRead as _, BufReader};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_common::delivery::{Placement, Receipt};
 use skiff_common::digest::Digests;
@@ -19,6 +19,7 @@ use skiff_common::growth::Log;
 use skiff_common::{Algorithm, Digest, RelPath, Stamp};
 use skiff_config::ReceiptFiles;
 
+use crate::clock;
 use crate::remote::scp::Stood;
 
 use file::append;
@@ -52,7 +53,7 @@ impl Receipts {
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
     pub fn append(&self, watch: &str, destination: &str, receipts: &[Receipt]) -> io::Result<()> {
-        let time = humantime::format_rfc3339_millis(now()).to_string();
+        let time = clock::written(Timestamp::now());
         let lines = receipts.iter().map(|receipt| line(receipt, watch, destination, &time));
         append(&self.path, self.files, lines)
     }
@@ -89,7 +90,7 @@ impl Receipts {
         let Grown { watch, destination, log, name } = grown;
         let line = json!({
             "v": VERSION,
-            "time": humantime::format_rfc3339_millis(now()).to_string(),
+            "time": clock::written(Timestamp::now()),
             "watch": watch,
             "path": log.path.to_string(),
             "name": name.to_string(),
@@ -167,16 +168,15 @@ pub fn kept(losses: &Path, loss: &Loss<'_>) -> io::Result<()> {
 }
 
 fn loss_line(Loss { watch, path, stamp }: &Loss<'_>, what: &str) -> Value {
-    let modified =
-        SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(u64::try_from(stamp.mtime_ns).unwrap_or(0));
+    let modified = Timestamp::from_nanosecond(stamp.mtime_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
     json!({
         "v": VERSION,
-        "time": humantime::format_rfc3339_millis(now()).to_string(),
+        "time": clock::written(Timestamp::now()),
         "what": what,
         "watch": watch,
         "path": path.to_string(),
         "size": stamp.size,
-        "modified": humantime::format_rfc3339_millis(modified).to_string(),
+        "modified": clock::written(modified),
     })
 }
 
@@ -207,7 +207,7 @@ fn is_of(line: &Value, name: &str, digest: &str) -> bool {
 
 /// The receipts as they are written, for others than the file.
 pub fn lines(watch: &str, destination: &str, receipts: &[Receipt]) -> Vec<u8> {
-    let time = humantime::format_rfc3339_millis(now()).to_string();
+    let time = clock::written(Timestamp::now());
     let lines = receipts.iter().map(|receipt| line(receipt, watch, destination, &time).to_string() + "\n");
     lines.collect::<String>().into_bytes()
 }
@@ -246,11 +246,6 @@ pub fn each(state_dir: &Path, mut more: impl FnMut(Value) -> bool) -> io::Result
         })?;
     }
     Ok(())
-}
-
-/// A clock that was never set may stand before 1970, which has no form of its own.
-fn now() -> SystemTime {
-    SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
 
 fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value {

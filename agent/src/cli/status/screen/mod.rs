@@ -6,6 +6,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -134,9 +135,9 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
         words.push(Span::raw(format!("   process {}, up {up}", snapshot.pid)));
     }
     frame.render_widget(Line::from(words), area);
-    let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + ms(snapshot.time_ms)).to_string();
-    // 11 to 19: the time of day, in UTC as in the log.
-    let time = time.get(11..19).map_or(String::new(), |time| format!("{time} UTC"));
+    // In UTC, as in the log.
+    let time = i64::try_from(snapshot.time_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let time = time.map(|time| time.strftime("%T UTC").to_string()).unwrap_or_default();
     // A style of the line would hold for all that stands in it.
     frame.render_widget(Line::from(Span::styled(time, Pen::DIM)).right_aligned(), area);
 }
