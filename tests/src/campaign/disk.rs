@@ -60,7 +60,16 @@ impl Disk {
             self.unmount()
         });
         assert!(free, "somebody holds on to {}", self.root().display());
-        self.mount().expect("what could be mounted before can be again");
+        // A mount namespace that somebody made meanwhile has a copy of the mount, and the dead disk lives until that has ended.
+        let alive = wait::came_true(UNMOUNT_LIMIT, || {
+            self.mount().expect("what could be mounted before can be again");
+            let alive = File::open(self.root()).is_ok_and(|root| rustix::fs::syncfs(root).is_ok());
+            if !alive {
+                self.unmount();
+            }
+            alive
+        });
+        assert!(alive, "a copy of the mount at {} is held", self.root().display());
     }
 
     fn mount(&mut self) -> Result<(), String> {
