@@ -31,6 +31,7 @@ pub use self::algorithm::Kind;
 pub use self::error::{ChannelError, ConnectError};
 pub use self::exec::{ExecChannel, ExecReader, ExecWriter, Said};
 pub use self::login::{Login, NewHosts};
+pub(crate) use self::preferences::WINDOW_BYTES;
 pub use self::preferences::{cipher, ciphers};
 pub use self::progress::Step;
 

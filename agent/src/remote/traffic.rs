@@ -12,6 +12,9 @@ use super::scp::Facts;
 use crate::ship::Codec;
 use crate::status::{self, Status};
 
+/// Channels for one large item; more leave no room for others in the ten sessions that sshd allows.
+pub(super) const MOST_CHANNELS: u64 = 6;
+
 /// Without a limit, pieces go as they come.
 const UNLIMITED_PIECE: usize = 128 << 10;
 /// What an idle link may catch up on, so that a pause isn't followed by a flood.
@@ -121,14 +124,13 @@ impl Traffic {
 
     /// How many channels side by side a large item wants: OpenSSH lets 2 MiB a round trip through each.
     pub(crate) fn channels_wanted(&self) -> usize {
-        // 128 MiB/s need one channel for each sixteenth of a tenth of a second; more than six leave no room in ten sessions.
-        const MOST: u64 = 6;
+        // 128 MiB/s need one channel for each sixteenth of a tenth of a second.
         const ONE_CARRIES_US: u64 = 15_625;
         let round_trip = self.round_trip_us.load(Ordering::Relaxed);
         if round_trip == u64::MAX {
             return 1;
         }
-        usize::try_from(round_trip.div_ceil(ONE_CARRIES_US).clamp(1, MOST)).expect("at most six")
+        usize::try_from(round_trip.div_ceil(ONE_CARRIES_US).clamp(1, MOST_CHANNELS)).expect("at most six")
     }
 
     /// By what to pack for a destination with these tools, if a sample shrinks.

@@ -34,10 +34,16 @@ pub fn ciphers() -> Vec<cipher::Name> {
     ciphers
 }
 
+/// What a server may send ahead over one channel, in bytes. Of a long round trip half of it is used, for russh grants no more
+/// before that has come. While russh renews the keys, twice as much may come over all channels together; more ends the
+/// connection. So it is over half of what is read ahead over all SFTP channels. It takes no memory: what comes is taken.
+pub(crate) const WINDOW_BYTES: u32 = 8 << 20;
+
 /// How to talk to a host. `recorded` are the kinds of its recorded keys, `certified` whether authorities are recorded.
 pub(super) fn config(login: &Login, recorded: &[Algorithm], certified: bool) -> client::Config {
     client::Config {
         preferred: preferred(login, recorded, certified),
+        window_size: WINDOW_BYTES,
         channel_buffer_size: CHANNEL_MESSAGES,
         inactivity_timeout: Some((login.stall_timeout * 5).max(MIN_INACTIVITY)),
         keepalive_interval: Some(login.keepalive).filter(|interval| !interval.is_zero()),

@@ -11,7 +11,8 @@ use skiff_common::escape::escaped;
 use skiff_common::sftp::{Attributes, Code, Entry, FileKind, Open, Request, Status};
 use skiff_common::{RelPath, RemotePath};
 
-use super::channel::{Answer, Channel, done};
+use super::channel::{Answer, Channel, done, looked};
+use super::wire::Pending;
 use crate::remote::RemoteError;
 use crate::remote::scp::nonce;
 
@@ -73,10 +74,11 @@ impl Folder {
                 return Err(wrong(format!("cannot write in .skiff: {why}")));
             }
         };
-        let listed = channel.list(&path, true, ENTERING).await?;
+        let (listed, entries) =
+            tokio::try_join!(channel.list(&path, true, ENTERING), channel.list(&own, false, ENTERING))?;
         // Who can't be listed may hold anything.
         let used = listed.map_or(true, |names| names.iter().any(|entry| &entry.name[..] != b".skiff"));
-        let entries = channel.list(&own, false, ENTERING).await?.unwrap_or_default();
+        let entries = entries.unwrap_or_default();
         let folder = Self { path, used, reads_own, stagings: Mutex::default() };
         folder.remember(&entries, sender);
         if sweep {
@@ -293,10 +295,12 @@ async fn probe(channel: &Channel, own: &[u8]) -> Answer<Probed> {
     };
     let written = channel.begin_write(&handle, 0, Bytes::from_static(MARK), ENTERING).await?;
     let written = done(written, ENTERING).await?;
+    let looking = channel.begin(Request::Fstat(&handle), ENTERING).await?;
     let reads_own = channel.reads(&handle, MARK, ENTERING).await?;
-    let attributes = channel.look(Request::Fstat(&handle), ENTERING).await?;
+    let attributes = looked(looking, ENTERING).await?;
     channel.close(&handle).await?;
-    let _ = channel.done(Request::Remove(&path), ENTERING).await?;
+    // Nothing waits for that; one that stays is swept.
+    let _: Pending = channel.begin(Request::Remove(&path), ENTERING).await?;
     let now = attributes.ok().and_then(|attributes| attributes.times).map_or(0, |(_, changed)| changed);
     Ok(written.map(|()| Probed { now, reads_own }))
 }

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::sftp::{Attributes, Open};
 use skiff_common::{Digest, Item, Shipment};
@@ -108,16 +109,13 @@ impl SftpRemote {
 
     /// Channels beside the first, where the round trip is long enough for `bytes` to gain by them.
     async fn spare_channels(&self, bytes: u64) -> Result<Vec<Channel>, RemoteError> {
-        let mut spare = Vec::new();
-        if bytes >= LARGE {
-            for _ in 1..self.connection.traffic.channels_wanted() {
-                match self.spare_channel().await? {
-                    Some(channel) => spare.push(channel),
-                    None => break,
-                }
-            }
+        if bytes < LARGE {
+            return Ok(Vec::new());
         }
-        Ok(spare)
+        // At once: one after the other they would take many long round trips.
+        let wanted = self.connection.traffic.channels_wanted() - 1;
+        let opened = join_all((0..wanted).map(|_| self.spare_channel())).await;
+        opened.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// Sends what comes after what is kept, and reads back all of it.
@@ -200,12 +198,14 @@ async fn open_lanes<'a>(
     spare: &'a [Channel],
     part: &[u8],
 ) -> Result<Vec<Opened<'a>>, RemoteError> {
+    let opening = spare.iter().map(|channel| async move {
+        let opened = channel.open(part, Open::Update, Attributes::default(), SENDING).await;
+        opened.map(|opened| opened.map(|handle| Opened { channel, handle }))
+    });
     let mut lanes = vec![Opened { channel, handle }];
-    for channel in spare {
+    for opened in join_all(opening).await {
         // One will do, if slowly.
-        if let Ok(handle) = channel.open(part, Open::Update, Attributes::default(), SENDING).await? {
-            lanes.push(Opened { channel, handle });
-        }
+        lanes.extend(opened?);
     }
     Ok(lanes)
 }

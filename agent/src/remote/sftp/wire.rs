@@ -15,12 +15,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::remote::RemoteError;
-use crate::remote::session::{ChannelError, ExecChannel, ExecReader, ExecWriter, Said};
-use crate::remote::traffic::Traffic;
+use crate::remote::session::{ChannelError, ExecChannel, ExecReader, ExecWriter, Said, WINDOW_BYTES};
+use crate::remote::traffic::{MOST_CHANNELS, Traffic};
 
 /// Bytes on their way in one direction: the 2 MiB that OpenSSH lets through a channel in a round trip, and the next. Six
 /// channels keep 30 MiB.
 const UNDER_WAY: usize = 5 << 19;
+const _: () = assert!(
+    MOST_CHANNELS * (UNDER_WAY as u64) < 2 * WINDOW_BYTES as u64,
+    "more than comes while keys are renewed"
+);
 /// Requests without an answer yet: those of some hundred small files at once. A few hundred bytes each.
 const WAITING: usize = 2048;
 /// Requests that go together in one packet; larger bodies go as they are.
