@@ -16,6 +16,7 @@ pub mod scp;
 pub mod session;
 pub mod sftp;
 mod space;
+mod sweep;
 mod traffic;
 mod transport;
 

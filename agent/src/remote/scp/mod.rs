@@ -16,9 +16,9 @@ mod transfer;
 mod twins;
 mod verify;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skiff_common::{RemotePath, Shipment, ShipmentId};
 use skiff_config::{Destination, Duplicates, Owner};
@@ -31,10 +31,9 @@ use super::channels::OpenChannel;
 use super::connection::{Connection, Idle};
 use super::session::{ChannelError, Session};
 use super::space::Space;
+use super::sweep::Sweeps;
 pub(crate) use twins::Stood;
 use twins::Twins;
-
-const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What else the settings say of a destination.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,7 +52,7 @@ pub(crate) struct ScpRemote {
     space: Arc<Space>,
     twins: Twins,
     said: std::sync::Mutex<String>,
-    swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
+    sweeps: Sweeps,
     /// Shipments that are published and whose staging is gone, until somebody asks for that: few, as many as are under way.
     cleared: std::sync::Mutex<HashSet<ShipmentId>>,
 }
@@ -65,8 +64,8 @@ impl ScpRemote {
             copies: settings.duplicates == Duplicates::Copy,
             keeps_owner: settings.owner == Owner::Preserve,
         };
-        let (idle, twins, said, swept, cleared) = Default::default();
-        Self { connection, idle, policy, space, twins, said, swept, cleared }
+        let (idle, twins, said, sweeps, cleared) = Default::default();
+        Self { connection, idle, policy, space, twins, said, sweeps, cleared }
     }
 
     /// Connects, logs in and looks what is there.
@@ -160,21 +159,11 @@ impl ScpRemote {
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
-        if self.is_to_be_swept(root) {
+        if self.sweeps.is_due(root) {
             // It takes no round trip of its own: the answer comes before the next one.
             hand.first(&["sweep", &self.connection.sender], "clearing old staging");
         }
         Ok(hand)
-    }
-
-    /// Whether it is time to clear what shipments left behind long ago: at first, and then once a day.
-    fn is_to_be_swept(&self, root: &RemotePath) -> bool {
-        let mut swept = self.swept.lock().expect("nothing panics while it holds the lock");
-        let is_due = swept.get(root).is_none_or(|at| at.elapsed() > SWEEP_EVERY);
-        if is_due {
-            swept.insert(root.clone(), Instant::now());
-        }
-        is_due
     }
 
     /// Warns, unless that was the last warning.

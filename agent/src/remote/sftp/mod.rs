@@ -15,7 +15,6 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use skiff_common::delivery::Staged;
@@ -32,12 +31,11 @@ use super::connection::{Connection, Idle};
 use super::scp::Room;
 use super::session::{ChannelError, Session};
 use super::space::Space;
+use super::sweep::Sweeps;
 use super::transport::Survey;
 use crate::source::Root;
 use folder::{Folder, member};
 use single::PART;
-
-const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a destination can do over SFTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +56,14 @@ pub(super) struct SftpRemote {
     space: Arc<Space>,
     idle: std::sync::Mutex<Idle<Channel>>,
     folders: Mutex<Idle<(RemotePath, Arc<Folder>)>>,
-    swept: std::sync::Mutex<HashMap<RemotePath, Instant>>,
+    sweeps: Sweeps,
 }
 
 impl SftpRemote {
     /// Over `connection`; there is no channel yet.
     pub(super) fn over(connection: Arc<Connection>, space: Arc<Space>) -> Self {
-        let (idle, folders, swept) = Default::default();
-        Self { connection, space, idle, folders, swept }
+        let (idle, folders, sweeps) = Default::default();
+        Self { connection, space, idle, folders, sweeps }
     }
 
     /// Connects, logs in and looks what is there.
@@ -242,20 +240,10 @@ impl SftpRemote {
         if let Some((_, folder)) = known.iter().find(|(of, _)| of == root) {
             return Ok(Arc::clone(folder));
         }
-        let sweep = self.is_to_be_swept(root);
+        let sweep = self.sweeps.is_due(root);
         let folder = Arc::new(Folder::enter(channel, root, &self.connection.sender, sweep).await?);
         known.push((root.clone(), Arc::clone(&folder)));
         Ok(folder)
-    }
-
-    /// Whether it is time to clear what shipments left behind long ago: at first, and then once a day.
-    fn is_to_be_swept(&self, root: &RemotePath) -> bool {
-        let mut swept = self.swept.lock().expect("nothing panics while it holds the lock");
-        let is_due = swept.get(root).is_none_or(|at| at.elapsed() > SWEEP_EVERY);
-        if is_due {
-            swept.insert(root.clone(), Instant::now());
-        }
-        is_due
     }
 
     fn give_back(&self, channel: Channel) {
