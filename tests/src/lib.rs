@@ -27,6 +27,7 @@ mod svg;
 pub mod tmpfs;
 pub mod toolbox;
 pub mod tree;
+pub mod user;
 pub mod wait;
 
 pub use agent::Agent;
@@ -37,3 +38,4 @@ pub use sshd::Sshd;
 pub use tmpfs::Tmpfs;
 pub use toolbox::Toolbox;
 pub use tree::Tree;
+pub use user::User;

@@ -81,17 +81,6 @@ impl Pull {
     }
 }
 
-impl Ended {
-    /// A number of what was told with `--json`.
-    #[track_caller]
-    pub fn number(&self, key: &str) -> u64 {
-        let line = self.said.lines().find(|line| line.starts_with('{'));
-        let line = line.unwrap_or_else(|| panic!("no JSON in what skiff said:\n{}", self.said));
-        let value: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
-        value[key].as_u64().unwrap_or_else(|| panic!("no {key} in {line}"))
-    }
-}
-
 /// A path of any bytes.
 pub fn bytes(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(path))

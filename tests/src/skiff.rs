@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fault_proxy::FaultProxy;
@@ -75,6 +76,21 @@ impl Ended {
         let found = self.said.to_lowercase().contains(&text.to_lowercase());
         assert!(found, "no {text:?} in what skiff said:\n{}", self.said);
         self
+    }
+
+    /// What was told with `--json`.
+    #[track_caller]
+    pub fn told(&self) -> Value {
+        let line = self.said.lines().find(|line| line.starts_with('{'));
+        let line = line.unwrap_or_else(|| panic!("no JSON in what skiff said:\n{}", self.said));
+        serde_json::from_str(line).expect("it is JSON")
+    }
+
+    /// A number of what was told with `--json`.
+    #[track_caller]
+    pub fn number(&self, key: &str) -> u64 {
+        let told = self.told();
+        told[key].as_u64().unwrap_or_else(|| panic!("no {key} in {told}"))
     }
 }
 

@@ -7,23 +7,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
 use skiff_tests::skiff::{Ended, command, run};
-use skiff_tests::{Agent, Sshd, Tree, process, tree, wait};
+use skiff_tests::{Agent, Sshd, Tree, User, process, tree, wait};
 use tempfile::TempDir;
 
-struct User {
-    home: TempDir,
+/// A user, and the server where they have an account.
+struct Account {
+    user: User,
     sshd: Sshd,
-    source: Tree,
 }
 
-impl User {
+impl Account {
     fn new() -> Self {
-        let home = TempDir::new().expect("there is room for a temporary folder");
-        let mut source = Tree::new(home.path().join("data"), 1);
-        source.small_files(5, 1);
-        User { home, sshd: Sshd::start(), source }
+        Account { user: User::new(), sshd: Sshd::start() }
     }
 
     fn remote(&self, path: &Path) -> String {
@@ -32,7 +28,7 @@ impl User {
 
     /// `push` or `pull` with what is right, and then these flags.
     fn skiff(&self, verb: &str, flags: &[&str], from: &str, to: &str) -> Command {
-        let mut command = command(self.home.path());
+        let mut command = command(self.user.home());
         command.args([verb, "-F", "none", "--state-dir", "state", "-P", &self.sshd.port().to_string(), "-i"]);
         command.arg(self.sshd.key()).arg("--known-hosts").arg(self.sshd.known_hosts());
         command.args(flags).args([from, to]);
@@ -42,13 +38,13 @@ impl User {
     #[track_caller]
     fn push(&self, flags: &[&str], from: &Path) -> Ended {
         let (from, to) = (from.display().to_string(), self.remote(&self.sshd.root()));
-        run(&mut self.skiff("push", flags, &from, &to), self.home.path())
+        run(&mut self.skiff("push", flags, &from, &to), self.user.home())
     }
 
     #[track_caller]
     fn pull(&self, flags: &[&str], from: &Path) -> Ended {
-        let (from, to) = (self.remote(from), self.home.path().join("here").display().to_string());
-        run(&mut self.skiff("pull", flags, &from, &to), self.home.path())
+        let (from, to) = (self.remote(from), self.user.home().join("here").display().to_string());
+        run(&mut self.skiff("pull", flags, &from, &to), self.user.home())
     }
 
     /// A `known_hosts` file that knows nobody, as a flag; the last one of several counts for nothing more.
@@ -59,58 +55,55 @@ impl User {
 
 #[track_caller]
 fn code_of(ended: &Ended) -> String {
-    let line = ended.said.lines().find(|line| line.starts_with('{'));
-    let line = line.unwrap_or_else(|| panic!("no JSON in what skiff said:\n{}", ended.said));
-    let value: Value = serde_json::from_str(line).expect("it is JSON");
-    value["code"].as_str().unwrap_or("none").to_owned()
+    ended.told()["code"].as_str().unwrap_or("none").to_owned()
 }
 
 #[test]
 fn of_push() {
-    let user = User::new();
-    let data = user.source.root().to_owned();
-    assert_eq!(code_of(&user.push(&["--json"], &data).expect_code(0)), "none");
+    let account = Account::new();
+    let data = account.user.data().to_owned();
+    assert_eq!(code_of(&account.push(&["--json"], &data).expect_code(0)), "none");
 
-    let standing = user.sshd.root().join("data/folder-000");
+    let standing = account.sshd.root().join("data/folder-000");
     fs::remove_dir_all(&standing).expect("it was delivered");
     fs::write(&standing, "in the way").expect("the server's folder is writable");
-    assert_eq!(code_of(&user.push(&["--json"], &data).expect_code(1)), "undelivered");
-    assert_eq!(code_of(&user.push(&["--json"], Path::new("/nowhere")).expect_code(1)), "source");
+    assert_eq!(code_of(&account.push(&["--json"], &data).expect_code(1)), "undelivered");
+    assert_eq!(code_of(&account.push(&["--json"], Path::new("/nowhere")).expect_code(1)), "source");
 
-    user.push(&["--no-such-flag"], &data).expect_code(2);
-    assert_eq!(code_of(&user.push(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
+    account.push(&["--no-such-flag"], &data).expect_code(2);
+    assert_eq!(code_of(&account.push(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
 
-    let stranger = user.sshd.stranger_key().display().to_string();
-    fs::remove_file(user.sshd.key()).expect("it was there");
-    let refused = user.push(&["--json", "-i", &stranger], &data).expect_code(3);
+    let stranger = account.sshd.stranger_key().display().to_string();
+    fs::remove_file(account.sshd.key()).expect("it was there");
+    let refused = account.push(&["--json", "-i", &stranger], &data).expect_code(3);
     assert_eq!(code_of(&refused), "login-refused");
 
-    fs::write(user.sshd.known_hosts(), "").expect("the server's folder is writable");
-    assert_eq!(code_of(&user.push(&["--json"], &data).expect_code(4)), "host-key-unknown");
-    let [flag, file] = user.nobody_known();
-    user.push(&[&flag, &file], &data).expect_code(4);
+    fs::write(account.sshd.known_hosts(), "").expect("the server's folder is writable");
+    assert_eq!(code_of(&account.push(&["--json"], &data).expect_code(4)), "host-key-unknown");
+    let [flag, file] = account.nobody_known();
+    account.push(&[&flag, &file], &data).expect_code(4);
 }
 
 #[test]
 fn of_pull() {
-    let user = User::new();
-    let mut there = Tree::new(user.sshd.root().join("data"), 2);
+    let account = Account::new();
+    let mut there = Tree::new(account.sshd.root().join("data"), 2);
     there.small_files(5, 1);
     let data = there.root().to_owned();
-    assert_eq!(code_of(&user.pull(&["--json"], &data).expect_code(0)), "none");
+    assert_eq!(code_of(&account.pull(&["--json"], &data).expect_code(0)), "none");
 
-    assert_eq!(code_of(&user.pull(&["--json"], Path::new("/nowhere")).expect_code(1)), "unfetched");
+    assert_eq!(code_of(&account.pull(&["--json"], Path::new("/nowhere")).expect_code(1)), "unfetched");
 
-    user.pull(&["--no-such-flag"], &data).expect_code(2);
-    assert_eq!(code_of(&user.pull(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
+    account.pull(&["--no-such-flag"], &data).expect_code(2);
+    assert_eq!(code_of(&account.pull(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
 
-    let stranger = user.sshd.stranger_key().display().to_string();
-    fs::remove_file(user.sshd.key()).expect("it was there");
-    let refused = user.pull(&["--json", "-i", &stranger], &data).expect_code(3);
+    let stranger = account.sshd.stranger_key().display().to_string();
+    fs::remove_file(account.sshd.key()).expect("it was there");
+    let refused = account.pull(&["--json", "-i", &stranger], &data).expect_code(3);
     assert_eq!(code_of(&refused), "login-refused");
 
-    fs::write(user.sshd.known_hosts(), "").expect("the server's folder is writable");
-    assert_eq!(code_of(&user.pull(&["--json"], &data).expect_code(4)), "host-key-unknown");
+    fs::write(account.sshd.known_hosts(), "").expect("the server's folder is writable");
+    assert_eq!(code_of(&account.pull(&["--json"], &data).expect_code(4)), "host-key-unknown");
 }
 
 #[test]
@@ -137,21 +130,22 @@ fn of_check() {
 /// 130 after ^C and after SIGTERM; it says so, and goes on where it was.
 #[test]
 fn of_the_interrupted() {
-    let user = User::new();
-    let home = user.home.path();
+    let account = Account::new();
+    let home = account.user.home();
     let mut large = Tree::new(home.join("large"), 3);
     large.file("large.bin", 4 << 20);
-    let mut there = Tree::new(user.sshd.root().join("there"), 4);
+    let mut there = Tree::new(account.sshd.root().join("there"), 4);
     there.file("large.bin", 4 << 20);
     let here = home.join("here");
-    let (local, remote) = (large.root().display().to_string(), user.remote(&user.sshd.root().join("pushed")));
-    let (from, to) = (user.remote(there.root()), here.display().to_string());
+    let (local, remote) =
+        (large.root().display().to_string(), account.remote(&account.sshd.root().join("pushed")));
+    let (from, to) = (account.remote(there.root()), here.display().to_string());
     for (signal, verb, from, to, at) in [
-        (Signal::INT, "push", &local, &remote, user.sshd.root().join("pushed/large")),
+        (Signal::INT, "push", &local, &remote, account.sshd.root().join("pushed/large")),
         (Signal::TERM, "pull", &from, &to, here.clone()),
     ] {
         // A quarter of a megabyte a second.
-        let mut skiff = user.skiff(verb, &["-l", "2048"], from, to);
+        let mut skiff = account.skiff(verb, &["-l", "2048"], from, to);
         let said = home.join("said");
         let file = fs::File::create(&said).expect("the folder is writable");
         let mut child = skiff.stdout(Stdio::null()).stderr(file).spawn().expect("skiff can be started");
@@ -161,9 +155,9 @@ fn of_the_interrupted() {
         assert_eq!(end_of(&mut child), Some(130), "{verb}");
         let said = fs::read_to_string(&said).expect("it was made");
         assert!(said.contains("interrupted"), "{verb}: {said}");
-        run(&mut user.skiff(verb, &["-q"], from, to), home).expect_code(0);
+        run(&mut account.skiff(verb, &["-q"], from, to), home).expect_code(0);
     }
-    tree::assert_equal(large.root(), &user.sshd.root().join("pushed/large"));
+    tree::assert_equal(large.root(), &account.sshd.root().join("pushed/large"));
     tree::assert_equal(there.root(), &here.join("there"));
 }
 
@@ -180,11 +174,11 @@ fn end_of(child: &mut Child) -> Option<i32> {
 #[test]
 fn limit_holds_the_average() {
     const BYTES: u64 = 4 << 20;
-    let user = User::new();
-    let mut large = Tree::new(user.home.path().join("large"), 5);
+    let account = Account::new();
+    let mut large = Tree::new(account.user.home().join("large"), 5);
     large.file("large.bin", BYTES);
-    let there = user.sshd.root().join("large");
-    let here: PathBuf = user.home.path().join("here/large");
+    let there = account.sshd.root().join("large");
+    let here: PathBuf = account.user.home().join("here/large");
     let timed = |work: &dyn Fn() -> Ended| {
         let began = Instant::now();
         work().expect_code(0);
@@ -192,8 +186,8 @@ fn limit_holds_the_average() {
     };
     // 8 Mbit/s as scp has them: a MiB a second.
     let ideal = Duration::from_secs(BYTES >> 20);
-    let pushed = timed(&|| user.push(&["-l", "8192"], large.root()));
-    let pulled = timed(&|| user.pull(&["-l", "8192"], &there));
+    let pushed = timed(&|| account.push(&["-l", "8192"], large.root()));
+    let pulled = timed(&|| account.pull(&["-l", "8192"], &there));
     tree::assert_equal(large.root(), &here);
     println!("4 MiB at 8192 Kbit/s: pushed in {pushed:?}, pulled in {pulled:?}");
     for took in [pushed, pulled] {
@@ -206,17 +200,15 @@ fn limit_holds_the_average() {
 /// A dry run says what would be done and does nothing, at the server neither.
 #[test]
 fn dry_run_touches_nothing() {
-    let user = User::new();
-    let data = user.source.root().to_owned();
-    let ended = user.push(&["--dry-run"], &data).expect_code(0).expect_said("5 files, ");
+    let account = Account::new();
+    let data = account.user.data().to_owned();
+    let ended = account.push(&["--dry-run"], &data).expect_code(0).expect_said("5 files, ");
     ended.expect_said("folder-000").expect_said("would be sent");
-    let ended = user.push(&["--dry-run", "--json"], &data).expect_code(0);
-    let line = ended.said.lines().find(|line| line.starts_with('{')).expect("JSON");
-    let told: Value = serde_json::from_str(line).expect("it is JSON");
-    assert_eq!(told["would_send"].as_array().map(Vec::len), Some(5));
-    assert_eq!(tree::count(&user.sshd.root()), 0);
+    let ended = account.push(&["--dry-run", "--json"], &data).expect_code(0);
+    assert_eq!(ended.told()["would_send"].as_array().map(Vec::len), Some(5));
+    assert_eq!(tree::count(&account.sshd.root()), 0);
     assert!(
-        !user.sshd.root().join(tree::STAGING).exists()
-            && !user.home.path().join("state/receipts.jsonl").exists()
+        !account.sshd.root().join(tree::STAGING).exists()
+            && !account.user.home().join("state/receipts.jsonl").exists()
     );
 }

@@ -1,106 +1,46 @@
 //! Trusting a host, and all ways to log in: keys of both forms, locked ones, passwords; and what `-v` shows of it.
 
 use std::fs::{self, Permissions};
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use skiff_tests::machine::is_root;
-use skiff_tests::skiff::{Ended, binary, command, run};
-use skiff_tests::{Sshd, Tree, process, tree, wait};
-use tempfile::TempDir;
+use skiff_tests::skiff::Ended;
+use skiff_tests::{Sshd, User, process};
 
-struct User {
-    home: TempDir,
-    source: Tree,
+/// A file that only its owner reads.
+fn secret(user: &User, text: &str) -> PathBuf {
+    let path = user.write("secret", text);
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+    path
 }
 
-impl User {
-    fn new() -> Self {
-        let home = TempDir::new().expect("there is room for a temporary folder");
-        let mut source = Tree::new(home.path().join("data"), 1);
-        source.small_files(5, 1);
-        User { home, source }
-    }
+/// The words of a push to `sshd`, with these flags.
+fn push_words(user: &User, sshd: &Sshd, flags: &[&str], to: &Path) -> Vec<String> {
+    let port = sshd.port().to_string();
+    let known = sshd.known_hosts().display().to_string();
+    let mut words: Vec<String> =
+        ["push", "-F", "none", "-P", &port, "--known-hosts", &known, "--state-dir", "state"]
+            .map(str::to_owned)
+            .into();
+    words.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    words.push(user.data().display().to_string());
+    words.push(format!("{}@127.0.0.1:{}", sshd.user(), to.display()));
+    words
+}
 
-    /// A file that only its owner reads.
-    fn secret(&self, text: &str) -> PathBuf {
-        let path = self.home.path().join("secret");
-        fs::write(&path, text).expect("a new folder is writable");
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
-        path
-    }
-
-    fn skiff(&self, words: &[&str]) -> Command {
-        let mut command = command(self.home.path());
-        command.args(words);
-        command
-    }
-
-    #[track_caller]
-    fn run(&self, words: &[&str]) -> Ended {
-        run(&mut self.skiff(words), self.home.path())
-    }
-
-    /// The words of a push to `sshd`, with these flags.
-    fn push_words(&self, sshd: &Sshd, flags: &[&str], to: &Path) -> Vec<String> {
-        let port = sshd.port().to_string();
-        let known = sshd.known_hosts().display().to_string();
-        let mut words: Vec<String> =
-            ["push", "-F", "none", "-P", &port, "--known-hosts", &known, "--state-dir", "state"]
-                .map(str::to_owned)
-                .into();
-        words.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        words.push(self.source.root().display().to_string());
-        words.push(format!("{}@127.0.0.1:{}", sshd.user(), to.display()));
-        words
-    }
-
-    #[track_caller]
-    fn push(&self, sshd: &Sshd, flags: &[&str], to: &Path) -> Ended {
-        let words = self.push_words(sshd, flags, to);
-        self.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
-    }
-
-    #[track_caller]
-    fn expect_arrived(&self, at: &Path) {
-        tree::assert_equal(self.source.root(), &at.join("data"));
-    }
-
-    /// Runs skiff on a terminal of its own, where one of these is typed each time that `prompt` stands there once more.
-    fn on_a_terminal(&self, words: &[String], prompt: &str, typed: &[&str]) -> (bool, String) {
-        let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
-        let line: Vec<_> = std::iter::once(binary().display().to_string()).chain(words.to_vec()).collect();
-        let line = line.iter().map(quoted).collect::<Vec<_>>().join(" ");
-        let transcript = self.home.path().join("transcript");
-        let mut script = Command::new("script");
-        script.args(["-qefc", &line]).arg(&transcript);
-        script.current_dir(self.home.path()).env("HOME", self.home.path()).env_remove("SSH_AUTH_SOCK");
-        script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut script = script.spawn().expect("script (bsdutils) is installed");
-        let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
-        let mut input = script.stdin.take().expect("it is a pipe");
-        for (index, line) in typed.iter().enumerate() {
-            let asked = || shown().matches(prompt).count() > index;
-            assert!(wait::came_true(wait::LIMIT, asked), "no {prompt:?} in {:?}", shown());
-            input.write_all(line.as_bytes()).and_then(|()| input.flush()).expect("it reads");
-        }
-        let ended = process::wait_for_end(&mut script, wait::LIMIT);
-        if ended.is_none() {
-            let _gone = script.kill();
-        }
-        drop(input);
-        let status = script.wait().expect("a child can be waited for");
-        (ended.is_some() && status.success(), shown())
-    }
+#[track_caller]
+fn push(user: &User, sshd: &Sshd, flags: &[&str], to: &Path) -> Ended {
+    let words = push_words(user, sshd, flags, to);
+    user.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The fingerprint and the picture are those of `ssh-keygen -lv`; without a terminal only the right fingerprint records.
 #[test]
 fn trust_records_after_the_right_fingerprint_only() {
     let (sshd, user) = (Sshd::start(), User::new());
-    let known = user.home.path().join("known").display().to_string();
+    let known = user.home().join("known").display().to_string();
     let place = format!("127.0.0.1:{}", sshd.port());
     let lines = process::run(Command::new("ssh-keygen").args(["-lv", "-f"]).arg(sshd.known_hosts()));
     let (first, art) = lines.split_once('\n').expect("a fingerprint and a picture");
@@ -141,7 +81,7 @@ fn trust_records_after_the_right_fingerprint_only() {
 #[test]
 fn trust_asks_on_a_terminal() {
     let (sshd, user) = (Sshd::start(), User::new());
-    let known = user.home.path().join("known");
+    let known = user.home().join("known");
     let words = ["trust", "-F", "none", "--known-hosts", "known"].map(str::to_owned).to_vec();
     let words = [words, vec![format!("127.0.0.1:{}", sshd.port())]].concat();
 
@@ -155,7 +95,7 @@ fn trust_asks_on_a_terminal() {
 #[test]
 fn trust_goes_the_way_that_a_push_goes() {
     let (gate, inner, user) = (Sshd::start(), Sshd::start(), User::new());
-    let known = user.home.path().join("known");
+    let known = user.home().join("known");
     fs::copy(gate.known_hosts(), &known).expect("a new folder is writable");
     let config = format!(
         "Host inner\n HostName 127.0.0.1\n Port {}\n ProxyJump gate\nHost gate\n HostName 127.0.0.1\n Port {}\n\
@@ -166,10 +106,10 @@ fn trust_goes_the_way_that_a_push_goes() {
         known.display(),
         gate.key().display(),
     );
-    let file = user.home.path().join("config");
+    let file = user.home().join("config");
     fs::write(&file, &config).expect("a new folder is writable");
     let file = file.display().to_string();
-    let source = user.source.root().display().to_string();
+    let source = user.data().display().to_string();
     let to = format!("inner:{}", inner.root().display());
     let inner_key = inner.key().display().to_string();
     let push =
@@ -194,16 +134,16 @@ fn locked_keys_are_opened() {
     let (sshd, user) = (Sshd::start(), User::new());
     let key = sshd.key().display().to_string();
     process::run(Command::new("ssh-keygen").args(["-q", "-p", "-N", "open sesame", "-f", &key]));
-    let secret = user.secret("open sesame\n").display().to_string();
+    let secret = secret(&user, "open sesame\n").display().to_string();
 
-    user.push(&sshd, &["-q", "-i", &key], &sshd.root()).expect_code(3).expect_said("needs a passphrase");
-    user.push(&sshd, &["-q", "-i", &key, "--passphrase-file", &secret], &sshd.root().join("file"))
+    push(&user, &sshd, &["-q", "-i", &key], &sshd.root()).expect_code(3).expect_said("needs a passphrase");
+    push(&user, &sshd, &["-q", "-i", &key, "--passphrase-file", &secret], &sshd.root().join("file"))
         .expect_code(0);
     user.expect_arrived(&sshd.root().join("file"));
 
     // Of a terminal, and nothing of it is shown.
     let to = sshd.root().join("asked");
-    let words = user.push_words(&sshd, &["-q", "-i", &key], &to);
+    let words = push_words(&user, &sshd, &["-q", "-i", &key], &to);
     let prompt = format!("Passphrase for {key}:");
     let (done, shown) = user.on_a_terminal(&words, &prompt, &["wrong\r", "open sesame\r"]);
     assert!(done, "{shown}");
@@ -213,7 +153,7 @@ fn locked_keys_are_opened() {
     assert!(!done, "who gives up is not let in");
 
     // In PEM's form, as other programs write it.
-    let pem = user.home.path().join("pem");
+    let pem = user.home().join("pem");
     process::run(
         Command::new("ssh-keygen")
             .args(["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "open sesame", "-f"])
@@ -222,7 +162,7 @@ fn locked_keys_are_opened() {
     let known = sshd.key().parent().expect("it is in a folder").join("authorized_keys");
     fs::copy(pem.with_extension("pub"), known).expect("the server's folder is writable");
     let pem = pem.display().to_string();
-    user.push(&sshd, &["-q", "-i", &pem, "--passphrase-file", &secret], &sshd.root().join("pem"))
+    push(&user, &sshd, &["-q", "-i", &pem, "--passphrase-file", &secret], &sshd.root().join("pem"))
         .expect_code(0);
     user.expect_arrived(&sshd.root().join("pem"));
 }
@@ -239,17 +179,17 @@ fn passwords_come_from_a_file() {
     ] {
         let (sshd, user) = (Sshd::start_with_password("nobody", "open sesame", lines), User::new());
         fs::set_permissions(sshd.root(), Permissions::from_mode(0o777)).expect("it is ours");
-        let secret = user.secret("open sesame\n").display().to_string();
+        let secret = secret(&user, "open sesame\n").display().to_string();
         let flags = ["-vvv", "--password-file", &secret];
 
-        let shown = user.push(&sshd, &flags, &sshd.root().join("there")).expect_code(0);
+        let shown = push(&user, &sshd, &flags, &sshd.root().join("there")).expect_code(0);
         assert!(!shown.said.contains("sesame"), "{method}: {}", shown.said);
         let shown = shown.expect_said(&format!("goes on with: {method}"));
         shown.expect_said(&format!("{method}, the password in"));
         user.expect_arrived(&sshd.root().join("there"));
 
         fs::write(&secret, "open barley\n").expect("it is ours");
-        let shown = user.push(&sshd, &flags, &sshd.root().join("nowhere")).expect_code(3);
+        let shown = push(&user, &sshd, &flags, &sshd.root().join("nowhere")).expect_code(3);
         assert!(!shown.said.contains("barley"), "{method}: {}", shown.said);
         shown.expect_said("refused the login").expect_said(method);
     }
@@ -259,7 +199,7 @@ fn passwords_come_from_a_file() {
 #[test]
 fn keygens_key_logs_in_and_does_nothing_else() {
     let (sshd, user) = (Sshd::start(), User::new());
-    let key = user.home.path().join("new/id");
+    let key = user.home().join("new/id");
     let name = key.display().to_string();
     let said = user.run(&["keygen", &name]).expect_code(0).said;
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
@@ -268,7 +208,7 @@ fn keygens_key_logs_in_and_does_nothing_else() {
     let known = sshd.key().parent().expect("it is in a folder").join("authorized_keys");
     fs::write(known, format!("{line}\n")).expect("the server's folder is writable");
 
-    user.push(&sshd, &["-q", "-i", &name], &sshd.root()).expect_code(0);
+    push(&user, &sshd, &["-q", "-i", &name], &sshd.root()).expect_code(0);
     user.expect_arrived(&sshd.root());
     let inner = Sshd::start();
     let (port, gate) = (inner.port().to_string(), format!("{}@127.0.0.1:{}", sshd.user(), sshd.port()));
@@ -287,7 +227,7 @@ fn verbosity_shows_the_negotiation() {
     let flags = |level| ["-i", &*stranger, "-i", &*key, level].map(str::to_owned);
     let push = |level, to: &str| {
         let flags = flags(level);
-        user.push(&sshd, &flags.each_ref().map(String::as_str), &sshd.root().join(to)).expect_code(0).said
+        push(&user, &sshd, &flags.each_ref().map(String::as_str), &sshd.root().join(to)).expect_code(0).said
     };
     let [one, two, three] = [push("-v", "1"), push("-vv", "2"), push("-vvv", "3")];
 

@@ -2,48 +2,19 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use skiff::ssh_config::{Files, JumpSpec, Looked, Strict};
 use skiff_tests::campaign::chance::Chance;
 use skiff_tests::skiff::{Ended, command, run};
-use skiff_tests::{Agent, Sshd, Tree, process, tree};
-use tempfile::TempDir;
+use skiff_tests::{Agent, Sshd, User, process, tree};
 
-/// A user who has a file to send and an `ssh_config` file.
-struct User {
-    home: TempDir,
-    source: Tree,
-}
-
-impl User {
-    fn new() -> Self {
-        let home = TempDir::new().expect("there is room for a temporary folder");
-        let mut source = Tree::new(home.path().join("data"), 1);
-        source.file("file", 20_000);
-        User { home, source }
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.home.path().join(name);
-        fs::write(&path, text).expect("a new folder is writable");
-        path
-    }
-
-    /// Pushes with these flags before the source.
-    #[track_caller]
-    fn push(&self, flags: &[&str], host: &str, to: &Path) -> Ended {
-        let mut command = command(self.home.path());
-        command.arg("push").args(flags);
-        command.arg("--state-dir").arg(self.home.path().join("state"));
-        command.arg(self.source.root()).arg(format!("{host}:{}", to.display()));
-        run(&mut command, self.home.path())
-    }
-
-    fn arrived(&self, at: &Path) -> bool {
-        tree::equal(self.source.root(), &at.join("data"))
-    }
+/// Pushes with these flags before the source.
+#[track_caller]
+fn push(user: &User, flags: &[&str], host: &str, to: &Path) -> Ended {
+    let (data, to) = (user.data().display().to_string(), format!("{host}:{}", to.display()));
+    user.run(&[&["push"], flags, &["--state-dir", "state", &data, &to]].concat())
 }
 
 /// What an `ssh_config` file says of this server.
@@ -65,9 +36,9 @@ fn alias_is_looked_up_with_all_that_is_said_of_it() {
     let outer = format!("Include {}\nHost *\n  ConnectTimeout 9\n  Ciphers aes256-ctr\n", inner.display());
     let outer = user.write("outer", &outer);
 
-    user.push(&["-q", "-F", outer.to_str().expect("plain")], "collector", &sshd.root()).expect_code(0);
+    push(&user, &["-q", "-F", outer.to_str().expect("plain")], "collector", &sshd.root()).expect_code(0);
 
-    assert!(user.arrived(&sshd.root()));
+    user.expect_arrived(&sshd.root());
 }
 
 /// `~/.ssh/config` needs no flag, and what is said on the command line comes before it.
@@ -75,16 +46,17 @@ fn alias_is_looked_up_with_all_that_is_said_of_it() {
 fn users_own_file_is_read_and_flags_come_first() {
     let (sshd, user) = (Sshd::start(), User::new());
     let config = block("collector", &sshd).replace(&format!("Port {}", sshd.port()), "Port 1");
-    fs::create_dir(user.home.path().join(".ssh")).expect("a new folder is writable");
+    fs::create_dir(user.home().join(".ssh")).expect("a new folder is writable");
     user.write(".ssh/config", &config);
     let port = sshd.port().to_string();
 
-    user.push(&["-q"], "collector", &sshd.root()).expect_code(3).expect_said("refused");
-    user.push(&["-q", "-P", &port], "collector", &sshd.root().join("by-flag")).expect_code(0);
+    push(&user, &["-q"], "collector", &sshd.root()).expect_code(3).expect_said("refused");
+    push(&user, &["-q", "-P", &port], "collector", &sshd.root().join("by-flag")).expect_code(0);
     let option = format!("Port={port}");
-    user.push(&["-q", "-o", &option], "collector", &sshd.root().join("by-option")).expect_code(0);
+    push(&user, &["-q", "-o", &option], "collector", &sshd.root().join("by-option")).expect_code(0);
 
-    assert!(user.arrived(&sshd.root().join("by-flag")) && user.arrived(&sshd.root().join("by-option")));
+    user.expect_arrived(&sshd.root().join("by-flag"));
+    user.expect_arrived(&sshd.root().join("by-option"));
 }
 
 /// Through one server and through two; each is looked up by its own name.
@@ -96,10 +68,11 @@ fn servers_on_the_way() {
     let chained = user.write("chained", &format!("{blocks}  ProxyJump first,second\n"));
     let (flat, chained) = (flat.to_str().expect("plain"), chained.to_str().expect("plain"));
 
-    user.push(&["-q", "-F", flat, "-J", "first"], "last", &last.root().join("one")).expect_code(0);
-    user.push(&["-q", "-F", chained], "last", &last.root().join("two")).expect_code(0);
+    push(&user, &["-q", "-F", flat, "-J", "first"], "last", &last.root().join("one")).expect_code(0);
+    push(&user, &["-q", "-F", chained], "last", &last.root().join("two")).expect_code(0);
 
-    assert!(user.arrived(&last.root().join("one")) && user.arrived(&last.root().join("two")));
+    user.expect_arrived(&last.root().join("one"));
+    user.expect_arrived(&last.root().join("two"));
     assert!(first.log().contains("Accepted") && second.log().contains("Accepted"), "both were on the way");
 }
 
@@ -113,11 +86,11 @@ fn new_hosts_are_recorded_only_if_that_is_said() {
     let config = user.write("config", &config);
     let config = config.to_str().expect("plain");
 
-    user.push(&["-q", "-F", config], "collector", &sshd.root()).expect_code(4);
+    push(&user, &["-q", "-F", config], "collector", &sshd.root()).expect_code(4);
     let accept = ["-q", "-F", config, "-o", "StrictHostKeyChecking=accept-new"];
-    user.push(&accept, "collector", &sshd.root()).expect_code(0);
+    push(&user, &accept, "collector", &sshd.root()).expect_code(0);
 
-    assert!(user.arrived(&sshd.root()));
+    user.expect_arrived(&sshd.root());
     assert!(fs::read_to_string(known).expect("it is there").contains("ssh-ed25519"), "the key is recorded");
 }
 
@@ -128,7 +101,7 @@ fn what_cannot_be_done_is_refused() {
     for (line, said) in [("Prot 22\n", "Prot"), ("Host *\n  ProxyCommand nc %h %p\n", "ProxyCommand")] {
         let config = user.write("config", line);
         let flags = ["-q", "-F", config.to_str().expect("plain")];
-        user.push(&flags, "collector", &sshd.root()).expect_code(2).expect_said(said);
+        push(&user, &flags, "collector", &sshd.root()).expect_code(2).expect_said(said);
     }
     assert_eq!(tree::count(&sshd.root()), 0);
 }
@@ -137,7 +110,7 @@ fn what_cannot_be_done_is_refused() {
 #[test]
 fn destination_names_an_alias() {
     let (sshd, user) = (Sshd::start(), User::new());
-    fs::create_dir(user.home.path().join(".ssh")).expect("a new folder is writable");
+    fs::create_dir(user.home().join(".ssh")).expect("a new folder is writable");
     user.write(".ssh/config", &block("collector", &sshd));
     let check = |more: &str| {
         let config = user.write(
@@ -145,14 +118,14 @@ fn destination_names_an_alias() {
             &format!(
                 "state_dir = '{home}/state'\n[destination.a]\naddress = 'collector'\npath = '{root}'\n{more}\n\
                  [[watch]]\nname = 'in'\npath = '{source}'\nto = 'a'\n",
-                home = user.home.path().display(),
+                home = user.home().display(),
                 root = sshd.root().display(),
-                source = user.source.root().display(),
+                source = user.data().display(),
             ),
         );
-        let mut check = command(user.home.path());
+        let mut check = command(user.home());
         check.args(["check", "--config"]).arg(config);
-        run(&mut check, user.home.path())
+        run(&mut check, user.home())
     };
 
     check("").expect_code(0).expect_said(&format!("{}@127.0.0.1 port {}", sshd.user(), sshd.port()));
@@ -179,7 +152,7 @@ fn agent_delivers_to_an_alias() {
     let mut agent =
         Agent::at(&sshd, ("collector", 22), &empty, &format!("ssh_config = '{}'", config.display())).watch(
             "in",
-            user.source.root(),
+            user.data(),
             "",
         );
     let text = fs::read_to_string(agent.config()).expect("it was written");
@@ -191,7 +164,7 @@ fn agent_delivers_to_an_alias() {
     fs::write(agent.config(), &text).expect("it can be written");
     agent.start();
 
-    agent.wait_until("the file is delivered", || tree::equal(user.source.root(), &sshd.root()));
+    agent.wait_until("the file is delivered", || tree::equal(user.data(), &sshd.root()));
 
     fs::write(agent.config(), text.replace(&config.display().to_string(), "/nowhere"))
         .expect("it can be written");
