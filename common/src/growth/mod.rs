@@ -7,9 +7,12 @@
 
 mod ledger;
 mod names;
+mod newcomer;
+mod step;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! What copies are to be called: as their source is, unless somebody else has that name.
 
 use super::LogId;
-use super::ledger::{Ledger, Presence, Tracked};
+use super::ledger::Ledger;
+use super::tracked::{Presence, Tracked};
 use crate::path::RelPath;
 
 /// The next copy that is to have another name, and that name, which no other copy of ours has.
