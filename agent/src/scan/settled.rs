@@ -1,0 +1,123 @@
+//! What is done about a file: it settles, and is handed on.
+//!
+//! Promises to wait when the settler or the dispatcher is full. Lacks finding files.
+
+use std::sync::Arc;
+
+use skiff_common::settle::Observation;
+use skiff_common::{Item, ItemId, RelPath, Stamp};
+
+use super::{Found, POLL, SETTLING, ScanError, Scanner};
+use crate::admission::Standing;
+use crate::clock;
+use crate::journal::DeliveredFolder;
+use crate::route;
+use crate::source::{Look, Root, SourceError};
+
+impl Scanner {
+    pub(super) fn look_at_due(&mut self, root: &Root) -> Result<(), ScanError> {
+        while let Some(path) = self.settler.take_due(clock::now()) {
+            self.look(root, &path)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn consider(
+        &mut self,
+        root: &Root,
+        path: &RelPath,
+        stamp: Stamp,
+        mode: u32,
+        delivered: Option<&DeliveredFolder>,
+    ) -> Result<(), ScanError> {
+        let id = self.id(path);
+        let fingerprint = stamp.fingerprint();
+        let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
+        if known || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
+            self.settler.forget(path);
+            return Ok(());
+        }
+        if self.first_scan && self.met_first.len() < SETTLING {
+            let elsewhere = self.went_by_another_route(path, fingerprint)?;
+            self.met_first.insert(path.clone(), elsewhere);
+        }
+        loop {
+            match self.settler.observe(path, stamp, clock::now()) {
+                Observation::Waits(_) => return Ok(()),
+                Observation::Settled => {
+                    self.settled(root, Item { path: path.clone(), stamp, mode });
+                    return Ok(());
+                }
+                Observation::Full => self.make_room(root),
+            }
+        }
+    }
+
+    /// Waits until one of the files that are waited for is due, and looks at it.
+    fn make_room(&mut self, root: &Root) {
+        if let Some(due) = self.settler.next_due() {
+            std::thread::sleep(due.since(clock::now()).min(POLL));
+        }
+        // What is due is looked at alone: a folder among it would lead back here.
+        while let Some(path) = self.settler.take_due(clock::now()) {
+            if self.waker.is_stopped() {
+                self.settler.forget(&path);
+                continue;
+            }
+            match root.look(&path) {
+                Ok(Look::File { stamp, mode }) => {
+                    if self.settler.observe(&path, stamp, clock::now()) == Observation::Settled {
+                        self.settled(root, Item { path, stamp, mode });
+                    }
+                }
+                _ => self.settler.forget(&path),
+            }
+        }
+    }
+
+    fn settled(&mut self, root: &Root, item: Item) {
+        // Who delivers once takes what is there now, as scp does; the digest still is of what was sent.
+        let opened = (!self.context.once).then(|| root.open_item(&item.path));
+        match opened {
+            Some(Ok(open)) if open.has_writer() => {
+                self.settler.postpone(&item.path, open.stamp, clock::now());
+            }
+            Some(Ok(open)) if open.stamp != item.stamp => {
+                self.settler.observe(&item.path, open.stamp, clock::now());
+            }
+            Some(Err(SourceError::Gone { .. })) => self.settler.forget(&item.path),
+            // Whatever else is wrong with it, its shipment will say.
+            None | Some(Ok(_) | Err(_)) => {
+                self.settler.forget(&item.path);
+                self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
+                self.waker.wait_for_room();
+                let (watch, of) = (self.context.number, Arc::clone(&self.name));
+                let met_first = self.met_first.remove(&item.path);
+                let first_scan = self.first_scan || met_first.is_some();
+                let found = Found { watch, of, item, first_scan, may_stand: met_first.unwrap_or(false) };
+                // Nobody listens any longer: the agent is ending.
+                let _ = self.out.blocking_send(found);
+            }
+        }
+    }
+
+    /// Whether this version was delivered before the watch got the destinations that it has now. Who delivers by other ones
+    /// begins anew, so only what the first scan meets can have been; to be asked in that.
+    fn went_by_another_route(&mut self, path: &RelPath, fingerprint: u64) -> Result<bool, ScanError> {
+        let Some(journal) = &self.journal else { return Ok(false) };
+        let folder = path.folder();
+        let of = |name: &str| ItemId::of_folder(name, folder.as_ref());
+        if self.former.first().is_none_or(|(name, known)| known.folder() != of(name)) {
+            let names = route::former(&self.context.settings).into_iter();
+            let read = names.map(|name| journal.delivered_in(of(&name)).map(|folder| (name, folder)));
+            self.former = read.collect::<Result<_, _>>()?;
+        }
+        Ok(self.former.iter().any(|(name, known)| known.has(ItemId::of(name, path), fingerprint)))
+    }
+
+    fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
+        self.context.wants(root, path)
+            && (self.context.only.is_some()
+                || (self.context.takes(path, stamp) && !self.ignores.ignores(root, path, false)))
+    }
+}

@@ -1,0 +1,175 @@
+//! Looking at a whole tree, or at one path that something named.
+//!
+//! Promises that a whole scan meets every folder, so that the journal keeps only what still is there. Lacks what is done about a
+//! file.
+
+use std::collections::HashSet;
+
+use skiff_common::{ItemId, RelPath};
+
+use super::{ScanError, Scanner};
+use crate::folders;
+use crate::journal::DeliveredFolder;
+use crate::source::{Entry, Look, Root, SourceError};
+
+/// What is met in a folder.
+#[derive(Default)]
+struct Met {
+    /// What the journal has of it.
+    delivered: Option<DeliveredFolder>,
+    /// Its files, if anything of it was delivered.
+    seen: HashSet<ItemId>,
+    /// Folders to go into, when this one is over.
+    folders: Vec<RelPath>,
+}
+
+impl Scanner {
+    pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
+        let (census, watch) = (self.census.clone(), self.context.number);
+        if let Some(census) = &census {
+            census.begin(watch)?;
+        }
+        self.left_out.clear();
+        self.scan_folder(root, None)?;
+        self.tell_left_out();
+        let whole = !self.trouble && !self.waker.is_stopped() && !self.waker.is_paused();
+        Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
+    }
+
+    fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
+        let listing = match root.list(folder) {
+            Ok(listing) => listing,
+            Err(SourceError::Gone { .. }) => return Ok(()),
+            Err(error) => {
+                self.is_in_trouble(&error);
+                return Ok(());
+            }
+        };
+        self.ignores.refresh(root, folder);
+        let mut met = Met { delivered: self.delivered_in(folder)?, ..Met::default() };
+        let (mut complete, mut is_empty) = (true, true);
+        for entry in listing {
+            is_empty = false;
+            // What is left out is looked at when it goes on.
+            if self.waker.is_stopped() || self.waker.is_paused() {
+                return Ok(());
+            }
+            match entry {
+                Ok(entry) => self.meet(root, folder, &entry, &mut met)?,
+                Err(error) => {
+                    self.is_in_trouble(&error);
+                    complete = false;
+                }
+            }
+        }
+        let Met { delivered, seen, folders } = met;
+        if let (Some(journal), Some(delivered), true) = (&self.journal, &delivered, complete) {
+            journal.keep_only(delivered, |item| seen.contains(&item))?;
+        }
+        drop((delivered, seen));
+        if let Some(folder) = folder.filter(|_| is_empty && folders::are_wanted(&self.context)) {
+            self.context.folders.met(folder);
+        }
+        folders.iter().try_for_each(|folder| self.scan_folder(root, Some(folder)))
+    }
+
+    fn meet(
+        &mut self,
+        root: &Root,
+        folder: Option<&RelPath>,
+        entry: &Entry,
+        met: &mut Met,
+    ) -> Result<(), ScanError> {
+        let path = match RelPath::in_folder(folder, &entry.name) {
+            Ok(path) => path,
+            Err(error) => {
+                self.context.complain(&format!("cannot deliver a file: {error}"));
+                return Ok(());
+            }
+        };
+        match root.through(&path, entry.look) {
+            Look::Folder if self.context.enters(root, &path, &mut self.ignores) => met.folders.push(path),
+            Look::Folder => {}
+            Look::Other(kind) => {
+                *self.left_out.entry(kind).or_default() += 1;
+                self.refuse(&path, kind);
+            }
+            Look::File { stamp, mode } => {
+                if met.delivered.as_ref().is_some_and(|delivered| !delivered.is_empty()) {
+                    met.seen.insert(self.id(&path));
+                }
+                self.consider(root, &path, stamp, mode, met.delivered.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_in_trouble(&mut self, error: &SourceError) {
+        self.trouble = true;
+        self.context.complain(&error.to_string());
+    }
+
+    /// Looks at one path that an event or a timer named.
+    pub(super) fn look(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
+        match root.look(path) {
+            Ok(Look::File { .. }) if self.is_ignore_file(path) => {
+                // What it ignored, or ignores now, is looked at again.
+                self.ignores.refresh(root, path.folder().as_ref());
+                self.scan_folder(root, path.folder().as_ref())
+            }
+            Ok(Look::File { stamp, mode }) => {
+                let folder = path.folder();
+                let id = ItemId::of_folder(&self.context.settings.name, folder.as_ref());
+                if self.cached.as_ref().is_none_or(|cached| cached.folder() != id) {
+                    self.cached = self.delivered_in(folder.as_ref())?;
+                }
+                let delivered = self.cached.take();
+                let outcome = self.consider(root, path, stamp, mode, delivered.as_ref());
+                self.cached = delivered;
+                outcome
+            }
+            // A folder that appears may be filled before it is watched.
+            Ok(Look::Folder) if self.context.enters(root, path, &mut self.ignores) => {
+                self.cover(path);
+                self.scan_folder(root, Some(path))
+            }
+            Ok(Look::Folder) => Ok(()),
+            Ok(Look::Other(kind)) => {
+                self.refuse(path, kind);
+                Ok(())
+            }
+            Err(_) => {
+                self.settler.forget(path);
+                Ok(())
+            }
+        }
+    }
+
+    fn is_ignore_file(&self, path: &RelPath) -> bool {
+        let name = self.context.settings.taken.ignore_file.as_deref();
+        self.context.only.is_none() && name.is_some_and(|name| path.name() == name.as_bytes())
+    }
+
+    fn delivered_in(&self, folder: Option<&RelPath>) -> Result<Option<DeliveredFolder>, ScanError> {
+        let id = ItemId::of_folder(&self.context.settings.name, folder);
+        if let Some(census) = &self.census {
+            census.met(id);
+        }
+        Ok(self.journal.as_ref().map(|journal| journal.delivered_in(id)).transpose()?)
+    }
+
+    /// What is left out for what it is, once for each time that this changes.
+    fn tell_left_out(&mut self) {
+        if self.left_out == self.told {
+            return;
+        }
+        self.told.clone_from(&self.left_out);
+        let kinds: Vec<_> = self.told.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+        tracing::info!(watch = %self.context.settings.name, left_out = kinds.join(", "),
+            "only regular files are delivered, and symlinks as `symlinks` says");
+    }
+
+    fn refuse(&self, path: &RelPath, kind: &str) {
+        tracing::debug!(watch = %self.context.settings.name, path = %path, kind, "only regular files are delivered");
+    }
+}
