@@ -1,0 +1,116 @@
+//! A pull that was cut short goes on where it was; what can't be gone on with is thrown away.
+
+use std::process::Stdio;
+
+use skiff_tests::fault_proxy::{Fault, FaultProxy, Plan};
+use skiff_tests::pull::Pull;
+use skiff_tests::{Sshd, Tmpfs, Tree, tree, wait};
+
+use super::{MIB, scratch};
+
+/// A connection that is cut in the middle is made again, and only the rest is fetched.
+#[test]
+fn a_cut_pull_goes_on_where_it_was() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let mut source = Tree::new(sshd.root().join("data"), 10);
+    source.file("large.bin", 60 * MIB);
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.next(Plan::down_at(40 * MIB, Fault::Reset));
+
+    Pull::through(&proxy, &sshd).run(source.root(), scratch.path()).expect_code(0);
+
+    tree::assert_equal(source.root(), &scratch.path().join("data"));
+    let carried = proxy.carried_after(0);
+    assert_eq!((carried.len(), carried[0].met), (2, true));
+    assert!(carried[1].down < 45 * MIB, "{} bytes came again", carried[1].down);
+}
+
+/// By SFTP all is read twice, but for what came before the cut, which has been.
+#[test]
+fn a_cut_pull_by_sftp_goes_on_where_it_was() {
+    let sshd = Sshd::start_with("ForceCommand internal-sftp");
+    let scratch = scratch();
+    let mut source = Tree::new(sshd.root().join("data"), 10);
+    source.file("large.bin", 60 * MIB);
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.next(Plan::down_at(100 * MIB, Fault::Reset));
+
+    Pull::through(&proxy, &sshd).run(source.root(), scratch.path()).expect_code(0);
+
+    tree::assert_equal(source.root(), &scratch.path().join("data"));
+    let carried = proxy.carried_after(0);
+    assert_eq!((carried.len(), carried[0].met), (2, true));
+    assert!(carried[1].down < 90 * MIB, "{} bytes came again", carried[1].down);
+}
+
+/// The same when skiff itself is killed, and asked once more.
+#[test]
+fn a_killed_pull_goes_on_where_it_was() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let mut source = Tree::new(sshd.root().join("data"), 11);
+    source.small_files(40, 4);
+    source.file("large.bin", 60 * MIB);
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.next(Plan::default().rate(40 * MIB));
+    let pull = Pull::through(&proxy, &sshd).with(&["--json"]);
+    let mut command = pull.command(&[source.root()], scratch.path());
+    let mut child = command.stdout(Stdio::null()).spawn().expect("skiff starts");
+    let under_way = || tree::staged_bytes(scratch.path()) > 20 * MIB;
+    assert!(wait::came_true(wait::LIMIT, under_way), "it is under way");
+    child.kill().expect("it runs");
+    child.wait().expect("it is ours");
+    for path in tree::files(&scratch.path().join("data")).unwrap_or_default().into_keys() {
+        let (here, there) = (scratch.path().join("data").join(&path), source.root().join(&path));
+        assert!(tree::same_bytes(&here, &there), "{} is not whole", path.display());
+    }
+
+    let ended = pull.run(source.root(), scratch.path()).expect_code(0);
+
+    tree::assert_equal(source.root(), &scratch.path().join("data"));
+    let last = proxy.last().1;
+    assert!(last.down < 45 * MIB, "{} bytes came again", last.down);
+    assert!(ended.number("fetched_files") >= 1);
+    assert_eq!(tree::staged_bytes(scratch.path()), 0, "nothing is left behind");
+}
+
+/// What was fetched of an earlier version is not gone on with.
+#[test]
+fn a_part_of_an_earlier_version_is_thrown_away() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let mut source = Tree::new(sshd.root().join("data"), 12);
+    source.file("large.bin", 30 * MIB);
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.next(Plan::default().rate(20 * MIB));
+    let pull = Pull::through(&proxy, &sshd);
+    let mut child = pull.command(&[source.root()], scratch.path()).spawn().expect("skiff starts");
+    assert!(wait::came_true(wait::LIMIT, || tree::staged_bytes(scratch.path()) > 5 * MIB), "it is under way");
+    child.kill().expect("it runs");
+    child.wait().expect("it is ours");
+    source.replace("large.bin", 28 * MIB);
+
+    pull.run(source.root(), scratch.path()).expect_code(0);
+
+    tree::assert_equal(source.root(), &scratch.path().join("data"));
+}
+
+/// A full disk is named and not kept full; what is whole stays.
+#[test]
+fn a_full_disk_is_named() {
+    let (sshd, scratch) = (Sshd::start(), scratch());
+    let mut source = Tree::new(sshd.root().join("data"), 13);
+    source.file("large.bin", 30 * MIB);
+    let disk = Tmpfs::over(scratch.path(), "size=10m");
+
+    Pull::from(&sshd).run(source.root(), scratch.path()).expect_code(1).expect_said("no space left");
+    assert_eq!(tree::count(scratch.path()), 0);
+    assert_eq!(tree::staged_bytes(scratch.path()), 0);
+
+    disk.set("size=80m");
+    Pull::from(&sshd).run(source.root(), scratch.path()).expect_code(0);
+    tree::assert_equal(source.root(), &scratch.path().join("data"));
+}
+
+skiff_tests::by_sftp_too! {
+    a_part_of_an_earlier_version_is_thrown_away,
+    a_full_disk_is_named,
+}
