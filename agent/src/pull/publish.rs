@@ -9,13 +9,15 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::receive::{Landed, Landing};
-use super::round::Told;
 use super::target::{LocalError, Published, Standing, Target, token};
 use super::{Fetch, Progress, Pull, PullError, Report, taken};
 
 /// Files that are published together, after one sync for all of them.
 const GROUP_FILES: usize = 512;
 const GROUP_BYTES: u64 = 64 << 20;
+
+/// One digest, theirs or ours; `None`: they can't read it.
+pub(super) type Told = (usize, Option<Digest>);
 
 /// Publishes what agrees.
 pub(super) struct Publisher<'a> {

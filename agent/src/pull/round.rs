@@ -4,17 +4,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use skiff_common::Algorithm;
 use skiff_common::digest::{Digests, Hasher};
-use skiff_common::{Algorithm, Digest};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::giver::{BLOCK_BYTES, Job, MOST_NAMES};
 use super::pace::Pace;
-use super::publish::Publisher;
+use super::publish::{Publisher, Told};
 use super::receive::{Landed, Landing, Receiver, hasher};
 use super::server::Server;
-use super::split::{Splitter, Splitting, receive_all};
+use super::split::{Kept, Splitter, Splitting, receive_all};
 use super::target::{Target, read_into, token};
 use super::{Fetch, Progress, Pull, PullError, Report};
 use crate::remote::RemoteError;
@@ -22,16 +22,6 @@ use crate::remote::session::Session;
 
 /// Files that wait for their digest or for their content: a number and two digests each.
 const WAITING_FILES: usize = 1024;
-
-/// What is known of files that are here in full already.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) skip: u64,
-    pub(super) hasher: Hasher,
-}
-
-/// One digest, theirs or ours; `None`: they can't read it.
-pub(super) type Told = (usize, Option<Digest>);
 
 impl Pull<'_> {
     /// Fetches all of them once. Returns those that changed meanwhile.

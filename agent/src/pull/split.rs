@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use skiff_common::Algorithm;
+use skiff_common::digest::Hasher;
 use skiff_common::escape::escaped;
 use tokio::sync::mpsc;
 
 use super::giver::{BLOCK_BYTES, Heard, Job};
 use super::pace::Pace;
 use super::receive::{Landed, Landing, Opening, Order, hasher};
-use super::round::Kept;
 use super::server::Server;
 use super::target::token;
 use super::{Fetch, Progress, Pull};
@@ -18,6 +18,13 @@ use crate::remote::RemoteError;
 
 /// More than was listed: a file grew while it was read. More than this is no file.
 const MOST_SURPLUS: u64 = 64 << 20;
+
+/// What is known of a file whose beginning a cut transfer left here.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) skip: u64,
+    pub(super) hasher: Hasher,
+}
 
 /// Tells one file's content from the next by the sizes that were listed. Where one of them was wrong, the digests of
 /// all behind it are, too, and they are asked for again.
