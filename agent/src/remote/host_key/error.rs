@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use russh::keys::Algorithm;
 
-use super::known_hosts::MAX_FILE_BYTES;
+/// The largest file that is read.
+pub(super) const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Why a `known_hosts` file could not be read or added to.
 #[derive(Debug, thiserror::Error)]

@@ -12,13 +12,11 @@ use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 use rustix::fs::OFlags;
 
 use super::certificate;
-use super::error::KnownHostsError;
+use super::error::{KnownHostsError, MAX_FILE_BYTES};
 use super::line::{self, Flaw, Line, Marker};
 use super::name::HostName;
 use super::verdict::{Place, Recorded, Verdict};
 
-/// The largest file that is read.
-pub(super) const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Enough to see what is wrong with a file; a file of garbage has millions.
 const MAX_SKIPPED: usize = 1000;
 
