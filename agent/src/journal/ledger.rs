@@ -1,34 +1,13 @@
-//! From changes to operations on the store.
+//! Operations on their way to the store, a transaction at a time.
 //!
-//! A change of many operations takes several transactions; their order is such that a crash between them leaves a
-//! record twice, never none.
+//! Promises that they are applied in their order; a change of many operations takes several transactions. Lacks what the
+//! operations of a change are.
 
-use skiff_common::delivery::record::{Delivered, Record};
-use skiff_common::growth::{Log, LogId};
-use skiff_common::{ItemId, Shipment, ShipmentId};
-
-use super::completed;
 use super::error::JournalError;
-use super::keys::{Kind, log_key, part_key};
-use super::store::{Op, Store, TRANSACTION_OPS, VALUE_BYTES};
-use super::value::{Entry, seal_held, seal_log, seal_shipment};
+use super::keys::Kind;
+use super::store::{Op, Store, TRANSACTION_OPS};
 
-/// What the writer is asked to do.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// Something happened to a delivery.
-    Record(Record),
-    /// These versions of a folder's items are of no use any more; sorted.
-    Drop { folder: ItemId, versions: Vec<(ItemId, u64)> },
-    /// A folder is gone.
-    Forget(ItemId),
-    /// This is known of a log of a watch.
-    Grown(ItemId, Box<Log>),
-    /// A log of a watch is over.
-    Over(ItemId, LogId),
-}
-
-/// Writes changes to a store; durable only after [`Store::sync`].
+/// Writes to a store; durable only after [`Store::sync`].
 pub(super) struct Ledger<'a> {
     store: &'a Store,
     ops: Vec<Op>,
@@ -38,30 +17,6 @@ pub(super) struct Ledger<'a> {
 impl<'a> Ledger<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
         Self { store, ops: Vec::new(), seq: None }
-    }
-
-    /// Applies one change.
-    pub(super) fn write(&mut self, change: Change) -> Result<(), JournalError> {
-        match change {
-            Change::Record(Record::Planned(shipment)) => self.planned(&shipment)?,
-            Change::Record(Record::Finished { shipment, delivered }) => {
-                self.finished(&shipment, delivered)?;
-            }
-            Change::Record(Record::Held(held)) => {
-                self.push(Op::put(Kind::Held, held.item.bytes().to_vec(), seal_held(&held)))?;
-            }
-            Change::Record(Record::Released(item)) => self.remove_all(Kind::Held, item.bytes())?,
-            Change::Drop { folder, versions } => completed::drop_versions(self, folder, &versions)?,
-            Change::Grown(watch, log) => {
-                self.push(Op::put(Kind::Growing, log_key(watch, &log.id), seal_log(&log)))?;
-            }
-            Change::Over(watch, log) => self.remove_all(Kind::Growing, &log_key(watch, &log))?,
-            Change::Forget(folder) => {
-                self.remove_all(Kind::Recent, folder.bytes())?;
-                self.remove_all(Kind::Completed, folder.bytes())?;
-            }
-        }
-        self.apply()
     }
 
     /// The number of the last transaction, if there was one.
@@ -88,28 +43,8 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    fn planned(&mut self, shipment: &Shipment) -> Result<(), JournalError> {
-        let parts = seal_shipment(shipment, VALUE_BYTES);
-        let keys: Vec<_> = (0..parts.len()).map(|part| part_key(&shipment.id, parts.len(), part)).collect();
-        for record in self.store.scan(Kind::Pending, shipment.id.as_str().as_bytes()) {
-            let (key, _) = record?;
-            // An earlier plan of the same members can have had other parts: modes aren't in the id.
-            if !keys.iter().any(|new| key == new[..]) {
-                self.push(Op::remove(Kind::Pending, &key))?;
-            }
-        }
-        keys.into_iter().zip(parts).try_for_each(|(key, part)| self.push(Op::put(Kind::Pending, key, part)))
-    }
-
-    fn finished(&mut self, shipment: &ShipmentId, mut delivered: Vec<Delivered>) -> Result<(), JournalError> {
-        delivered.sort_by_key(|delivered| delivered.folder);
-        for of_folder in delivered.chunk_by(|a, b| a.folder == b.folder) {
-            completed::append(self, of_folder[0].folder, of_folder.iter().map(Entry::of).collect())?;
-        }
-        self.remove_all(Kind::Pending, shipment.as_str().as_bytes())
-    }
-
-    fn apply(&mut self) -> Result<(), JournalError> {
+    /// Writes what is left of the change.
+    pub(super) fn apply(&mut self) -> Result<(), JournalError> {
         if !self.ops.is_empty() {
             self.seq = Some(self.store.apply(&self.ops)?.seq);
             self.ops.clear();

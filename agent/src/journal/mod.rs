@@ -7,6 +7,7 @@
 //! One thread writes, whatever waits in one commit. Reading is for blocking threads. sled stands behind
 //! `store` alone. There is no history here: that is `receipts.jsonl`.
 
+mod change;
 mod compact;
 mod completed;
 mod deadline;
@@ -48,8 +49,8 @@ pub use trust::{Opening, Trust};
 #[cfg(any(test, fuzzing))]
 pub(crate) use value::any_value;
 
+use change::Change;
 use keys::Kind;
-use ledger::Change;
 use lock::Lock;
 use place::Place;
 use slot::Slot;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::change::Change;
 use super::deadline::{self, in_time};
 use super::error::JournalError;
-use super::ledger::{Change, Ledger};
+use super::ledger::Ledger;
 use super::lock::Lock;
 use super::opening;
 use super::place::Place;
