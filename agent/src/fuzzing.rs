@@ -12,7 +12,8 @@ use skiff_common::sftp::{Limits, Replies, Reply, Space};
 use skiff_common::{RelPath, RemotePath};
 use skiff_config::Environment;
 
-use crate::remote::scp::answer::{Lines, encode, number, parse_digest_line, parse_facts};
+use crate::remote::scp::answer::{Lines, encode, number, parse_digest_line};
+use crate::remote::scp::facts::parse_facts;
 
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));

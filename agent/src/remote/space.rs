@@ -11,7 +11,7 @@ use skiff_common::RemotePath;
 use skiff_config::KeepFree;
 
 use super::RemoteError;
-use super::scp::Room;
+use super::scp::facts::Room;
 
 /// An answer is good for this long: `df` is a process there, and a round trip.
 const GOOD_FOR: Duration = Duration::from_secs(5);

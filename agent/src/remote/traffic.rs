@@ -8,7 +8,7 @@ use skiff_config::Compression;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::scp::Facts;
+use super::scp::facts::Facts;
 use crate::ship::Codec;
 use crate::status::{self, Status};
 

@@ -3,7 +3,6 @@
 use skiff_common::escape::escaped_up_to;
 use skiff_common::{Algorithm, Digest, RelPath};
 
-use super::hand::{Facts, Room};
 use crate::remote::RemoteError;
 
 /// The most that one answer may hold: a batch's digests are a few hundred KiB.
@@ -140,40 +139,6 @@ pub(crate) fn parse_digest_line(line: &[u8], algorithm: Algorithm) -> Option<(Re
     let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
     let path = RelPath::parse(name.strip_prefix(b"./").unwrap_or(name)).ok()?;
     Some((path, Digest::from_hex(algorithm, hex)?))
-}
-
-/// The answer to `root`.
-pub(crate) fn parse_facts(words: &[u8]) -> Facts {
-    let value = |key: &str| {
-        let mut words = words.split(|b| *b == b' ');
-        words.find_map(|word| word.strip_prefix(key.as_bytes())?.strip_prefix(b"="))
-    };
-    Facts {
-        digest: match value("digest") {
-            Some(b"blake3") => Some(Algorithm::Blake3),
-            Some(b"sha256") => Some(Algorithm::Sha256),
-            _ => None,
-        },
-        scp: value("scp") == Some(b"scp"),
-        tar: value("tar") == Some(b"tar"),
-        gzip: value("gzip") == Some(b"yes"),
-        zstd: value("zstd") == Some(b"yes"),
-        is_root: value("root") == Some(b"yes"),
-        used: value("used") != Some(b"no"),
-        room: value("free").zip(value("all")).and_then(|(free, all)| room(free, all)),
-    }
-}
-
-/// The answer to `free`.
-pub(crate) fn parse_room(words: &[u8]) -> Option<Room> {
-    let mut words = words.split(|b| *b == b' ');
-    room(words.next()?, words.next()?)
-}
-
-/// Of KiB. A file system that has no size doesn't tell.
-fn room(free: &[u8], all: &[u8]) -> Option<Room> {
-    let (free, all) = (number(free)?.saturating_mul(1024), number(all)?.saturating_mul(1024));
-    (all > 0).then_some(Room { free, all })
 }
 
 /// Decimal digits.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use skiff_common::RemotePath;
 use skiff_common::escape::escaped_up_to;
-use skiff_common::{Algorithm, RemotePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Lines, encode, parse_facts, parse_room};
+use super::answer::{Answer, Lines, encode};
+use super::facts::{Facts, Room, parse_facts, parse_room};
 use crate::remote::RemoteError;
 use crate::remote::channels::OpenChannel;
 use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
@@ -23,37 +24,6 @@ use crate::remote::traffic::Traffic;
 const MOST_NOISE: usize = 1 << 20;
 /// Pieces of server output that wait to be looked at; each is at most a packet of 32 KiB.
 const WAITING_PIECES: usize = 64;
-
-/// What a destination can do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a tool that is there or isn't")]
-pub struct Facts {
-    /// What its digest tool computes; `None`: what is there must be read back.
-    pub digest: Option<Algorithm>,
-    /// Whether it has `scp`.
-    pub scp: bool,
-    /// Whether it has `tar`.
-    pub tar: bool,
-    /// Whether it has `gzip`.
-    pub gzip: bool,
-    /// Whether it has `zstd`.
-    pub zstd: bool,
-    /// Whether the login user is root, or as good as.
-    pub is_root: bool,
-    /// Whether anything stood in the folder when the shell began.
-    pub used: bool,
-    /// The space there when the shell began, where `df` tells.
-    pub room: Option<Room>,
-}
-
-/// The space of a file system, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// What is free.
-    pub free: u64,
-    /// What there is.
-    pub all: u64,
-}
 
 /// A shell at the destination, in the destination's folder.
 pub(crate) struct Hand {

@@ -4,6 +4,7 @@
 //! step is safe to repeat. Lacks retries and the decision what is published.
 
 pub(crate) mod answer;
+pub(crate) mod facts;
 mod folders;
 pub(crate) mod grow;
 mod hand;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use skiff_common::{RemotePath, Shipment, ShipmentId};
 use skiff_config::{Destination, Duplicates, Owner};
 
-pub use hand::{Facts, Room};
+pub use facts::{Facts, Room};
 pub(crate) use hand::{Hand, nonce};
 
 use super::RemoteError;
