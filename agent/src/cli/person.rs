@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::remote::auth::Asker;
+use crate::remote::session::Asker;
 
 const TERMINAL: &str = "/dev/tty";
 /// Nobody types more.

@@ -6,8 +6,8 @@ use skiff_config::{Agent, Compression, Destination, Jump, Settings, SshConfig};
 
 pub use self::wish::{Found, LoginError, Wish};
 
-use crate::remote::auth::{AgentUse, Credentials};
 use crate::remote::session::Login;
+use crate::remote::session::{AgentUse, Credentials};
 use crate::ssh_config::{Files, JumpSpec};
 
 /// How to log in to a destination: what its settings say, and where they say nothing, `ssh_config` files. Blocks.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::remote::auth::AgentUse;
+use crate::remote::session::AgentUse;
 use crate::remote::session::{self, Login, NewHosts};
 use crate::ssh_config::{Files, JumpSpec, Looked, SshConfigError, Strict, Tokens, expand_file, expand_host};
 

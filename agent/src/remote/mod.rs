@@ -1,10 +1,9 @@
 //! The destination: connections, and what is done there.
 //!
-//! [`session`] connects and logs in ([`auth`], [`host_key`], [`key_file`]); [`Remote`] does the steps of a delivery, by the
+//! [`session`] connects and logs in, with [`host_key`] and [`key_file`]; [`Remote`] does the steps of a delivery, by the
 //! transport that serves there: [`scp`], over a shell, or [`sftp`]. Lacks any decision about retries, conflicts or
 //! what is delivered.
 
-pub mod auth;
 mod channels;
 mod connection;
 pub mod error;

@@ -1,10 +1,11 @@
 //! One authenticated SSH connection.
 //!
-//! It owns making the connection, judging the host by its recorded keys, and opening channels. It promises that
-//! connecting ends by its deadline wherever the server stops answering, that nothing is said to a host whose key is not
-//! recorded, and that letting go of a session ends it. Deliberately absent: retrying, pooling, recording host keys.
+//! It owns making the connection, judging the host by its recorded keys, logging in ([`auth`]) and opening channels. It
+//! promises that connecting ends by its deadline wherever the server stops answering, that nothing is said to a host whose
+//! key is not recorded, and that letting go of a session ends it. Deliberately absent: retrying, pooling, recording host keys.
 
 mod algorithm;
+mod auth;
 mod error;
 mod exec;
 mod handler;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 pub use self::algorithm::Kind;
+pub use self::auth::{AgentUse, Asker, Credentials};
 pub use self::error::{ChannelError, ConnectError};
 pub use self::exec::{ExecChannel, ExecReader, ExecWriter, Said};
 pub use self::login::{Login, NewHosts};
@@ -35,22 +37,14 @@ pub(crate) use self::preferences::WINDOW_BYTES;
 pub use self::preferences::{cipher, ciphers};
 pub use self::progress::Step;
 
-pub(super) use self::handler::{Handler, Told};
-pub(super) use self::progress::Progress;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::progress::any_greeting;
 
-use self::handler::{Judge, Stop};
+use self::handler::{Handler, Judge, Stop, Told};
 use self::line::{Hangup, Line};
-use super::auth;
+use self::progress::Progress;
 use super::host_key::{KnownHosts, fingerprint};
 
-const KEEPALIVES_MISSED: usize = 3;
-/// Window adjustments of a channel that nobody reads block the whole session when they fill its buffer; the default of
-/// 100 is reached soon.
-const CHANNEL_MESSAGES: usize = 4096;
-/// Longer than a full window takes on a slow but healthy link.
-const MIN_INACTIVITY: Duration = Duration::from_secs(300);
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 const MAX_SHOWN_CHARS: usize = 100;
@@ -196,7 +190,7 @@ pub async fn offered_key(login: &Login) -> Result<PublicKey, ConnectError> {
         match client::connect_stream(Arc::new(config), line, handler).await {
             Err(Stop::Learned(key)) => Ok(*key),
             Err(stop) => Err(failure(stop, &progress)),
-            Ok(_) => Err(lost(&progress, "it presented no host key".to_owned())),
+            Ok(_) => Err(ConnectError::lost(&progress, "it presented no host key".to_owned())),
         }
     };
     within(deadline, &progress, learning).await
@@ -348,7 +342,7 @@ fn failure(stop: Stop, progress: &Progress) -> ConnectError {
     let address = progress.address();
     match stop {
         Stop::HostKey(error) => *error,
-        Stop::Learned(_) => lost(progress, "its host key was only looked at".to_owned()),
+        Stop::Learned(_) => ConnectError::lost(progress, "its host key was only looked at".to_owned()),
         Stop::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => ConnectError::NoCommonAlgorithm {
             address,
             kind: kind.into(),
@@ -359,12 +353,10 @@ fn failure(stop: Stop, progress: &Progress) -> ConnectError {
         Stop::Ssh(_) if progress.step() == Step::Greeting => {
             ConnectError::NotSsh { address, said: progress.said() }
         }
-        Stop::Ssh(error) => lost(progress, escaped_up_to(error.to_string().as_bytes(), MAX_SHOWN_CHARS)),
+        Stop::Ssh(error) => {
+            ConnectError::lost(progress, escaped_up_to(error.to_string().as_bytes(), MAX_SHOWN_CHARS))
+        }
     }
-}
-
-pub(super) fn lost(progress: &Progress, reason: String) -> ConnectError {
-    ConnectError::Lost { address: progress.address(), step: progress.step(), reason }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use skiff_common::Fault;
 use skiff_common::fault::Classify;
 
 use super::algorithm::Kind;
-use super::progress::Step;
+use super::progress::{Progress, Step};
 use crate::remote::host_key::KnownHostsError;
 use crate::remote::key_file::KeyFileError;
 
@@ -188,6 +188,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// It ended where `progress` stands.
+    pub(super) fn lost(progress: &Progress, reason: String) -> Self {
+        Self::Lost { address: progress.address(), step: progress.step(), reason }
+    }
+
     /// A stable name.
     pub fn code(&self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ const MAX_SHOWN_CHARS: usize = 300;
 
 /// Why the handshake is given up.
 #[derive(Debug)]
-pub(in crate::remote) enum Stop {
+pub(super) enum Stop {
     /// The host key won't do.
     HostKey(Box<ConnectError>),
     /// The host key is all that was wanted.
@@ -44,7 +44,7 @@ pub(super) enum Judge {
 
 /// What a connection has told so far.
 #[derive(Debug, Default)]
-pub(in crate::remote) struct Told {
+pub(super) struct Told {
     pub(super) host_key: OnceLock<PublicKey>,
     banner: OnceLock<String>,
     farewell: OnceLock<Farewell>,
@@ -58,23 +58,23 @@ struct Farewell {
 
 impl Told {
     /// Why the connection ended.
-    pub(in crate::remote) fn why_lost(&self) -> Option<&str> {
+    pub(super) fn why_lost(&self) -> Option<&str> {
         self.farewell.get().map(|farewell| farewell.text.as_str())
     }
 
     /// What the server said when it ended the connection.
-    pub(in crate::remote) fn dismissal(&self) -> Option<&str> {
+    pub(super) fn dismissal(&self) -> Option<&str> {
         self.farewell.get().filter(|farewell| farewell.by_server).map(|farewell| farewell.text.as_str())
     }
 
     /// What the server said to whoever logs in.
-    pub(in crate::remote) fn banner(&self) -> Option<&str> {
+    pub(super) fn banner(&self) -> Option<&str> {
         self.banner.get().map(String::as_str)
     }
 }
 
 #[derive(Debug)]
-pub(in crate::remote) struct Handler {
+pub(super) struct Handler {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) judge: Judge,

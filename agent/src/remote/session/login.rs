@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use russh::cipher;
 
-use crate::remote::auth::Credentials;
+use super::auth::Credentials;
 use crate::remote::key_file;
 
 /// Where to log in, and how patiently.

@@ -1,13 +1,20 @@
-//! Which algorithms we would use, in which order.
+//! How we would talk to a host: which algorithms, in which order, and what counts as silence.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use russh::client;
 use russh::keys::Algorithm;
 use russh::{Preferred, cipher, compression};
 
-use super::{CHANNEL_MESSAGES, KEEPALIVES_MISSED, Login, MIN_INACTIVITY};
+use super::login::Login;
 
+const KEEPALIVES_MISSED: usize = 3;
+/// Window adjustments of a channel that nobody reads block the whole session when they fill its buffer; the default of
+/// 100 is reached soon.
+const CHANNEL_MESSAGES: usize = 4096;
+/// Longer than a full window takes on a slow but healthy link.
+pub(super) const MIN_INACTIVITY: Duration = Duration::from_secs(300);
 /// Ciphers that are known here. CBC and 3DES are left out for good.
 const KNOWN: [cipher::Name; 6] = [
     cipher::AES_128_GCM,

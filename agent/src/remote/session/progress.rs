@@ -43,7 +43,7 @@ impl fmt::Display for Step {
 
 /// Where a connection stands. Written by the one who connects, read by whoever has to explain.
 #[derive(Debug)]
-pub(in crate::remote) struct Progress(Mutex<State>);
+pub(super) struct Progress(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -60,7 +60,7 @@ struct State {
 
 /// While a person is asked; ends when dropped.
 #[derive(Debug)]
-pub(in crate::remote) struct Asking(Arc<Progress>);
+pub(super) struct Asking(Arc<Progress>);
 
 impl Drop for Asking {
     fn drop(&mut self) {
@@ -103,7 +103,7 @@ impl Progress {
     }
 
     /// From now until the end of what is returned a person thinks.
-    pub(in crate::remote) fn ask(self: &Arc<Self>) -> Asking {
+    pub(super) fn ask(self: &Arc<Self>) -> Asking {
         self.state().asking = Some(Instant::now());
         Asking(Arc::clone(self))
     }
@@ -142,11 +142,11 @@ impl Progress {
         }
     }
 
-    pub(in crate::remote) fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         self.state().address.clone()
     }
 
-    pub(in crate::remote) fn step(&self) -> Step {
+    pub(super) fn step(&self) -> Step {
         self.state().step
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::remote::auth::Asker;
+use crate::remote::session::auth::Asker;
 
 const PASSPHRASE: &str = "correct horse";
 

@@ -85,7 +85,7 @@ async fn why_a_connection_was_lost_is_kept() {
 fn the_kernel_watches_the_peer_and_slow_links_have_time() {
     let login = Login { stall_timeout: Duration::from_secs(7), ..Login::to("user", HOST, 22) };
     let config = preferences::config(&login, &[], false);
-    assert_eq!(config.inactivity_timeout, Some(MIN_INACTIVITY));
+    assert_eq!(config.inactivity_timeout, Some(preferences::MIN_INACTIVITY));
     assert_eq!(config.keepalive_interval, Some(login.keepalive));
     let patient = Login { stall_timeout: Duration::from_secs(100), ..login };
     assert_eq!(preferences::config(&patient, &[], false).inactivity_timeout, Some(Duration::from_secs(500)));

@@ -25,8 +25,11 @@ use self::agent::Agent;
 use self::candidates::{Candidate, Candidates, Source};
 use self::password::Answer;
 use self::signer::SignError;
-use super::key_file::{self, KeyFileError};
-use super::session::{ConnectError, Handler, Login, Progress, Told, lost};
+use super::error::ConnectError;
+use super::handler::{Handler, Told};
+use super::login::Login;
+use super::progress::Progress;
+use crate::remote::key_file::{self, KeyFileError};
 
 const AGENT: &str = "ssh-agent";
 const MAX_SHOWN_CHARS: usize = 100;
@@ -57,7 +60,8 @@ impl Unfinished {
             _ => {}
         }
         if self.closed && (told.dismissal().is_none() || self.offered == 0) {
-            return lost(progress, told.why_lost().unwrap_or("the server ended it").to_owned());
+            let reason = told.why_lost().unwrap_or("the server ended it");
+            return ConnectError::lost(progress, reason.to_owned());
         }
         ConnectError::LoginRefused {
             user: login.user.as_str().into(),

@@ -14,7 +14,7 @@ use russh::keys::{HashAlg, PrivateKey};
 
 use super::credentials::Asker;
 use crate::remote::key_file::{self, KeyFileError};
-use crate::remote::session::Progress;
+use crate::remote::session::progress::Progress;
 
 /// A private key, or how to get at it.
 #[derive(Debug)]

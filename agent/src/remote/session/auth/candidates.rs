@@ -14,7 +14,7 @@ use super::signer::FileSigner;
 use super::{AGENT, shown};
 use crate::remote::host_key::fingerprint;
 use crate::remote::key_file::{self, Found, KeyFileError};
-use crate::remote::session::Progress;
+use crate::remote::session::progress::Progress;
 
 const USUAL_FILES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 

@@ -5,7 +5,7 @@ use russh::{MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::shown;
-use crate::remote::session::Handler;
+use crate::remote::session::handler::Handler;
 
 /// A server may say something, ask, and say something again; more is no login.
 const MAX_ROUNDS: usize = 8;
