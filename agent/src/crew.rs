@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use skiff_config::{Environment, Mode, Settings, Watch};
+use skiff_common::retry::Retry;
+use skiff_config::{Destination, Environment, Mode, Settings, Watch};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admission::Admission;
@@ -117,9 +118,7 @@ impl Crew {
     /// Starts one that follows files while they grow, in a scanner's place.
     fn follow(&mut self, context: &Arc<WatchContext>, tells_end: TellsEnd) -> Result<(), AgentError> {
         let state_dir = &self.settings.state_dir;
-        let path = state_dir.join("receipts.jsonl");
-        let receipts = Receipts::open(&path, self.settings.receipts)
-            .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
+        let receipts = receipts(&self.settings)?;
         let journal = (self.journal.clone(), self.trusted);
         let follower =
             Follower::new(Arc::clone(context), journal, (receipts, state_dir), Arc::clone(&self.status))?;
@@ -202,60 +201,16 @@ impl Crew {
 
     async fn change(&mut self, new: Settings) -> Result<Reloaded, AgentError> {
         let new = route::legs(&new, &machine());
-        let mut reloaded = Reloaded::default();
-        let old = &self.settings;
-        let moved: Vec<String> = new
-            .destinations
-            .iter()
-            .filter(|now| old.destination(&now.name) != Some(now))
-            .map(|destination| destination.name.clone())
-            .collect();
-        for name in &moved {
-            let destination = new.destination(name).expect("its name was just read there");
-            self.remotes
-                .insert(name.clone(), reach(destination, &self.status, (None, Arc::clone(&self.overall))));
-        }
-        self.remotes.retain(|name, _| new.destination(name).is_some());
-        let paces = |settings: &Settings, name: &str| {
-            let limit = settings.destination(name).map(|destination| destination.in_flight.get());
-            (limit, destination_retry(settings, name))
-        };
-        let retune = new.destinations.iter().filter(|destination| {
-            moved.contains(&destination.name)
-                || paces(old, &destination.name) != paces(&new, &destination.name)
-        });
-        let retune = retune.map(|destination| {
-            (
-                destination.name.clone(),
-                destination.in_flight.get(),
-                destination_retry(&new, &destination.name),
-            )
-        });
+        let moved = moved(&self.settings, &new);
+        self.reach(&moved, &new);
         let mut change = Change {
-            retune: retune.collect(),
+            retune: retuned(&self.settings, &new, &moved),
             destinations: self.remotes.values().cloned().collect(),
             ..Change::default()
         };
-        let stays = |watch: &Watch| {
-            old.watch(&watch.name) == Some(watch)
-                && !route::destinations(watch).iter().any(|to| moved.contains(to))
-        };
-        let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.contexts)
-            .into_iter()
-            .partition(|context| new.watch(&context.settings.name).is_some_and(stays));
-        for (order, watch) in new.watches.iter().enumerate() {
-            if let Some(context) = kept.iter().find(|context| context.settings.name == watch.name) {
-                context.order.store(order, Ordering::Relaxed);
-                continue;
-            }
-            let fresh =
-                context(&new, watch, (&self.remotes, &self.muster), (self.numbers, order), (None, false))?;
-            self.numbers += 1;
-            let before = left.iter().find(|before| before.settings.name == watch.name);
-            let list = if before.is_some() { &mut reloaded.changed } else { &mut reloaded.added };
-            list.push(watch.name.clone());
-            change.join.push(fresh);
-        }
+        let left = self.part_with(&new, &moved);
+        let mut reloaded = Reloaded::default();
+        change.join = self.joining(&new, &left, &mut reloaded)?;
         let gone = left.iter().filter(|context| new.watch(&context.settings.name).is_none());
         reloaded.removed = gone.map(|context| context.settings.name.clone()).collect();
         reloaded.destinations = moved;
@@ -264,7 +219,6 @@ impl Crew {
             change.leave.iter().for_each(|watch| census.leave(*watch));
         }
         let join = change.join.clone();
-        self.contexts = kept;
         let (answer, answered) = oneshot::channel();
         // A dispatcher that has ended needs no change; its end is reported elsewhere.
         if self.orders.send(Order::Change(Box::new(change), answer)).await.is_ok() && answered.await.is_ok() {
@@ -275,6 +229,53 @@ impl Crew {
         }
         self.join_ended();
         Ok(reloaded)
+    }
+
+    /// Connects anew to the destinations that moved, and forgets those that are gone.
+    fn reach(&mut self, moved: &[String], new: &Settings) {
+        for name in moved {
+            let destination = new.destination(name).expect("its name was just read there");
+            self.remotes
+                .insert(name.clone(), reach(destination, &self.status, (None, Arc::clone(&self.overall))));
+        }
+        self.remotes.retain(|name, _| new.destination(name).is_some());
+    }
+
+    /// Gives the watches that can't go on as they are; the others stay.
+    fn part_with(&mut self, new: &Settings, moved: &[String]) -> Vec<Arc<WatchContext>> {
+        let old = &self.settings;
+        let stays = |watch: &Watch| {
+            old.watch(&watch.name) == Some(watch)
+                && !route::destinations(watch).iter().any(|to| moved.contains(to))
+        };
+        let (kept, left) = std::mem::take(&mut self.contexts)
+            .into_iter()
+            .partition(|context| new.watch(&context.settings.name).is_some_and(stays));
+        self.contexts = kept;
+        left
+    }
+
+    /// A context for each watch that is new, or was `left` as it was before.
+    fn joining(
+        &mut self,
+        new: &Settings,
+        left: &[Arc<WatchContext>],
+        reloaded: &mut Reloaded,
+    ) -> Result<Vec<Arc<WatchContext>>, AgentError> {
+        let mut join = Vec::new();
+        for (order, watch) in new.watches.iter().enumerate() {
+            if let Some(context) = self.contexts.iter().find(|context| context.settings.name == watch.name) {
+                context.order.store(order, Ordering::Relaxed);
+                continue;
+            }
+            let numbers = (self.numbers, order);
+            join.push(context(new, watch, (&self.remotes, &self.muster), numbers, (None, false))?);
+            self.numbers += 1;
+            let is_known = left.iter().any(|before| before.settings.name == watch.name);
+            let list = if is_known { &mut reloaded.changed } else { &mut reloaded.added };
+            list.push(watch.name.clone());
+        }
+        Ok(join)
     }
 
     /// Those that were told to end and have.
@@ -290,6 +291,36 @@ impl Crew {
             }
         }
     }
+}
+
+/// The destinations that are new, or set otherwise than before.
+fn moved(old: &Settings, new: &Settings) -> Vec<String> {
+    let moved = new.destinations.iter().filter(|now| old.destination(&now.name) != Some(now));
+    moved.map(|destination| destination.name.clone()).collect()
+}
+
+/// Those that moved, and those of which more or fewer shipments may be on their way, or that are retried otherwise.
+fn retuned(old: &Settings, new: &Settings, moved: &[String]) -> Vec<(String, usize, Retry)> {
+    let pace = |settings: &Settings, name: &str| {
+        let limit = settings.destination(name).map(|destination| destination.in_flight.get());
+        (limit, destination_retry(settings, name))
+    };
+    let retuned = new
+        .destinations
+        .iter()
+        .filter(|Destination { name, .. }| moved.contains(name) || pace(old, name) != pace(new, name));
+    let pace = |destination: &Destination| {
+        let Destination { name, in_flight, .. } = destination;
+        (name.clone(), in_flight.get(), destination_retry(new, name))
+    };
+    retuned.map(pace).collect()
+}
+
+/// Opens the receipts where the settings have them.
+pub(crate) fn receipts(settings: &Settings) -> Result<Receipts, AgentError> {
+    let path = settings.state_dir.join("receipts.jsonl");
+    Receipts::open(&path, settings.receipts)
+        .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })
 }
 
 /// Waits for them, up to the first error.

@@ -13,14 +13,13 @@ use crate::admission::Admission;
 use crate::census::Census;
 use crate::context::{WatchContext, context};
 use crate::control::{self, Control, Paused, Roster};
-use crate::crew::Crew;
+use crate::crew::{self, Crew};
 use crate::dispatch::{self, Dispatcher, Stop};
 use crate::error::AgentError;
 use crate::journal::{Journal, Opening, Trust};
 use crate::login::login_or_alone;
 use crate::machine::machine;
 use crate::reach;
-use crate::receipts::Receipts;
 use crate::remote::session::Login;
 use crate::remote::{Limiter, Remote};
 use crate::route::{self, Muster};
@@ -66,17 +65,10 @@ impl Agent {
     /// Opens the journal and starts the scanners. Needs a tokio runtime; blocks for the journal.
     pub fn start(settings: &Settings, plan: &Plan) -> Result<Self, AgentError> {
         let settings = &route::legs(settings, &machine());
-        let (journal, opening) = if plan.no_journal {
-            (None, Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh })
-        } else {
-            let (journal, opening) = Journal::open(&settings.state_dir)?;
-            (Some(journal), opening)
-        };
+        let (journal, opening) = journal(settings, plan)?;
         tell_trust(&opening.trust);
         let trusted = opening.trust == Trust::Kept;
-        let path = settings.state_dir.join("receipts.jsonl");
-        let receipts = Receipts::open(&path, settings.receipts)
-            .map_err(|source| AgentError::Receipts { path: path.display().to_string(), source })?;
+        let receipts = crew::receipts(settings)?;
         let status = Arc::new(Status::default());
         let paused = Paused::of(&settings.state_dir, plan.service.is_some());
         let overall = Arc::new(Limiter::new(settings.bandwidth));
@@ -110,9 +102,8 @@ impl Agent {
         let dispatcher = Dispatcher::new(setup, opening, settled);
         let roster = Roster::default();
         let (reload, reloads) = mpsc::channel(1);
-        let control = match &plan.service {
-            None => None,
-            Some(_) => Some(control::serve(Control {
+        let serve = |_: &PathBuf| {
+            control::serve(Control {
                 status: Arc::clone(&status),
                 board: shown,
                 orders: order.clone(),
@@ -123,8 +114,9 @@ impl Agent {
                 state_dir: settings.state_dir.clone(),
                 history: Arc::new(History::default()),
                 settings: settings.control.clone(),
-            })?),
+            })
         };
+        let control = plan.service.as_ref().map(serve).transpose()?;
         let mut crew = Crew {
             settings: settings.clone(),
             config: plan.service.clone(),
@@ -191,6 +183,14 @@ impl Agent {
 
 pub use dispatch::Outcome;
 
+fn journal(settings: &Settings, plan: &Plan) -> Result<(Option<Journal>, Opening), AgentError> {
+    if plan.no_journal {
+        return Ok((None, Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh }));
+    }
+    let (journal, opening) = Journal::open(&settings.state_dir)?;
+    Ok((Some(journal), opening))
+}
+
 fn tell_trust(trust: &Trust) {
     if let Trust::Rebuilt { reason, quarantine } = trust {
         tracing::error!(%reason, quarantine = %quarantine.display(),
@@ -251,7 +251,7 @@ mod tests {
             tokio::task::block_in_place(|| Agent::start(&settings, &Plan::default())).expect("it starts");
         let (_never, stop) = watch::channel(Urgency::Run);
 
-        drop(crate::crew::TellsEnd::new(&agent.dispatcher.scanner_ended, &Arc::default()));
+        drop(crew::TellsEnd::new(&agent.dispatcher.scanner_ended, &Arc::default()));
 
         let ended = tokio::time::timeout(Duration::from_secs(30), agent.run(stop)).await;
         let error = ended.expect("it doesn't go on").expect_err("that is an error");
