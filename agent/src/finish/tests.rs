@@ -1,3 +1,5 @@
+//! What goes, what stays because it isn't what was delivered, and what a crash left half-way.
+
 use super::*;
 use skiff_common::delivery::{Command, Delivery, Event, Placed, Staged};
 use skiff_common::digest::Hasher;

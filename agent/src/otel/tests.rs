@@ -1,3 +1,5 @@
+//! Against a collector of our own, which keeps what it was told.
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

@@ -1,3 +1,5 @@
+//! Deliveries driven by hand, event by event: what each makes the desk do.
+
 use super::*;
 use crate::delivery::{Disposal, Placed, Staged};
 use crate::digest::{Algorithm, Digest, Digests};

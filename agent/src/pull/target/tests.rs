@@ -1,3 +1,5 @@
+//! What a part takes and what it doesn't, whatever somebody plants or flips meanwhile.
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

@@ -1,3 +1,5 @@
+//! What one snapshot looks like, on terminals of several sizes.
+
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
