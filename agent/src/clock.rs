@@ -1,4 +1,4 @@
-//! The one monotonic clock; everything else is told the time.
+//! The one monotonic clock, by which everything waits; and the few questions to the clock on the wall, which may be wrong.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,7 +1,7 @@
 //! What concerns one watch: its settings, its folder, where it delivers to, and whom to wake.
 //!
-//! Made once for each watch and configuration, and shared by its scanner and the dispatcher. Lacks anything that changes
-//! but the folder's state.
+//! Made once for each watch and configuration, and shared by its scanner and the dispatcher. What changes in it
+//! are the folder's state, what waits to be looked at or made, and its place in the order.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;

@@ -1,4 +1,4 @@
-//! What kind of trouble an error is; only the dispatcher reads it.
+//! What kind of trouble an error is. Read only where it is decided what is tried again: by the dispatcher, and by a pull.
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! What is sent: counted, and held below a limit.
+//! What is sent: counted, held below a limit, and packed where the link is slower than the packer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,6 @@
 //! Looking at a whole tree, or at one path that something named.
 //!
-//! Promises that a whole scan meets every folder, so that the journal keeps only what still is there. Lacks what is done about a
-//! file.
+//! Promises that the journal forgets files only of a folder that was seen whole. Lacks what is done about a file.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,9 @@
 //! The SCP wire protocol, as `scp -t` and `scp -f` speak it: bytes in, bytes out.
 //!
-//! Owns the messages ([`message`]), the sending side ([`Source`]) and the receiving side ([`Sink`]) of regular files.
+//! Owns the messages ([`message`]), the sending side ([`Source`]) and the receiving side ([`Sink`]) of regular files, and
+//! of folders where they are asked for.
 //! Promises that whatever a peer sends ends in an event or an error, in bounded memory, and that its text is escaped.
-//! Deliberately lacks folders (`-r`), wildcards, and everything that touches a file or a socket.
+//! Deliberately lacks sending folders, wildcards, and everything that touches a file or a socket.
 
 pub mod message;
 mod sink;

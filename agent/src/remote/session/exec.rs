@@ -1,4 +1,4 @@
-//! A command on the server: one half to read what it says, one to write what it reads.
+//! A command or a subsystem on the server: one half to read what it says, one to write what it reads.
 
 use std::ops::Deref;
 use std::sync::Arc;
