@@ -97,6 +97,7 @@ pub(crate) fn settings(table: Table, file: &Arc<Path>, is_complete: bool, contex
     if is_complete {
         rules::destinations_exist(&watches, &destinations, context);
         rules::empty_folders_have_a_place(&watches, &destinations, context);
+        rules::logs_have_one_name(&watches, &destinations, context);
         rules::logs_have_a_shell(&watches, &destinations, context);
         rules::something_is_watched(&watches, &places, context);
     }

@@ -89,23 +89,37 @@ pub(super) fn empty_folders_have_a_place(
     context: &Context<'_>,
 ) {
     for Placed { watch, places } in watches.iter().filter(|placed| placed.places.is_sound) {
-        let dated = |name: &String| {
-            let mut destinations = destinations.iter().filter(|destination| destination.name == *name);
-            destinations.any(|destination| destination.path.has_dates())
-        };
-        let has_dates = watch.destination_path.has_dates() || watch.destinations().iter().any(dated);
-        if has_dates && watch.empty_folders == EmptyFolders::Deliver {
+        if watch.empty_folders == EmptyFolders::Deliver && dated(watch, destinations).is_some() {
             let nowhere = "is \"deliver\", but the path at the destination has a date, and folders have none";
             let complaint = Complaint::new(code::BAD_CHOICE, nowhere).suggest("write \"skip\"");
             places.report(context, &["empty_folders", "destination_path"], complaint);
         }
-        if has_dates && watch.mode == Mode::Append {
-            let moves =
-                "is \"append\", but the path at the destination has a date, which changes while a log grows";
+    }
+}
+
+/// A log that grows has one name: its modification time, and so a date, would change with each line.
+pub(super) fn logs_have_one_name(watches: &[Placed], destinations: &[Destination], context: &Context<'_>) {
+    for Placed { watch, places } in watches.iter().filter(|placed| placed.places.is_sound) {
+        if watch.mode == Mode::Append
+            && let Some(path) = dated(watch, destinations)
+        {
+            let moves = format!("is \"append\", but {path} has a date, which changes while a log grows");
             let complaint = Complaint::new(code::BAD_CHOICE, moves).suggest("leave the date out of it");
             places.report(context, &["mode", "destination_path"], complaint);
         }
     }
+}
+
+/// The setting through which the files of a watch get a date into their paths, if there is one.
+fn dated(watch: &Watch, destinations: &[Destination]) -> Option<String> {
+    if watch.destination_path.has_dates() {
+        return Some("destination_path".to_owned());
+    }
+    let is_dated = |name: &&String| {
+        let mut destinations = destinations.iter().filter(|destination| destination.name == **name);
+        destinations.any(|destination| destination.path.has_dates())
+    };
+    watch.destinations().iter().find(is_dated).map(|name| format!("destination.{name}.path"))
 }
 
 /// Logs that grow go where there is a shell.
