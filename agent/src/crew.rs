@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use skiff_common::retry::Retry;
 use skiff_config::{Destination, Environment, Mode, Settings, Watch};
@@ -33,6 +34,9 @@ use crate::scan::{Found, ScanError, Scanner};
 use crate::status::Status;
 use crate::wake::Waker;
 use crate::windows;
+
+/// How often followers that were told to end are asked whether they have. They end at once, or give up a step within seconds.
+const FOLLOWERS_ASKED: Duration = Duration::from_millis(20);
 
 /// All that is needed to start a scanner.
 pub(crate) struct Crew {
@@ -219,6 +223,7 @@ impl Crew {
             change.leave.iter().for_each(|watch| census.leave(*watch));
         }
         let join = change.join.clone();
+        self.end_followers(&left).await;
         let (answer, answered) = oneshot::channel();
         // A dispatcher that has ended needs no change; its end is reported elsewhere.
         if self.orders.send(Order::Change(Box::new(change), answer)).await.is_ok() && answered.await.is_ok() {
@@ -276,6 +281,21 @@ impl Crew {
             list.push(watch.name.clone());
         }
         Ok(join)
+    }
+
+    /// Ends the followers of watches that leave, before their connections close and a successor begins at the same logs: that
+    /// one takes up what they recorded last. They stay in the list until they have ended, so that an end of the agent
+    /// meanwhile waits for them, too.
+    async fn end_followers(&self, left: &[Arc<WatchContext>]) {
+        let leaves = |watch: &String| left.iter().any(|context| context.settings.name == *watch);
+        let following =
+            || self.followers.iter().any(|(watch, thread)| leaves(watch) && !thread.is_finished());
+        left.iter()
+            .filter(|context| context.settings.mode == Mode::Append)
+            .for_each(|context| context.waker.stop());
+        while following() {
+            tokio::time::sleep(FOLLOWERS_ASKED).await;
+        }
     }
 
     /// Those that were told to end and have.

@@ -369,3 +369,52 @@ fn a_cut_connection_costs_no_byte() {
     let copy = sshd.root().join("app.log");
     agent.wait_until("all of it is there", || fs::read(&copy).is_ok_and(|bytes| bytes == said.as_bytes()));
 }
+
+/// A step of the old settings hangs at the destination when new ones come: the next follower begins after it was given up.
+#[test]
+fn a_reload_ends_a_follower_before_the_next_one_begins() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (folder, proxy) = (scratch.path().join("in"), FaultProxy::to(sshd.port()));
+    fs::create_dir(&folder).expect("a new folder is writable");
+    let mut agent = Agent::through(&proxy, &sshd, "").watch("logs", &folder, RULES);
+    let text = fs::read_to_string(agent.config()).expect("it is there");
+    let text = text.replace("[log]\n", "[log]\nlevel = 'trace'\n");
+    fs::write(agent.config(), &text).expect("writable");
+    agent.start();
+    let mut log = File::create(folder.join("app.log")).expect("there is room");
+    let copy = sshd.root().join("app.log");
+    say(&mut log, "one\n");
+    agent.wait_until_logged("the first line is there", |line| line.contains("delivered and verified"));
+    let number = number(&copy);
+
+    let said = agent.log().lines().count();
+    proxy.set_up(false);
+    say(&mut log, "two\n");
+    agent.wait_until_logged_after(said, "a step is under way", |line| {
+        line.contains("to do") && line.contains("append(")
+    });
+    fs::write(agent.config(), text.replace("'100ms'", "'150ms'")).expect("writable");
+    agent.ask(&["reload"]).expect_code(0).expect_said("changed: logs");
+    let lines = |agent: &Agent, words: &str| {
+        let log = agent.log();
+        log.lines()
+            .enumerate()
+            .filter(|(_, line)| line.contains(words))
+            .map(|(nth, _)| nth)
+            .collect::<Vec<_>>()
+    };
+    agent.wait_until_logged("the old one ends", |line| line.contains("its follower has ended"));
+    agent.wait_until_logged_after(said, "the new one begins", |line| line.contains("its follower begins"));
+    let (begins, ends) = (lines(&agent, "its follower begins"), lines(&agent, "its follower has ended"));
+    assert!(
+        begins.len() == 2 && ends.len() == 1 && ends[0] < begins[1],
+        "{begins:?} {ends:?}\n{}",
+        agent.log()
+    );
+
+    proxy.set_up(true);
+    say(&mut log, "three\n");
+    agent.wait_until("all is there", || fs::read(&copy).is_ok_and(|bytes| bytes == b"one\ntwo\nthree\n"));
+    assert_eq!(self::number(&copy), number, "it grew where it stands");
+    assert_eq!(names_in(&sshd.root()), ["app.log"]);
+}

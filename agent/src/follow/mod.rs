@@ -101,6 +101,7 @@ impl Follower {
     pub(crate) fn run(mut self) -> Result<(), ScanError> {
         let waker = Arc::clone(&self.context.waker);
         let mut patience = Duration::ZERO;
+        tracing::debug!(watch = %self.context.settings.name, "its follower begins");
         while !waker.is_stopped() {
             let (_, ticket) = waker.wait(patience);
             if waker.is_stopped() {
@@ -126,7 +127,9 @@ impl Follower {
             // From the begin of one look to that of the next.
             patience = patience.saturating_sub(begin.elapsed()).max(Duration::from_millis(10));
         }
-        self.record_soon()
+        let recorded = self.record_soon();
+        tracing::debug!(watch = %self.context.settings.name, "its follower has ended");
+        recorded
     }
 
     /// Whether the destination is to get nothing now.
