@@ -1,7 +1,7 @@
 //! What concerns one watch: its settings, its folder, where it delivers to, and whom to wake.
 //!
 //! Made once for each watch and configuration, and shared by its scanner and the dispatcher. What changes in it
-//! are the folder's state, what waits to be looked at or made, and its place in the order.
+//! are the folder's state, what is told of its logs, what waits to be looked at or made, and its place in the order.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -20,6 +20,7 @@ use crate::naming::Naming;
 use crate::remote::Remote;
 use crate::route::{self, Muster};
 use crate::source::{FolderId, Root, SourceError};
+use crate::status::snapshot::Item;
 use crate::wake::Waker;
 
 /// All that concerns one watch.
@@ -52,6 +53,7 @@ pub struct WatchContext {
     pub on_conflict: OnConflict,
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
+    logs: Mutex<Vec<Item>>,
 }
 
 /// A folder at a destination.
@@ -108,6 +110,16 @@ impl WatchContext {
             words.clone_into(&mut last);
             tracing::warn!(watch = %self.settings.name, "{words}");
         }
+    }
+
+    /// Its logs that are delivered while they grow, as they were after the last look.
+    pub(crate) fn logs(&self) -> Vec<Item> {
+        self.logs.lock().expect("nothing panics while it holds the lock").clone()
+    }
+
+    /// From now on they are so.
+    pub(crate) fn set_logs(&self, logs: Vec<Item>) {
+        *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
     }
 
     /// Whether files below the folder at `path` can be meant.
@@ -185,6 +197,7 @@ pub(crate) fn context(
         },
         folder: Mutex::default(),
         complaint: Mutex::default(),
+        logs: Mutex::default(),
     }))
 }
 

@@ -6,8 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
+use serde_json::Value;
 use skiff_tests::fault_proxy::Fault;
-use skiff_tests::{Agent, FaultProxy, Sshd};
+use skiff_tests::{Agent, FaultProxy, Sshd, wait};
 use tempfile::TempDir;
 
 const RULES: &str = "mode = 'append'\nflush_interval = '100ms'\nexclude = ['*.gz']";
@@ -52,6 +53,13 @@ impl Rig {
 
     fn names(&self) -> Vec<String> {
         names_in(&self.sshd.root())
+    }
+
+    /// What `skiff items` lists.
+    fn items(&self) -> Value {
+        let said = self.agent.ask(&["items", "--json"]).expect_code(0).said;
+        let json: String = said.lines().filter(|line| !line.starts_with("skiff:")).collect();
+        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {said}"))
     }
 
     fn losses(&self) -> String {
@@ -417,4 +425,42 @@ fn a_reload_ends_a_follower_before_the_next_one_begins() {
     agent.wait_until("all is there", || fs::read(&copy).is_ok_and(|bytes| bytes == b"one\ntwo\nthree\n"));
     assert_eq!(self::number(&copy), number, "it grew where it stands");
     assert_eq!(names_in(&sshd.root()), ["app.log"]);
+}
+
+#[test]
+fn items_tell_how_far_each_log_is_delivered() {
+    let mut rig = Rig::new().started();
+    let (mut log, mut other) = (rig.log("app.log"), rig.log("other.log"));
+    say(&mut log, "one\n");
+    say(&mut other, "whole\n");
+    rig.wait_for("app.log", "one\n");
+    rig.wait_for("other.log", "whole\n");
+    let mut items = Value::Null;
+    let told = wait::came_true(wait::LIMIT, || {
+        items = rig.items();
+        [0, 1].iter().all(|nth| items[nth]["delivered_bytes"].as_u64() > Some(0))
+    });
+    assert!(told, "{items:#}\n{}", rig.agent.log());
+    rig.sshd.stop();
+    say(&mut log, "two\n");
+
+    let told = wait::came_true(wait::LIMIT, || {
+        items = rig.items();
+        items[0]["attempts"].as_u64() > Some(0)
+    });
+    assert!(told, "{items:#}\n{}", rig.agent.log());
+    let far = |item: &Value| {
+        ["watch", "path", "state", "bytes", "delivered_bytes"].map(|key| item[key].to_string()).join(" ")
+    };
+    let list: Vec<_> = items.as_array().expect("a list").iter().map(far).collect();
+    assert_eq!(list, [r#""logs" "app.log" "growing" 8 4"#, r#""logs" "other.log" "growing" 6 6"#]);
+    assert_eq!((&items[1]["attempts"], &items[1]["reason"]), (&0.into(), &Value::Null), "it is delivered");
+    let growing = rig.agent.ask(&["items", "--state", "growing", "--match", "app"]).expect_code(0);
+    growing.expect_said("growing").expect_said("4 B of 8 B");
+    rig.agent.ask(&["items", "--state", "held"]).expect_code(0).expect_said("nothing");
+
+    assert!(rig.agent.terminate().success());
+    let items = rig.items();
+    let list: Vec<_> = items.as_array().expect("a list").iter().map(far).collect();
+    assert_eq!(list, [r#""logs" "app.log" "growing" null 4"#, r#""logs" "other.log" "growing" null 6"#]);
 }

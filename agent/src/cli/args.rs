@@ -171,7 +171,7 @@ pub(super) struct Items {
 /// What `skiff items` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum State {
-    /// All that is not delivered
+    /// All that is not delivered, and logs that grow
     Open,
     /// What is on its way or waits for its turn
     Pending,
@@ -181,6 +181,8 @@ pub(super) enum State {
     Waiting,
     /// What failed and waits for "skiff retry"
     Quarantined,
+    /// Logs that are delivered while they grow, and how far each is
+    Growing,
     /// What was delivered, the latest first
     Delivered,
 }

@@ -3,13 +3,18 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
+use skiff_common::ItemId;
+use skiff_config::Environment;
 
-use super::args::{Items, State};
+use super::args::{AgentOf, Items, State};
 use super::ask::{Asked, ask, escaped, state_dir};
 use super::paint::{Paint, table};
 use super::{exit, size};
 use crate::control::{delivered_items, item_of};
+use crate::follow::log_item;
 use crate::journal::Peek;
+use crate::machine::machine;
+use crate::route;
 use crate::status::snapshot::{Item, ItemState};
 
 /// Lists items.
@@ -46,6 +51,7 @@ fn state_name(state: State) -> &'static str {
         State::Held => "held",
         State::Waiting => "waiting",
         State::Quarantined => "quarantined",
+        State::Growing => "growing",
         State::Delivered => "delivered",
     }
 }
@@ -58,6 +64,7 @@ fn from_journal(args: &Items, peek: Peek) -> Result<Vec<Item>, ExitCode> {
             State::Held => item.state == ItemState::Waiting || item.state == ItemState::Quarantined,
             State::Waiting => item.state == ItemState::Waiting,
             State::Quarantined => item.state == ItemState::Quarantined,
+            State::Growing => item.state == ItemState::Growing,
             State::Delivered => item.state == ItemState::Delivered,
         };
         state && item.path.contains(&args.wanted)
@@ -74,7 +81,22 @@ fn from_journal(args: &Items, peek: Peek) -> Result<Vec<Item>, ExitCode> {
             .iter()
             .map(|item| crate::dispatch::pending_item(&shipment.watch, item, ItemState::Pending))
     });
-    Ok(held.chain(pending).filter(wants).take(args.limit).collect())
+    let names = watches(&args.agent);
+    let mut logs = peek.logs;
+    logs.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    let logs = logs.iter().filter(|(_, log)| !log.ended).map(|(watch, log)| {
+        let watch = names.iter().find(|name| ItemId::of_folder(name, None) == *watch);
+        log_item(watch.map_or("", String::as_str), log)
+    });
+    Ok(held.chain(pending).chain(logs).filter(wants).take(args.limit).collect())
+}
+
+/// The names of all watches, where the configuration can be read: the journal knows a log's watch by its id alone.
+fn watches(agent: &AgentOf) -> Vec<String> {
+    let environment = Environment::from_process().with_credentials_of_service();
+    let settings = skiff_config::load(&agent.config, &environment).ok();
+    let watches = settings.iter().flat_map(|settings| route::legs(settings, &machine()).watches);
+    watches.map(|watch| watch.name).collect()
 }
 
 fn show(args: &Items, list: &[Item]) {
@@ -90,9 +112,11 @@ fn show(args: &Items, list: &[Item]) {
             ItemState::Pending => "pending",
             ItemState::Waiting => "waiting",
             ItemState::Quarantined => "quarantined",
+            ItemState::Growing => "growing",
             ItemState::Delivered => item.delivered.as_deref().unwrap_or("delivered"),
         };
-        let size = item.bytes.map_or_else(|| "-".to_owned(), size::bytes);
+        let all = item.bytes.map_or_else(|| "-".to_owned(), size::bytes);
+        let size = item.delivered_bytes.map(|part| format!("{} of {all}", size::bytes(part))).unwrap_or(all);
         let path = match &item.reason {
             Some(reason) => format!(
                 "{}\n    {} ({})",

@@ -54,6 +54,7 @@ pub(crate) fn item_of(held: HeldItem) -> Item {
         reason: Some(held.reason),
         delivered: None,
         digest: None,
+        delivered_bytes: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /v1/status` | the [snapshot](crate::status::snapshot::Snapshot) |
 //! | `GET /v1/history` | throughput and backlog over time |
-//! | `GET /v1/items?state=pending\|held\|delivered&match=TEXT&limit=N` | items, a list |
+//! | `GET /v1/items?state=pending\|held\|growing\|delivered&match=TEXT&limit=N` | items, a list |
 //! | `POST /v1/retry` `{"items": ["path"], "all": false}` | how many are tried now |
 //! | `POST /v1/pause`, `/v1/resume` `{"watch": "name"}` | which watches; without a name all |
 //! | `POST /v1/reload` | what has changed, or all that is wrong |
@@ -175,8 +175,10 @@ async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
     }
     let limit = limit.min(MOST_ITEMS);
     let of = |states: &[&str]| states.contains(&state.as_str());
-    if !of(&["all", "pending", "held", "waiting", "quarantined", "delivered"]) {
-        return Err(Refusal::bad("state is one of all, pending, held, waiting, quarantined, delivered"));
+    if !of(&["all", "pending", "held", "waiting", "quarantined", "growing", "delivered"]) {
+        return Err(Refusal::bad(
+            "state is one of all, pending, held, waiting, quarantined, growing, delivered",
+        ));
     }
     let mut list = Vec::new();
     if of(&["all", "held", "waiting", "quarantined"]) {
@@ -187,6 +189,10 @@ async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
         let most = if wanted.is_empty() { limit } else { usize::MAX };
         control.orders.send(Order::Items(most, answer)).await.map_err(|_| Refusal::ended())?;
         list.extend(answered.await.map_err(|_| Refusal::ended())?);
+    }
+    if of(&["all", "growing"]) {
+        let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
+        list.extend(roster.iter().flat_map(|context| context.logs()));
     }
     list.retain(|item| {
         item.path.contains(&wanted)
@@ -242,6 +248,7 @@ pub(crate) fn delivered_items(
             reason: None,
             delivered: Some(text("time")),
             digest: Some(text("digest")),
+            delivered_bytes: None,
         }
     };
     Ok(receipts.into_iter().map(item).collect())

@@ -217,5 +217,6 @@ pub(crate) fn pending_item(watch: &str, item: &skiff_common::Item, state: ItemSt
         reason: None,
         delivered: None,
         digest: None,
+        delivered_bytes: None,
     }
 }

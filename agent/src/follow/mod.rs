@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use skiff_common::ItemId;
 use skiff_common::growth::{Ledger, Log, LogId, Note, Outcome};
 use skiff_common::retry::Retry;
 use tokio::runtime::Handle;
@@ -29,6 +30,7 @@ use crate::route;
 use crate::scan::ScanError;
 use crate::source::{Root, SourceError};
 use crate::status::Status;
+use crate::status::snapshot::{Item, ItemState};
 use folder::Folder;
 use reading::Known;
 
@@ -58,6 +60,8 @@ pub(crate) struct Follower {
     soon: HashMap<LogId, Log>,
     recorded: Instant,
     failures: u32,
+    /// Why the last step failed, unless one went well since.
+    failure: Option<String>,
     not_before: Instant,
     was_mounted: bool,
     /// When a step that runs at a stop is given up.
@@ -91,6 +95,7 @@ impl Follower {
             soon: HashMap::new(),
             recorded: Instant::now(),
             failures: 0,
+            failure: None,
             not_before: Instant::now(),
             was_mounted: false,
             given_up_at: OnceCell::new(),
@@ -122,6 +127,7 @@ impl Follower {
             } else {
                 patience = self.context.settings.flush_interval.max(Duration::from_secs(1));
             }
+            self.tell();
             self.record_in_time()?;
             waker.answer(ticket);
             // From the begin of one look to that of the next.
@@ -167,7 +173,7 @@ impl Follower {
                     self.not_before = Instant::now() + NO_SPACE_PAUSE;
                     break;
                 }
-                None => self.failures = 0,
+                None => (self.failures, self.failure) = (0, None),
             }
         }
         Ok(())
@@ -181,7 +187,26 @@ impl Follower {
         self.not_before = Instant::now() + wait;
         Status::add(&self.status.failures, 1);
         self.status.failed(error.code());
-        tracing::warn!(watch = %settings.name, again_in_ms = wait.as_millis(), "{error}. Try: {}", error.hint());
+        let failure = format!("{error}. Try: {}", error.hint());
+        tracing::warn!(watch = %settings.name, again_in_ms = wait.as_millis(), "{failure}");
+        self.failure = Some(failure);
+    }
+
+    /// Tells those who ask how far each log is delivered.
+    fn tell(&self) {
+        let logs = self.ledger.all().filter(|(log, _)| !log.ended);
+        let item = |(log, size): (&Log, Option<u64>)| {
+            let item = Item { bytes: size, ..log_item(&self.context.settings.name, log) };
+            match &self.failure {
+                Some(failure) if size.is_none_or(|size| size > log.shipped) => {
+                    Item { attempts: self.failures, reason: Some(failure.clone()), ..item }
+                }
+                _ => item,
+            }
+        };
+        let mut items: Vec<Item> = logs.map(item).collect();
+        items.sort_by(|a, b| a.path.cmp(&b.path));
+        self.context.set_logs(items);
     }
 
     fn note(&mut self, notes: Vec<Note>) -> Result<(), ScanError> {
@@ -284,6 +309,22 @@ impl Follower {
         self.was_mounted = is_mounted;
         self.context.set_folder(Some(id));
         Ok(root)
+    }
+}
+
+/// A log as it is listed, by what is recorded of it.
+pub(crate) fn log_item(watch: &str, log: &Log) -> Item {
+    Item {
+        item: ItemId::of(watch, &log.path).to_string(),
+        watch: watch.to_owned(),
+        path: log.path.to_string(),
+        state: ItemState::Growing,
+        bytes: None,
+        attempts: 0,
+        reason: None,
+        delivered: None,
+        digest: None,
+        delivered_bytes: Some(log.shipped),
     }
 }
 

@@ -79,6 +79,11 @@ pub(super) fn log_key(watch: ItemId, log: &LogId) -> Vec<u8> {
     [&watch.bytes()[..], log.bytes()].concat()
 }
 
+/// The watch of a log's key.
+pub(super) fn read_log_key(key: &[u8]) -> Option<ItemId> {
+    key.first_chunk().copied().map(ItemId::from_bytes)
+}
+
 /// The first key after all of `folder`.
 pub(super) fn after_folder(folder: ItemId) -> Option<[u8; 16]> {
     u128::from_be_bytes(*folder.bytes()).checked_add(1).map(u128::to_be_bytes)

@@ -69,6 +69,8 @@ pub struct Peek {
     pub pending: Vec<Shipment>,
     /// Items that wait or are quarantined.
     pub held: Vec<HeldItem>,
+    /// Logs that are delivered while they grow, each with the id of its watch's folder.
+    pub logs: Vec<(ItemId, Log)>,
 }
 
 /// The open journal. Clones are the same journal.
@@ -143,8 +145,8 @@ impl Journal {
         let dir = place.journal();
         deadline::in_time("read", &dir.clone(), deadline::OPEN, move || {
             let store = Store::open(&dir)?;
-            let Verified { pending, held, .. } = verify::look(&store)?;
-            Ok(Some(Peek { pending, held }))
+            let Verified { pending, held, logs, .. } = verify::look(&store)?;
+            Ok(Some(Peek { pending, held, logs }))
         })?
     }
 

@@ -1,11 +1,12 @@
 //! Whether a store is to be trusted: each value, their sum, and what they say together.
 
-use skiff_common::Shipment;
 use skiff_common::delivery::record::HeldItem;
+use skiff_common::growth::Log;
+use skiff_common::{ItemId, Shipment};
 
 use super::error::JournalError;
 use super::head::Head;
-use super::keys::{Kind, read_chunk_key, read_part_key};
+use super::keys::{Kind, read_chunk_key, read_log_key, read_part_key};
 use super::store::{Bytes, Op, Store, TRANSACTION_OPS};
 use super::value::{BadValue, unpack_shipment, unseal, unseal_chunk, unseal_held, unseal_log};
 
@@ -17,6 +18,7 @@ pub(super) struct Verified {
     pub(super) logical_bytes: u64,
     pub(super) pending: Vec<Shipment>,
     pub(super) held: Vec<HeldItem>,
+    pub(super) logs: Vec<(ItemId, Log)>,
 }
 
 /// Reads all of `store` once, one value at a time, and removes what a crash left half-written.
@@ -63,7 +65,11 @@ impl Verified {
                 read_chunk_key(&key).ok_or(BadValue::Damaged("a chunk's key has the wrong length"))?;
                 unseal_chunk(value).map(drop)
             }
-            Kind::Growing => unseal_log(value).map(drop),
+            Kind::Growing => {
+                let watch = read_log_key(&key).ok_or(BadValue::Damaged("a log's key is too short"))?;
+                self.logs.push((watch, unseal_log(value)?));
+                Ok(())
+            }
             Kind::Meta => unreachable!("the head is no record"),
         }
     }

@@ -273,6 +273,9 @@ pub struct Item {
     pub delivered: Option<String>,
     /// Its digest, as `algorithm:hex`.
     pub digest: Option<String>,
+    /// Of a log that grows: how many of its first bytes are delivered.
+    #[serde(default)]
+    pub delivered_bytes: Option<u64>,
 }
 
 /// How an item stands.
@@ -289,6 +292,8 @@ pub enum ItemState {
     Quarantined,
     /// It is delivered.
     Delivered,
+    /// A log that is delivered while it grows.
+    Growing,
 }
 
 impl Snapshot {
@@ -388,6 +393,7 @@ mod tests {
             reason: None,
             delivered: None,
             digest: None,
+            delivered_bytes: None,
         };
         assert_documented("skiff items --json", &serde_json::to_value([item]).expect("JSON"));
     }
