@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 use skiff_tests::fault_proxy::Fault;
+use skiff_tests::sshd::sftp_only;
 use skiff_tests::{Agent, FaultProxy, Sshd, wait};
 use tempfile::TempDir;
 
@@ -425,6 +426,36 @@ fn a_reload_ends_a_follower_before_the_next_one_begins() {
     agent.wait_until("all is there", || fs::read(&copy).is_ok_and(|bytes| bytes == b"one\ntwo\nthree\n"));
     assert_eq!(self::number(&copy), number, "it grew where it stands");
     assert_eq!(names_in(&sshd.root()), ["app.log"]);
+}
+
+/// Copies grow by means of a shell: a server that has none is told by `check`, and the logs wait with their reason.
+#[test]
+fn a_server_without_a_shell_is_told_and_gets_nothing() {
+    let mut rig = sftp_only(Rig::new);
+    say(&mut rig.log("app.log"), "one\n");
+    let why = "serves SFTP alone, and logs that grow (mode = \"append\") need a shell there";
+    let remedy = "or deliver the logs when they are whole: mode = \"whole\"";
+    let checked = rig.agent.ask(&["check"]).expect_code(3);
+    checked.expect_said(&format!("FAIL  watch logs at server: the destination {why}")).expect_said(remedy);
+
+    rig.agent.start();
+    rig.agent.wait_until_logged("the log says why", |line| {
+        line.contains(&why.to_lowercase()) && line.contains(remedy)
+    });
+    let mut items = Value::Null;
+    let told = wait::came_true(wait::LIMIT, || {
+        items = rig.items();
+        items[0]["reason"].as_str().is_some_and(|reason| reason.contains(why) && reason.contains(remedy))
+    });
+    assert!(told, "{items:#}");
+    assert_eq!((&items[0]["path"], &items[0]["delivered_bytes"]), (&"app.log".into(), &0.into()));
+    let mut said = String::new();
+    let counted = wait::came_true(wait::LIMIT, || {
+        said = rig.agent.ask(&["status", "--json"]).expect_code(0).said;
+        said.contains("\"no-shell\"")
+    });
+    assert!(counted, "{said}");
+    assert_eq!(rig.names(), [""; 0]);
 }
 
 #[test]

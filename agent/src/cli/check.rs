@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use skiff_config::{Destination, Settings, Watch};
+use skiff_config::{Destination, Mode, Settings, Watch};
 
 use super::args::Check;
 use super::{config, exit, size};
@@ -70,6 +70,12 @@ impl Lines {
         }
         self.all.push(json!({ "what": what, "state": "fail", "detail": why, "code": code, "hint": hint }));
         self.worst = self.worst.max(exit_code);
+    }
+
+    fn refuse(&mut self, what: &str, error: &RemoteError) {
+        let (why, hint) = (error.to_string(), error.hint());
+        let obstacle = Obstacle { why: &why, hint: &hint, code: error.code() };
+        self.fail(what, &obstacle, exit::of(error.code()).max(exit::FAILED));
     }
 
     fn say(&self, state: &str, what: &str, detail: &str) {
@@ -147,17 +153,30 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
             lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
             lines.ok(&what, &format!("{root} can be written"));
             tell(&what, destination, &facts, lines);
+            if watch.mode == Mode::Append
+                && let Err(error) = logs_can_grow(&facts)
+            {
+                let what = format!("watch {} at {}", watch.name, destination.name);
+                lines.refuse(&what, &error);
+            }
         }
         Err(error) => {
             if !matches!(error, RemoteError::Connect(_)) {
                 lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
             }
-            let (why, hint) = (error.to_string(), error.hint());
-            let obstacle = Obstacle { why: &why, hint: &hint, code: error.code() };
-            lines.fail(&what, &obstacle, exit::of(error.code()).max(exit::FAILED));
+            lines.refuse(&what, &error);
         }
     }
     remote.close().await;
+}
+
+/// What the first step of a follower would find.
+fn logs_can_grow(found: &Found) -> Result<(), RemoteError> {
+    match found {
+        Found::Sftp { .. } => Err(RemoteError::SftpAlone),
+        Found::Scp(facts) if facts.digest.is_none() => Err(scp::grow::NO_DIGEST_TOOL),
+        Found::Scp(_) => Ok(()),
+    }
 }
 
 fn tell(what: &str, destination: &Destination, found: &Found, lines: &mut Lines) {

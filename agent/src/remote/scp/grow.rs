@@ -14,6 +14,9 @@ use crate::ship;
 /// Bytes in a block of `dd`. What is sent begins at a multiple of it, so that any `dd` can put it where it belongs.
 pub(crate) const BLOCK: u64 = 512;
 
+/// Without one nobody there can say what a copy holds.
+pub(crate) const NO_DIGEST_TOOL: RemoteError = RemoteError::NoTool { tool: "b3sum or sha256sum" };
+
 /// A destination's folder, and the staging of whoever asks.
 #[derive(Clone, Copy)]
 pub(crate) struct Desk<'a> {
@@ -72,7 +75,7 @@ impl ScpRemote {
         let hand = self.take_hand(desk.root).await?;
         let algorithm = hand.facts().digest;
         self.give_back(desk.root, hand);
-        algorithm.ok_or(RemoteError::NoTool { tool: "b3sum or sha256sum" })
+        algorithm.ok_or(NO_DIGEST_TOOL)
     }
 
     /// Looks at a copy: all of it, or its `first` bytes.
@@ -200,7 +203,7 @@ impl ScpRemote {
 }
 
 fn algorithm(hand: &Hand) -> Result<Algorithm, RemoteError> {
-    hand.facts().digest.ok_or(RemoteError::NoTool { tool: "b3sum or sha256sum" })
+    hand.facts().digest.ok_or(NO_DIGEST_TOOL)
 }
 
 /// What a change says that needs a name which nothing has.
