@@ -203,3 +203,24 @@ fn a_closed_folder_costs_no_undelivered_file() {
     thread::sleep(Duration::from_millis(2500));
     assert!(numbered("new", 0..17).is_subset(&names(&folder)) && !losses.exists());
 }
+
+/// With several destinations a file counts as delivered when each of them has it.
+#[test]
+fn what_one_of_two_destinations_lacks_stays() {
+    let (one, mut other) = (Sshd::start(), Sshd::start());
+    let scratch = TempDir::new().expect("a temporary folder");
+    let mut source = Tree::new(scratch.path().join("in"), 6);
+    put(&mut source, numbered("f", 0..4), 10_000);
+    other.stop();
+    let rules = "to = ['server', 'other']\nrescan = '1s'\nretain = { bytes = '10 kB' }";
+    let agent = Agent::to(&one).and_destination("other", &other, "");
+    let mut agent = agent.watch_by("in", source.root(), rules).started();
+    agent.wait_until("one has all", || names(&one.root()) == numbered("f", 0..4));
+    wait_for_receipts(&mut agent, 4);
+    thread::sleep(Duration::from_millis(3500));
+    assert_eq!(names(source.root()), numbered("f", 0..4), "the other has none of them yet");
+
+    other.start_again();
+    agent.wait_until("the other has all", || names(&other.root()) == numbered("f", 0..4));
+    agent.wait_until("the oldest go", || names(source.root()) == numbered("f", 3..4));
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use skiff_tests::{Agent, Sshd, Tree, tree};
@@ -107,4 +107,34 @@ fn the_limit_of_all_is_shared() {
     });
     let took = began.elapsed();
     assert!(took > Duration::from_secs(2), "600 kB at 250 kB/s took {took:?}");
+}
+
+/// A time zone, as `TZ` has it, in which it is noon so long from now.
+fn zone_with_noon_in(wait: Duration) -> String {
+    let noon = SystemTime::now() + wait;
+    let noon = noon.duration_since(SystemTime::UNIX_EPOCH).expect("the clock is right").as_secs();
+    let utc = noon % (24 * 3600);
+    let (sign, ahead) = if utc <= 12 * 3600 { ("-", 12 * 3600 - utc) } else { ("", utc - 12 * 3600) };
+    format!("TZ=NOON{sign}{}:{:02}:{:02}", ahead / 3600, ahead / 60 % 60, ahead % 60)
+}
+
+/// A window ends by the clock of this machine, whatever else happens.
+#[test]
+fn a_window_ends_by_itself() {
+    const UNTIL_NOON: Duration = Duration::from_secs(25);
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    source.file("first", 1_000);
+    let schedule = "schedule = ['mon-sun 00:00-12:00 pause']";
+    let mut agent = Agent::with_destination(&sshd, schedule).watch("in", source.root(), "");
+    let began = Instant::now();
+    agent.set_under(["env".to_owned(), zone_with_noon_in(UNTIL_NOON)]);
+    agent.start();
+    agent.wait_until_logged("it rests", |line| line.contains("paused: by its schedule"));
+    agent.wait_until("it arrives", || tree::equal(source.root(), &sshd.root()));
+    let took = began.elapsed();
+    assert!(
+        took + Duration::from_secs(1) > UNTIL_NOON,
+        "it was sent after {took:?}, before the window ended"
+    );
 }
