@@ -49,6 +49,7 @@ fn finds_the_lines_that_ssh_keygen_finds() {
         let threads = halves.map(|seeds| scope.spawn(move || agree_on(seeds)));
         threads.into_iter().map(|one| one.join().expect("they agree")).sum()
     });
+    println!("{FILES} files, {found} lines found, all by both");
     assert!(found > 1000, "the generated files rarely have the host: {found}");
 }
 
@@ -95,7 +96,7 @@ async fn trusts_what_ssh_trusts() {
     });
     let count =
         std::env::var("SKIFF_TEST_FILES").map_or(FILES_FOR_SSH, |text| text.parse().expect("a number"));
-    let mut seen = [0; 4];
+    let (mut seen, mut stricter_than_ssh) = ([0; 4], 0);
     for seed in 0..count {
         let mut dice = Dice {
             state: seed,
@@ -120,7 +121,11 @@ async fn trusts_what_ssh_trusts() {
             sshd.port
         );
         seen[ours as usize] += 1;
+        stricter_than_ssh += usize::from(stricter);
     }
+    println!(
+        "{count} files: trusted, unknown, changed, revoked {seen:?}; stricter than ssh {stricter_than_ssh}"
+    );
     assert!(seen.iter().all(|times| *times > 0), "some ends never come: {seen:?}");
 }
 
