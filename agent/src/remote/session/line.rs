@@ -180,9 +180,12 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_gives_up_on_a_peer_that_acknowledges_nothing() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
-        prepare(&stream, Duration::from_secs(7)).expect("prepared");
-        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&stream).expect("readable"), 7000);
+        let port = listener.local_addr().expect("an address").port();
+        let (deadline, stall) = (Instant::now() + Duration::from_secs(20), Duration::from_secs(7));
+        let progress = Arc::new(Progress::new("127.0.0.1", port));
+        let (line, _hangup) = dial("127.0.0.1", port, deadline, stall, &progress).await.expect("connected");
+        let Stream::Tcp(stream) = &line.get_ref().stream else { panic!("it is a direct connection") };
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(stream).expect("readable"), 7000);
         assert!(stream.nodelay().expect("readable"), "or each channel would cost 40 ms");
     }
 }

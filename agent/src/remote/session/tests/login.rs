@@ -1,8 +1,12 @@
 //! What logs in, apart from plain key files.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use russh::keys::PrivateKey;
+use russh::server::{self, Auth, Response};
+use russh::{MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -271,4 +275,76 @@ async fn without_a_key_the_servers_methods_are_told() {
     login.credentials.identities = vec![sshd.folder.path().join("id_ed25519.pub")];
     let ConnectError::NoKeys { offered, .. } = sshd.refusal(&login).await else { panic!("another error") };
     assert_eq!(offered, ["publickey"]);
+}
+
+/// A server that asks these questions, each shown or hidden while it is answered, and lets in whoever answers.
+#[derive(Clone)]
+struct Asks {
+    questions: &'static [(Cow<'static, str>, bool)],
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl server::Handler for Asks {
+    type Error = russh::Error;
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(answers) = response else {
+            let (name, instructions, prompts) = (Cow::default(), Cow::default(), self.questions.into());
+            return Ok(Auth::Partial { name, instructions, prompts });
+        };
+        self.heard.lock().expect("no panic").extend(answers.map(|answer| answer.to_vec()));
+        Ok(Auth::Accept)
+    }
+}
+
+/// What is asked for openly is no password, and more than one question is none that a password answers.
+#[tokio::test]
+async fn a_password_answers_one_hidden_question_and_no_other() {
+    const HIDDEN: &[(Cow<'static, str>, bool)] = &[(Cow::Borrowed("Password: "), false)];
+    const SHOWN: &[(Cow<'static, str>, bool)] = &[(Cow::Borrowed("Your name: "), true)];
+    const TWO: &[(Cow<'static, str>, bool)] =
+        &[(Cow::Borrowed("Password: "), false), (Cow::Borrowed("Code: "), false)];
+    let folder = TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    keygen("ed25519", &at("host"));
+    let listener = tokio::net::TcpListener::bind((HOST, 0)).await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    fs::write(at("known_hosts"), format!("[{HOST}]:{port} {}", text(&at("host.pub")))).expect("written");
+    let password_file = Some(private(&at("secret"), "open sesame\n"));
+    let login = Login {
+        credentials: Credentials { password_file, ..with(&[]) },
+        known_hosts: vec![at("known_hosts")],
+        ..login_to(port)
+    };
+    for (questions, is_answered) in [(HIDDEN, true), (SHOWN, false), (TWO, false)] {
+        let config = Arc::new(server::Config {
+            keys: vec![PrivateKey::from_openssh(text(&at("host"))).expect("a key")],
+            methods: MethodSet::from(&[MethodKind::KeyboardInteractive][..]),
+            auth_rejection_time: Duration::ZERO,
+            ..server::Config::default()
+        });
+        let asks = Asks { questions, heard: Arc::default() };
+        let serving = async {
+            let (stream, _) = listener.accept().await.expect("a client");
+            let session =
+                server::run_stream(config, stream, asks.clone()).await.expect("a client that greets");
+            tokio::spawn(session);
+        };
+        let (outcome, ()) = tokio::join!(Session::connect(&login), serving);
+        let heard = asks.heard.lock().expect("no panic").clone();
+        if is_answered {
+            outcome.expect("it is let in");
+            assert_eq!(heard, [b"open sesame"]);
+        } else {
+            let error = outcome.expect_err("nobody answers");
+            assert_eq!(error.code(), "login-refused", "{error}");
+            assert!(error.to_string().contains("it asks: "), "{error}");
+            assert!(heard.is_empty(), "{heard:?} was said to {questions:?}");
+        }
+    }
 }
