@@ -258,6 +258,19 @@ fn disks_that_take_nothing() {
     expect(&told["code"], &told["failure"], &told["hint"], "low-space", &gist);
 }
 
+/// A disk that fills after it was asked: the remedy names the destination's folder. The server's `scp` says what it says then.
+#[test]
+fn disk_that_fills_meanwhile() {
+    let full = "printf '\\001scp: part: No space left on device\\n'; exit 1";
+    let toolbox = Toolbox::usual().with("scp", full);
+    let (sshd, home) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let mut source = Tree::new(home.path().join("data"), 1);
+    source.file("large.bin", 3 << 20);
+    let told = json(&push(&sshd, home.path(), source.root()).expect_code(1));
+    let gist = ["No space left", &format!("df -i {}/data`", sshd.root().display())];
+    expect(&told["code"], &told["failure"], &told["hint"], "no-space", &gist);
+}
+
 /// Where `SELinux` says no. No kernel here has it, so the server's `mkdir` and `getenforce` answer as they do there.
 #[test]
 fn selinux_that_forbids_what_the_modes_allow() {

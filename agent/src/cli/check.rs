@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use skiff_common::RemotePath;
 use skiff_config::{Destination, Mode, Settings, Watch};
 
 use super::args::Check;
@@ -72,8 +73,8 @@ impl Lines {
         self.worst = self.worst.max(exit_code);
     }
 
-    fn refuse(&mut self, what: &str, error: &RemoteError) {
-        let (why, hint) = (error.to_string(), error.hint());
+    fn refuse(&mut self, what: &str, error: &RemoteError, root: &RemotePath) {
+        let (why, hint) = (error.to_string(), error.hint_in(root));
         let obstacle = Obstacle { why: &why, hint: &hint, code: error.code() };
         self.fail(what, &obstacle, exit::of(error.code()).max(exit::FAILED));
     }
@@ -157,14 +158,14 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
                 && let Err(error) = logs_can_grow(&facts)
             {
                 let what = format!("watch {} at {}", watch.name, destination.name);
-                lines.refuse(&what, &error);
+                lines.refuse(&what, &error, &root);
             }
         }
         Err(error) => {
             if !matches!(error, RemoteError::Connect(_)) {
                 lines.ok(&what, &format!("{reached} is reached, its host key is known, login works"));
             }
-            lines.refuse(&what, &error);
+            lines.refuse(&what, &error, &root);
         }
     }
     remote.close().await;

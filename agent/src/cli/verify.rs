@@ -97,8 +97,9 @@ async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Found
     let compared = compare(destination, watch, delivered, &mut found, &bar).await;
     bar.finish_and_clear();
     compared.map_err(|error| {
+        let (root, _) = remote_root(destination, watch).expect("the configuration was checked");
         let what = format!("cannot verify {} at {}: {error}", watch.name, destination.name);
-        exit::fail(exit::of(error.code()), &what, &error.hint())
+        exit::fail(exit::of(error.code()), &what, &error.hint_in(&root))
     })?;
     Ok(found)
 }

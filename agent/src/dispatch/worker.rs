@@ -6,7 +6,7 @@ use serde_json::Value;
 use skiff_common::delivery::manifest::ManifestStyle;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
-use skiff_common::{Digest, Fault, RelPath, Shipment};
+use skiff_common::{Digest, Fault, RelPath, RemotePath, Shipment};
 use skiff_config::ManifestFile;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -96,7 +96,7 @@ impl Work {
         };
         match staged {
             Ok(staged) => report(Event::Staged(outward.whole(&self.shipment, staged))),
-            Err(error) => failure(&error),
+            Err(error) => failure(&error, &place.root),
         }
     }
 
@@ -123,7 +123,7 @@ impl Work {
         let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
         let placed = place.remote.publish(&place.root, &self.shipment, &placements, &conflicts).await;
-        placed.map_or_else(|error| failure(&error), |placed| report(Event::Published(placed)))
+        placed.map_or_else(|error| failure(&error, &place.root), |placed| report(Event::Published(placed)))
     }
 
     async fn claim(&self, placements: Arc<Vec<Placement>>) -> std::io::Result<()> {
@@ -146,7 +146,9 @@ impl Work {
     async fn finish(self, root: Root, receipts: Vec<Receipt>) -> Report {
         match self.write_manifest(&receipts).await {
             Ok(()) => {}
-            Err(ManifestError::Remote(error)) => return failure(&error),
+            Err(ManifestError::Remote(error)) => {
+                return failure(&error, &self.context.place(&self.shipment.destination).root);
+            }
             Err(error) => return local_failure(error.to_string()),
         }
         let work = Arc::new(self);
@@ -244,8 +246,8 @@ fn report(event: Event) -> Report {
     Report { event, failure: None }
 }
 
-fn failure(error: &RemoteError) -> Report {
-    let failure = Failure { code: error.code(), what: error.to_string(), hint: error.hint() };
+fn failure(error: &RemoteError, root: &RemotePath) -> Report {
+    let failure = Failure { code: error.code(), what: error.to_string(), hint: error.hint_in(root) };
     let event =
         Event::Failed { fault: error.fault(), destination: error.is_destination(), reason: failure.reason() };
     Report { event, failure: Some(failure) }

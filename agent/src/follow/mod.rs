@@ -187,7 +187,7 @@ impl Follower {
         self.not_before = Instant::now() + wait;
         Status::add(&self.status.failures, 1);
         self.status.failed(error.code());
-        let failure = format!("{error}. Try: {}", error.hint());
+        let failure = format!("{error}. Try: {}", error.hint_in(&self.context.places[0].root));
         tracing::warn!(watch = %settings.name, again_in_ms = wait.as_millis(), "{failure}");
         self.failure = Some(failure);
     }

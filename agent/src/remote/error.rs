@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use skiff_common::Fault;
 use skiff_common::fault::Classify;
 use skiff_common::scp::ScpError;
+use skiff_common::{Fault, RemotePath};
 
 use super::reason::Reason;
 use super::session::{ChannelError, ConnectError};
@@ -140,10 +140,19 @@ impl RemoteError {
         }
     }
 
-    /// What to do about it.
+    /// What to do about it, where nobody knows in which folder.
     pub fn hint(&self) -> String {
+        self.hint_at(".")
+    }
+
+    /// What to do about it in the destination's folder `root`.
+    pub fn hint_in(&self, root: &RemotePath) -> String {
+        self.hint_at(&root.to_string())
+    }
+
+    fn hint_at(&self, folder: &str) -> String {
         if let Some(reason) = self.reason() {
-            return reason.hint(self.folder());
+            return reason.hint(self.folder().unwrap_or(folder));
         }
         match self {
             Self::Connect(error) => error.hint(),
@@ -215,8 +224,8 @@ impl RemoteError {
     }
 
     /// The folder at the destination, where it is known.
-    fn folder(&self) -> &str {
-        if let Self::Root { path, .. } = self { path } else { "FOLDER" }
+    fn folder(&self) -> Option<&str> {
+        if let Self::Root { path, .. } = self { Some(path) } else { None }
     }
 }
 

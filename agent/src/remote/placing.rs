@@ -4,7 +4,7 @@
 
 use skiff_common::delivery::conflict::name_beside;
 use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
-use skiff_common::{Digest, ItemId, RelPath};
+use skiff_common::{Digest, ItemId, RelPath, RemotePath};
 
 use super::{Reason, RemoteError};
 
@@ -54,7 +54,7 @@ pub(super) enum Replaced {
 pub(super) async fn place(
     placer: &mut impl Placer,
     placement: &Placement,
-    (sender, id): (&str, ItemId),
+    (root, sender, id): (&RemotePath, &str, ItemId),
     conflicts: &Conflicts<'_>,
 ) -> Result<Placed, RemoteError> {
     // Each round either ends or has seen the destination change under it; that doesn't go on for ever.
@@ -76,7 +76,7 @@ pub(super) async fn place(
                 return Ok(Placed::Refused(Trouble::permanent(reason)));
             }
             Met::Trouble(why) => {
-                let reason = format!("cannot write {name} at the destination: {why}{}", remedy(&why));
+                let reason = format!("cannot write {name} at the destination: {why}{}", remedy(&why, root));
                 return Ok(Placed::Refused(Trouble::retryable(reason)));
             }
         };
@@ -99,7 +99,8 @@ pub(super) async fn place(
                 Replaced::Done => return Ok(Placed::At(name)),
                 Replaced::Changed => {}
                 Replaced::Failed(why) => {
-                    let reason = format!("cannot replace {name} at the destination: {why}{}", remedy(&why));
+                    let reason =
+                        format!("cannot replace {name} at the destination: {why}{}", remedy(&why, root));
                     return Ok(Placed::Refused(Trouble::retryable(reason)));
                 }
             },
@@ -109,6 +110,6 @@ pub(super) async fn place(
 }
 
 /// What to do about the server's reason, if it is a known one.
-fn remedy(why: &str) -> String {
-    Reason::of(why).map_or_else(String::new, |reason| format!(". Try: {}", reason.hint("FOLDER")))
+fn remedy(why: &str, root: &RemotePath) -> String {
+    Reason::of(why).map_or_else(String::new, |reason| format!(". Try: {}", reason.hint(&root.to_string())))
 }

@@ -25,9 +25,11 @@ impl ScpRemote {
         hand.first(&["use", &self.staging(shipment)], "finding the staging");
         let placed = match shipment.kind {
             ShipmentKind::Single => {
-                vec![self.place(&mut hand, shipment, &placements[0], b"part", conflicts).await?]
+                vec![self.place(&mut hand, (root, shipment), &placements[0], b"part", conflicts).await?]
             }
-            ShipmentKind::Batch => self.publish_batch(&mut hand, shipment, placements, conflicts).await?,
+            ShipmentKind::Batch => {
+                self.publish_batch(&mut hand, (root, shipment), placements, conflicts).await?
+            }
         };
         self.give_back(root, hand);
         Ok(placed)
@@ -36,7 +38,7 @@ impl ScpRemote {
     async fn publish_batch(
         &self,
         hand: &mut Hand,
-        shipment: &Shipment,
+        (root, shipment): (&RemotePath, &Shipment),
         placements: &[Placement],
         conflicts: &Conflicts<'_>,
     ) -> Result<Vec<Placed>, RemoteError> {
@@ -63,7 +65,7 @@ impl ScpRemote {
                 placed
             } else {
                 let staged = [b"m/", path.as_bytes()].concat();
-                self.place(hand, shipment, placement, &staged, conflicts).await?
+                self.place(hand, (root, shipment), placement, &staged, conflicts).await?
             });
         }
         Ok(all)
@@ -73,14 +75,14 @@ impl ScpRemote {
     async fn place(
         &self,
         hand: &mut Hand,
-        shipment: &Shipment,
+        (root, shipment): (&RemotePath, &Shipment),
         placement: &Placement,
         staged: &[u8],
         conflicts: &Conflicts<'_>,
     ) -> Result<Placed, RemoteError> {
         let patience = self.patience(placement.item.stamp.size);
         let mut placer = Shelf { remote: self, hand, shipment, from: word(staged), patience };
-        let who = (self.connection.sender.as_str(), shipment.item_id(&placement.item));
+        let who = (root, self.connection.sender.as_str(), shipment.item_id(&placement.item));
         placing::place(&mut placer, placement, who, conflicts).await
     }
 

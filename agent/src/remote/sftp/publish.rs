@@ -49,7 +49,7 @@ impl SftpRemote {
                 };
                 let from = below(staging, &name);
                 let mut placer = Shelf { channel, folder, staging, from, placement, blocked, seen: None };
-                let who = (self.connection.sender.as_str(), shipment.item_id(&placement.item));
+                let who = (root, self.connection.sender.as_str(), shipment.item_id(&placement.item));
                 placing::place(&mut placer, placement, who, conflicts).await
             });
             placing.buffered(channel.handles()).try_collect().await?
