@@ -27,6 +27,11 @@ pub fn sftp_only<T>(test: impl FnOnce() -> T) -> T {
     outcome
 }
 
+/// Whether this test's servers give SFTP and nothing else.
+pub fn is_sftp_only() -> bool {
+    SFTP_ONLY.get()
+}
+
 /// Runs tests of this file once more, by SFTP.
 #[macro_export]
 macro_rules! by_sftp_too {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use skiff_tests::fault_proxy::{Fault, FaultProxy, Plan};
-use skiff_tests::{Agent, Sshd, Tree, receipts, tree};
+use skiff_tests::{Agent, Sshd, Tree, receipts, sshd, tree};
 use tempfile::TempDir;
 
 const FOLDER: &str = "skiff-manifests";
@@ -74,21 +74,22 @@ fn the_tools_accept_it_whatever_names_it_holds() {
 #[test]
 fn cuts_cost_no_manifest_and_make_none_twice() {
     const ROUNDS: u64 = 10;
+    // Behind the greeting and, where there is a shell, the program that it gets.
+    let (first, step) = if sshd::is_sftp_only() { (3_000, 400) } else { (17_000, 800) };
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
     let mut source = Tree::new(scratch.path().join("in"), 2);
     let proxy = FaultProxy::to(sshd.port());
     let mut agent =
         Agent::through(&proxy, &sshd, "").watch("in", source.root(), "manifest = 'sha256sum'").started();
     for round in 0..ROUNDS {
-        // Behind the greeting and the program that the shell gets.
-        proxy.next(Plan::up_at(17_000 + 800 * round, Fault::Reset));
+        proxy.next(Plan::up_at(first + step * round, Fault::Reset));
         proxy.break_all(Fault::Fin);
         source.file(format!("{round}.csv"), 2_000);
         let state = agent.state_dir();
         agent.wait_until("it has its receipt", || receipts::read(&state).len() as u64 > round);
     }
     let met = proxy.carried_after(0).iter().filter(|carried| carried.met).count();
-    assert!(met >= 5, "only {met} connections met their cut");
+    assert!(met >= 5, "only {met} connections met their cut: {:?}", proxy.carried_after(0));
     let listed = checked("sha256sum", &sshd.root());
     assert_eq!(listed.len() as u64, ROUNDS, "{listed:?}");
     assert_eq!(manifests(&sshd.root()).len() as u64, ROUNDS);
@@ -115,4 +116,10 @@ fn a_foreign_file_under_its_name_stays() {
     assert_eq!(fs::read_to_string(&name).expect("it is there"), "somebody else's");
     fs::remove_file(&name).expect("it is there");
     assert_eq!(checked("b3sum", &sshd.root()).len(), 1, "ours stands beside it");
+}
+
+skiff_tests::by_sftp_too! {
+    the_tools_accept_it_whatever_names_it_holds,
+    cuts_cost_no_manifest_and_make_none_twice,
+    a_foreign_file_under_its_name_stays,
 }

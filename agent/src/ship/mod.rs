@@ -97,9 +97,9 @@ pub(crate) fn matching(root: &Root, item: &Item, mut theirs: mpsc::Receiver<Byte
 }
 
 /// An item in memory, with its digests.
-pub(crate) fn load(root: &Root, item: &Item) -> Result<(Vec<u8>, Digests), Trouble> {
+pub(crate) fn load(root: &Root, item: &Item, hashed: Algorithm) -> Result<(Vec<u8>, Digests), Trouble> {
     let mut bytes = Vec::with_capacity(usize::try_from(item.stamp.size).unwrap_or(0));
-    let digests = read(root, item, Algorithm::Blake3, |piece| {
+    let digests = read(root, item, hashed, |piece| {
         bytes.extend_from_slice(piece);
         Ok(())
     })?;

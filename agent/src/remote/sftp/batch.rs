@@ -100,6 +100,8 @@ fn load_all(source: &Root, items: Vec<(usize, Item)>) -> (mpsc::Receiver<Loaded>
     let (queue, loaded) = mpsc::channel(READY);
     let room = Arc::new(Semaphore::new(LOADED_KIB as usize));
     let (source, runtime) = (source.clone(), tokio::runtime::Handle::current());
+    // What is wanted is known to this task, not to the thread.
+    let hashed = ship::hashed_for(None);
     let reader = spawn_blocking(move || {
         for (number, item) in items {
             // One that is larger than all the room has all of it.
@@ -107,7 +109,7 @@ fn load_all(source: &Root, items: Vec<(usize, Item)>) -> (mpsc::Receiver<Loaded>
                 u32::try_from(item.stamp.size.div_ceil(1024)).unwrap_or(LOADED_KIB).clamp(1, LOADED_KIB);
             let room = runtime.block_on(Arc::clone(&room).acquire_many_owned(kib));
             let room = room.expect("nobody closes it");
-            let content = ship::load(&source, &item);
+            let content = ship::load(&source, &item, hashed);
             if queue.blocking_send(Loaded { number, content, _room: room }).is_err() {
                 return;
             }
