@@ -15,6 +15,8 @@ const KIND: u32 = 0o170_000;
 pub struct Attributes {
     /// Its length in bytes.
     pub size: Option<u64>,
+    /// The numbers of its user and group.
+    pub owner: Option<(u32, u32)>,
     /// Kind and mode, as Unix numbers them.
     pub permissions: Option<u32>,
     /// When it was read and changed, in seconds since 1970.
@@ -39,7 +41,7 @@ pub enum FileKind {
 impl Attributes {
     /// Just a mode.
     pub const fn mode(mode: u32) -> Self {
-        Self { size: None, permissions: Some(mode), times: None }
+        Self { size: None, owner: None, permissions: Some(mode), times: None }
     }
 
     /// What it is.
@@ -59,11 +61,16 @@ impl Attributes {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let flag = |is: bool, flag: u32| if is { flag } else { 0 };
         let flags = flag(self.size.is_some(), SIZE)
+            | flag(self.owner.is_some(), OWNER)
             | flag(self.permissions.is_some(), PERMISSIONS)
             | flag(self.times.is_some(), TIMES);
         out.extend(flags.to_be_bytes());
         if let Some(size) = self.size {
             out.extend(size.to_be_bytes());
+        }
+        if let Some((user, group)) = self.owner {
+            out.extend(user.to_be_bytes());
+            out.extend(group.to_be_bytes());
         }
         if let Some(permissions) = self.permissions {
             out.extend(permissions.to_be_bytes());
@@ -78,10 +85,7 @@ impl Attributes {
         let flags = from.u32()?;
         let has = |flag: u32| flags & flag != 0;
         let size = if has(SIZE) { Some(from.u64()?) } else { None };
-        if has(OWNER) {
-            from.u32()?;
-            from.u32()?;
-        }
+        let owner = if has(OWNER) { Some((from.u32()?, from.u32()?)) } else { None };
         let permissions = if has(PERMISSIONS) { Some(from.u32()?) } else { None };
         let times = if has(TIMES) { Some((from.u32()?, from.u32()?)) } else { None };
         if has(EXTENDED) {
@@ -90,6 +94,6 @@ impl Attributes {
                 from.text()?;
             }
         }
-        Some(Self { size, permissions, times })
+        Some(Self { size, owner, permissions, times })
     }
 }

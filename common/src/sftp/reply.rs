@@ -6,6 +6,9 @@ use super::reader::Reader;
 use super::status::{Code, Status};
 use super::{Attributes, GREETING, LONGEST_REPLY, SftpError};
 
+/// The one that is asked for.
+const VERSION: [u8; 4] = 3_u32.to_be_bytes();
+
 /// A reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -117,6 +120,26 @@ impl Replies {
         self.waiting.extend_from_slice(bytes);
     }
 
+    /// Drops what stands before the greeting, say what a login shell's start-up files print. Returns whether the greeting
+    /// has begun; until then all that came is kept.
+    pub fn skip_to_greeting(&mut self) -> bool {
+        if self.waiting.first_chunk::<5>().copied().is_some_and(is_greeting) {
+            return true;
+        }
+        // The version as well: noise may hold any five bytes.
+        let begins = |bytes: &[u8]| {
+            bytes[5..] == VERSION && bytes.first_chunk::<5>().copied().is_some_and(is_greeting)
+        };
+        let Some(at) = self.waiting.windows(9).position(begins) else { return false };
+        self.waiting.advance(at);
+        true
+    }
+
+    /// What came and isn't understood yet.
+    pub fn waiting(&self) -> &[u8] {
+        &self.waiting
+    }
+
     /// The next reply and the number of its request, if it is here whole. After an error nothing makes sense any longer.
     pub fn next_reply(&mut self) -> Result<Option<(u32, Reply)>, SftpError> {
         let Some(length) = self.waiting.first_chunk::<4>().map(|length| u32::from_be_bytes(*length)) else {
@@ -139,6 +162,12 @@ impl Replies {
         let reply = parse(kind, &mut from)?.ok_or(SftpError::Short(kind))?;
         Ok(Some((number, reply)))
     }
+}
+
+/// A length, and the kind.
+fn is_greeting([length @ .., kind]: [u8; 5]) -> bool {
+    let length = u32::from_be_bytes(length) as usize;
+    kind == 2 && (5..=LONGEST_REPLY).contains(&length)
 }
 
 fn greeting(version: u32, from: &mut Reader) -> Result<Reply, SftpError> {
@@ -241,17 +270,48 @@ mod tests {
         assert_eq!(one(b"\x02\0\0\0\x02"), Err(SftpError::Version(2)));
     }
 
+    /// Whatever a shell prints first, and however it is cut; noise alone never becomes a greeting.
+    #[test]
+    fn noise_before_the_greeting_is_skipped() {
+        let greeting = framed(b"\x02\0\0\0\x03");
+        for noise in [&b""[..], b"\n", b"Welcome\n", b"\0\0", b"\xff\0\0\0\x09\x02\0\0", &[2; 5000]] {
+            let status = framed(b"\x65\0\0\0\x09\0\0\0\0");
+            let bytes = [noise, &greeting, &status].concat();
+            for size in [1, 7, bytes.len()] {
+                let (mut replies, mut greeted, mut got) = (Replies::default(), false, 0);
+                for piece in bytes.chunks(size) {
+                    replies.push(piece);
+                    greeted = greeted || replies.skip_to_greeting();
+                    while greeted && replies.next_reply().expect("sense").is_some() {
+                        got += 1;
+                    }
+                }
+                assert_eq!(got, 2, "{noise:?} in pieces of {size}");
+            }
+            let mut replies = Replies::default();
+            replies.push(noise);
+            assert!(!replies.skip_to_greeting());
+            assert_eq!(replies.waiting(), noise);
+        }
+        // One that is too old is told as that.
+        let mut replies = Replies::default();
+        replies.push(&framed(b"\x02\0\0\0\x02"));
+        assert!(replies.skip_to_greeting());
+        assert_eq!(replies.next_reply(), Err(SftpError::Version(2)));
+    }
+
     #[test]
     fn attributes_are_read_and_written_alike() {
-        let attributes =
-            Attributes { size: Some(1 << 40), permissions: Some(0o100_644), times: Some((1, 2)) };
+        let (size, permissions) = (Some(1 << 40), Some(0o100_644));
+        let attributes = Attributes { size, owner: Some((1234, 4321)), permissions, times: Some((1, 2)) };
         let mut body = b"\x69\0\0\0\x01".to_vec();
         attributes.write(&mut body);
         assert_eq!(one(&body), Ok(Some((1, Reply::Attributes(attributes)))));
         assert_eq!(attributes.kind(), FileKind::File);
         let owned =
             b"\x69\0\0\0\x01\x80\0\0\x06\0\0\0\x07\0\0\0\x08\0\0\xa1\xff\0\0\0\x01\0\0\0\x01a\0\0\0\0";
-        let symlink = Attributes { permissions: Some(0o120_777), ..Attributes::default() };
+        let symlink =
+            Attributes { owner: Some((7, 8)), permissions: Some(0o120_777), ..Attributes::default() };
         assert_eq!(one(owned), Ok(Some((1, Reply::Attributes(symlink)))));
         assert_eq!(symlink.kind(), FileKind::Symlink);
     }
