@@ -210,6 +210,25 @@ fn account_without_a_shell() {
     User::to(&sshd).is_told("no-shell", 3, &gist);
 }
 
+/// A start-up file that keeps the login shell from running the SFTP server.
+#[test]
+fn start_up_file_that_stops_sftp() {
+    if !is_root("another login shell") {
+        return;
+    }
+    for (text, words) in [
+        ("echo Welcome; exit 1", "gives no SFTP: Welcome"),
+        ("echo Welcome; exec sleep 60", "gives no SFTP: Welcome, and then nothing"),
+        ("exec cat /dev/zero", "gives no SFTP"),
+    ] {
+        let sshd = Sshd::start_with_shell(Path::new("/bin/bash"), "Subsystem sftp /bin/false");
+        fs::write(sshd.session_home().join(".bashrc"), text).expect("the server's folder is writable");
+        let by_sftp = format!("{IMPATIENT}\ntransport = 'sftp'");
+        let user = User::of(Agent::with_destination(&sshd, &by_sftp));
+        user.is_told("no-sftp", 3, &[words, "~/.bashrc", "internal-sftp"]);
+    }
+}
+
 #[test]
 fn server_without_scp() {
     let toolbox = Toolbox::without(&["scp"]);

@@ -81,20 +81,43 @@ fn openssh_serves_with_every_login_shell() {
 /// Start-up files that print: text, and a lot of what looks like anything.
 #[test]
 fn openssh_serves_with_start_up_files_that_print() {
-    for (shell, file, text) in [
-        ("bash", ".bashrc", "echo Welcome to this server; echo and mind the step >&2"),
-        ("bash", ".bashrc", "head -c 700000 /dev/urandom"),
-        ("zsh", ".zshenv", "echo Welcome; printf 'no end of line'"),
-        ("fish", ".config/fish/config.fish", "echo Welcome"),
-        ("tcsh", ".tcshrc", "echo Welcome"),
-    ] {
-        let sshd = Sshd::start_with_shell(&Path::new("/bin").join(shell), "");
-        let path = sshd.session_home().join(file);
-        fs::create_dir_all(path.parent().expect("it has one")).expect("the server's folder is writable");
-        fs::write(path, format!("{text}\n")).expect("the server's folder is writable");
-        let kind = if text.contains("urandom") { "700 kB of noise" } else { "prints" };
-        serves("OpenSSH", &format!("{shell}, {file} {kind}").replace(".config/fish/", ""), &sshd, false);
+    for talker in TALKERS {
+        let (sshd, shell) = talks(talker, "");
+        serves("OpenSSH", &shell, &sshd, false);
     }
+}
+
+/// The same where the shell runs the SFTP server: what it prints comes before SFTP's first word, on the same stream.
+#[test]
+fn openssh_serves_by_sftp_with_start_up_files_that_print() {
+    let places = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
+    let server = places.iter().map(|folder| Path::new(folder).join("sftp-server")).find(|path| path.exists());
+    let server = server.expect("this machine has no sftp-server. Try: apt install openssh-sftp-server");
+    let by_sftp = ["-q", "--transport", "sftp"];
+    for talker in TALKERS {
+        let (sshd, shell) = talks(talker, &format!("Subsystem sftp {}", server.display()));
+        let both = (Push::to(&sshd).with(&by_sftp), Pull::from(&sshd).with(&by_sftp));
+        goes_by_sftp("OpenSSH, sftp-server", &shell, &both, (&sshd.root(), "there"), true);
+    }
+}
+
+/// Login shells, their start-up files, and what those do.
+const TALKERS: [[&str; 3]; 5] = [
+    ["bash", ".bashrc", "echo Welcome to this server; echo and mind the step >&2"],
+    ["bash", ".bashrc", "head -c 700000 /dev/urandom"],
+    ["zsh", ".zshenv", "echo Welcome; printf 'no end of line'"],
+    ["fish", ".config/fish/config.fish", "echo Welcome"],
+    ["tcsh", ".tcshrc", "echo Welcome"],
+];
+
+/// A server with such a login shell, and what the table calls it.
+fn talks([shell, file, text]: [&str; 3], more: &str) -> (Sshd, String) {
+    let sshd = Sshd::start_with_shell(&Path::new("/bin").join(shell), more);
+    let path = sshd.session_home().join(file);
+    fs::create_dir_all(path.parent().expect("it has one")).expect("the server's folder is writable");
+    fs::write(path, format!("{text}\n")).expect("the server's folder is writable");
+    let kind = if text.contains("urandom") { "700 kB of noise" } else { "prints" };
+    (sshd, format!("{shell}, {file} {kind}").replace(".config/fish/", ""))
 }
 
 #[test]

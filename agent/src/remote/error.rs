@@ -172,7 +172,8 @@ impl RemoteError {
                     .to_owned()
             }
             Self::NoSftp { .. } => {
-                "let the server offer SFTP (`Subsystem sftp internal-sftp` in sshd_config), or set transport = \"scp\""
+                "let the server offer SFTP by itself (`Subsystem sftp internal-sftp` in sshd_config), so that no shell and no \
+                 start-up file of one (~/.bashrc, ~/.zshenv, ~/.cshrc) has a word in it, or set transport = \"scp\""
                     .to_owned()
             }
             Self::NoTool { tool: "scp" } => {

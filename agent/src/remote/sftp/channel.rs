@@ -54,7 +54,7 @@ impl Channel {
         let offered = match wire.ask(Request::Init, ATTEMPT).await {
             Ok(Reply::Greeting(offered)) => offered,
             Ok(_) => return Err(unasked(ATTEMPT)),
-            Err(error) => return Err(without_sftp(error, session.is_closed())),
+            Err(error) => return Err(without_sftp(error, &wire.noise(), session.is_closed())),
         };
         traffic.saw_round_trip(asked.elapsed());
         let (read_bytes, write_bytes, handles) = (SAFE_BYTES, SAFE_BYTES, SAFE_HANDLES);
@@ -267,14 +267,21 @@ fn unasked(attempt: &'static str) -> RemoteError {
 }
 
 /// Whatever ends before the first word is no SFTP, unless the connection went with it.
-fn without_sftp(error: RemoteError, is_lost: bool) -> RemoteError {
+fn without_sftp(error: RemoteError, noise: &str, is_lost: bool) -> RemoteError {
+    let said = |last: &str| {
+        [noise, last].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
+    };
     match error {
         RemoteError::Ended { words, .. } if !is_lost => {
+            let words = said(&words);
             let words = if words.is_empty() { "it ended without a word".to_owned() } else { words };
             RemoteError::NoSftp { words }
         }
         // Some other program is talking.
-        RemoteError::Nonsense { words, .. } => RemoteError::NoSftp { words },
+        RemoteError::Nonsense { words, .. } => RemoteError::NoSftp { words: said(&words) },
+        RemoteError::Stalled { .. } if !noise.is_empty() => {
+            RemoteError::NoSftp { words: said("and then nothing") }
+        }
         error => error,
     }
 }

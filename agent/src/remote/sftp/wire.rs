@@ -31,6 +31,10 @@ const WAITING: usize = 2048;
 const TOGETHER: usize = 32 << 10;
 /// So much of a reply counts as progress; less may be a server that drips.
 const MOVES: usize = 4096;
+/// What a login shell's start-up files may print before the server's first word.
+const MOST_NOISE: usize = 1 << 20;
+/// So much of it is shown.
+const SHOWN_NOISE: usize = 300;
 
 /// A channel. Dropping it closes it.
 pub(crate) struct Wire {
@@ -58,6 +62,8 @@ struct State {
     moved: Instant,
     ended: Option<Ended>,
     stderr: Vec<u8>,
+    /// The beginning of what is no SFTP, while nothing has been.
+    noise: Vec<u8>,
     exited: bool,
 }
 
@@ -93,6 +99,7 @@ impl Wire {
             moved: Instant::now(),
             ended: None,
             stderr: Vec::new(),
+            noise: Vec::new(),
             exited: false,
         };
         let shared = Arc::new(Shared {
@@ -165,6 +172,11 @@ impl Wire {
             return Err(shared.why_ended(attempt));
         }
         Ok(Pending { reply, shared: Arc::clone(shared), patience: self.stall, attempt })
+    }
+
+    /// What came instead of the server's first word.
+    pub(super) fn noise(&self) -> String {
+        escaped_up_to(self.shared.state().noise.trim_ascii(), SHOWN_NOISE)
     }
 
     /// Waits for room, as long as something moves.
@@ -281,10 +293,21 @@ async fn until_gone(mut gone: watch::Receiver<()>, work: impl Future<Output = ()
 async fn listen(mut read: ExecReader, shared: Arc<Shared>) {
     let mut replies = Replies::default();
     let mut unmoved = 0;
+    let mut greeted = false;
     let ended = loop {
         match read.next().await {
             Ok(Some(Said::Out(bytes))) => {
                 replies.push(&bytes);
+                greeted = greeted || replies.skip_to_greeting();
+                if !greeted {
+                    // It counts as no progress: whoever only talks has as long as whoever says nothing.
+                    let noise = replies.waiting();
+                    shared.state().noise = noise[..noise.len().min(SHOWN_NOISE)].to_vec();
+                    if noise.len() > MOST_NOISE {
+                        break Ended::Nonsense("something else, without an end".to_owned());
+                    }
+                    continue;
+                }
                 unmoved += bytes.len();
                 match hand_out(&mut replies, &shared) {
                     Ok(0) if unmoved < MOVES => {}
