@@ -164,18 +164,6 @@ impl Channel {
         self.wire.begin(Request::Read(handle, offset, length), attempt).await
     }
 
-    /// Whether a read at the front gives just these bytes, whatever else the server may answer.
-    pub(crate) async fn reads(
-        &self,
-        handle: &[u8],
-        mark: &[u8],
-        attempt: &'static str,
-    ) -> Result<bool, RemoteError> {
-        let length = u32::try_from(mark.len()).expect("a mark is short");
-        let reply = self.begin_read(handle, 0, length, attempt).await?.reply().await?;
-        Ok(matches!(reply, Reply::Data(bytes) if bytes == mark))
-    }
-
     /// Begins a write.
     pub(crate) async fn begin_write(
         &self,

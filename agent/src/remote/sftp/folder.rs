@@ -8,11 +8,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use skiff_common::escape::escaped;
-use skiff_common::sftp::{Attributes, Code, Entry, FileKind, Open, Request, Status};
+use skiff_common::sftp::{Attributes, Code, Entry, FileKind, Open, Reply, Request, Status};
 use skiff_common::{RelPath, RemotePath};
 
 use super::channel::{Answer, Channel, done, looked};
-use super::wire::Pending;
 use crate::remote::RemoteError;
 use crate::remote::scp::nonce;
 
@@ -30,6 +29,7 @@ pub(super) struct Folder {
     path: Vec<u8>,
     used: bool,
     reads_own: bool,
+    is_roots: bool,
     stagings: Mutex<HashMap<String, Staging>>,
 }
 
@@ -50,9 +50,11 @@ impl Folder {
     ) -> Result<Self, RemoteError> {
         let wrong = |why: String| RemoteError::Root { path: root.to_string(), why };
         let path = root.as_bytes().to_vec();
-        make_root(channel, &path).await?.map_err(wrong)?;
         let own = below(&path, b".skiff");
-        match channel.standing(&own, ENTERING).await?.map_err(|status| wrong(status.to_string()))? {
+        // Together what can be, for each round trip is one more before anything is sent.
+        let (made, standing) = tokio::try_join!(make_root(channel, &path), channel.standing(&own, ENTERING))?;
+        made.map_err(wrong)?;
+        match standing.map_err(|status| wrong(status.to_string()))? {
             None => {
                 let made = channel.done(Request::Mkdir(&own, Attributes::mode(0o700)), ENTERING).await?;
                 if let Err(status) = made
@@ -67,19 +69,22 @@ impl Folder {
                 FileKind::File | FileKind::Special => return Err(wrong(".skiff is no folder".to_owned())),
             },
         }
-        let Probed { now, reads_own } = match probe(channel, &own).await? {
+        let (probed, listed, entries) = tokio::try_join!(
+            probe(channel, &own),
+            channel.list(&path, true, ENTERING),
+            channel.list(&own, false, ENTERING),
+        )?;
+        let Probed { now, reads_own, is_roots } = match probed {
             Ok(probed) => probed,
             Err(status) => {
                 let why = why(channel, &path, &status).await?;
                 return Err(wrong(format!("cannot write in .skiff: {why}")));
             }
         };
-        let (listed, entries) =
-            tokio::try_join!(channel.list(&path, true, ENTERING), channel.list(&own, false, ENTERING))?;
         // Who can't be listed may hold anything.
         let used = listed.map_or(true, |names| names.iter().any(|entry| &entry.name[..] != b".skiff"));
         let entries = entries.unwrap_or_default();
-        let folder = Self { path, used, reads_own, stagings: Mutex::default() };
+        let folder = Self { path, used, reads_own, is_roots, stagings: Mutex::default() };
         folder.remember(&entries, sender);
         if sweep {
             folder.sweep(channel, &entries, sender, now).await?;
@@ -95,6 +100,11 @@ impl Folder {
     /// Whether a file that is written can be read by the same handle. Else it is closed before, and not gone on with.
     pub(super) const fn reads_own(&self) -> bool {
         self.reads_own
+    }
+
+    /// Whether it is root who writes there, as far as the server tells.
+    pub(super) const fn is_roots(&self) -> bool {
+        self.is_roots
     }
 
     /// The path of what lies below it.
@@ -283,6 +293,7 @@ struct Probed {
     /// The server's time, in seconds since 1970.
     now: u32,
     reads_own: bool,
+    is_roots: bool,
 }
 
 /// Writes something, and looks at it.
@@ -295,14 +306,18 @@ async fn probe(channel: &Channel, own: &[u8]) -> Answer<Probed> {
     };
     let written = channel.begin_write(&handle, 0, Bytes::from_static(MARK), ENTERING).await?;
     let written = done(written, ENTERING).await?;
+    let reading = channel.begin_read(&handle, 0, 1, ENTERING).await?;
     let looking = channel.begin(Request::Fstat(&handle), ENTERING).await?;
-    let reads_own = channel.reads(&handle, MARK, ENTERING).await?;
-    let attributes = looked(looking, ENTERING).await?;
     channel.close(&handle).await?;
-    // Nothing waits for that; one that stays is swept.
-    let _: Pending = channel.begin(Request::Remove(&path), ENTERING).await?;
-    let now = attributes.ok().and_then(|attributes| attributes.times).map_or(0, |(_, changed)| changed);
-    Ok(written.map(|()| Probed { now, reads_own }))
+    let removing = channel.begin(Request::Remove(&path), ENTERING).await?;
+    // Whatever else the server may answer to that.
+    let reads_own = matches!(reading.reply().await?, Reply::Data(bytes) if bytes == MARK);
+    let attributes = looked(looking, ENTERING).await?;
+    let _ = done(removing, ENTERING).await?;
+    let attributes = attributes.unwrap_or_default();
+    let now = attributes.times.map_or(0, |(_, changed)| changed);
+    let is_roots = attributes.owner.is_some_and(|(user, _)| user == 0);
+    Ok(written.map(|()| Probed { now, reads_own, is_roots }))
 }
 
 /// Removes these files, as far as they are there.
