@@ -1,7 +1,8 @@
 //! What goes along with a file's content: owners, and what symlinks stand for.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::Path;
 
 use skiff_tests::{Agent, Sshd, Tree, machine, tree};
 use tempfile::TempDir;
@@ -33,6 +34,30 @@ fn owners_are_preserved_by_number_where_root_logs_in() {
     assert!(!agent.ask(&["check"]).said.contains("has no effect"));
 }
 
+/// Anybody else can't give files away: they are delivered all the same.
+#[test]
+fn owners_stay_the_login_users_where_it_is_not_root_and_that_is_told() {
+    if !machine::is_root("files of several owners") {
+        return;
+    }
+    let (sshd, scratch) = (
+        Sshd::start_for("nobody", Some(Path::new("/bin/sh")), ""),
+        TempDir::new().expect("a temporary folder"),
+    );
+    fs::set_permissions(sshd.root(), Permissions::from_mode(0o777)).expect("ours");
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    chown(source.file("a", 10), Some(1234), Some(4321)).expect("root may");
+    source.file("large", 3 << 20);
+    let mut agent =
+        Agent::with_destination(&sshd, "owner = 'preserve'").watch("in", source.root(), "").started();
+    agent.wait_until("all arrive", || tree::equal(source.root(), &sshd.root()));
+    let there = fs::metadata(sshd.root().join("a")).expect("there");
+    assert_eq!(there.uid(), fs::metadata(sshd.root().join("large")).expect("there").uid());
+    assert!(there.uid() != 1234 && there.uid() != 0);
+    assert_eq!(agent.log().matches("has no effect").count(), 1, "{}", agent.log());
+    agent.ask(&["check"]).expect_said("owner = \"preserve\" has no effect");
+}
+
 /// By default a symlink stands for nothing, and that is told. Where it is followed, it is only to a file inside.
 #[test]
 fn symlinks_are_skipped_or_followed_inside() {
@@ -60,7 +85,7 @@ fn symlinks_are_skipped_or_followed_inside() {
     source.replace("sub/file", 200);
     agent.wait_until("and its next version", || tree::same_bytes(&file, &sshd.root().join("link")));
     let names: Vec<_> = tree::files(&sshd.root()).expect("it can be read").into_keys().collect();
-    assert_eq!(names, [std::path::Path::new("link"), std::path::Path::new("sub/file")]);
+    assert_eq!(names, [Path::new("link"), Path::new("sub/file")]);
     assert!(sshd.root().join("link").symlink_metadata().expect("there").is_file());
 }
 
@@ -88,4 +113,11 @@ fn empty_folders_are_made_if_asked_for() {
     assert!(!outside.path().join("inside").exists());
     fs::create_dir(at("later")).expect("there is room");
     agent.wait_until("a new one as well", || is_made("later"));
+}
+
+skiff_tests::by_sftp_too! {
+    owners_are_preserved_by_number_where_root_logs_in,
+    owners_stay_the_login_users_where_it_is_not_root_and_that_is_told,
+    symlinks_are_skipped_or_followed_inside,
+    empty_folders_are_made_if_asked_for,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skiff_common::RemotePath;
-use skiff_config::{Destination, Mode, Settings, Watch};
+use skiff_config::{Destination, Duplicates, Mode, Owner, Settings, Watch};
 
 use super::args::Check;
 use super::{config, exit, size};
@@ -183,17 +183,18 @@ fn logs_can_grow(found: &Found) -> Result<(), RemoteError> {
 fn tell(what: &str, destination: &Destination, found: &Found, lines: &mut Lines) {
     match found {
         Found::Scp(facts) => tell_scp(what, destination, facts, lines),
-        Found::Sftp { facts, because } => {
-            tell_sftp(what, facts, because.as_deref(), lines);
-            if destination.owner == skiff_config::Owner::Preserve {
-                lines.warn(what, "by SFTP files get no owner: owner = \"preserve\" has no effect");
-            }
-        }
+        Found::Sftp { facts, because } => tell_sftp(what, destination, facts, because.as_deref(), lines),
     }
     tell_space(what, destination, found, lines);
 }
 
-fn tell_sftp(what: &str, facts: &sftp::Facts, because: Option<&str>, lines: &mut Lines) {
+fn tell_sftp(
+    what: &str,
+    destination: &Destination,
+    facts: &sftp::Facts,
+    because: Option<&str>,
+    lines: &mut Lines,
+) {
     let because = because.unwrap_or("the configuration says so");
     lines.ok(what, &format!("files go by SFTP, since {because}; what is sent is read back to be verified"));
     if !facts.fsync {
@@ -202,6 +203,14 @@ fn tell_sftp(what: &str, facts: &sftp::Facts, because: Option<&str>, lines: &mut
     if !facts.hardlink && !facts.posix_rename {
         lines.warn(what, "the server neither links nor replaces: publishing looks first, then renames");
     }
+    // The default, so no reason to warn.
+    if destination.duplicates == Duplicates::Copy {
+        lines.ok(
+            what,
+            "content that is there under another name is sent again: duplicates = \"copy\" takes a shell",
+        );
+    }
+    tell_owner(what, destination, facts.is_root, lines);
 }
 
 fn tell_scp(what: &str, destination: &Destination, facts: &scp::Facts, lines: &mut Lines) {
@@ -217,7 +226,11 @@ fn tell_scp(what: &str, destination: &Destination, facts: &scp::Facts, lines: &m
     } else {
         lines.warn(what, "there is no tar, so small files go one by one, which is slow: install tar there");
     }
-    if destination.owner == skiff_config::Owner::Preserve && !facts.is_root {
+    tell_owner(what, destination, facts.is_root, lines);
+}
+
+fn tell_owner(what: &str, destination: &Destination, is_root: bool, lines: &mut Lines) {
+    if destination.owner == Owner::Preserve && !is_root {
         lines.warn(
             what,
             "the login user isn't root, so it owns all files there: owner = \"preserve\" has no effect",

@@ -94,7 +94,7 @@ impl Remote {
     pub(crate) fn new(connection: Connection, settings: &Destination) -> Self {
         let (connection, space) = (Arc::new(connection), Space::new(settings.keep_free));
         let scp = ScpRemote::over(Arc::clone(&connection), settings, Arc::clone(&space));
-        let sftp = SftpRemote::over(Arc::clone(&connection), space);
+        let sftp = SftpRemote::over(Arc::clone(&connection), settings, space);
         let (transport, chosen) = (settings.transport, Mutex::new(None));
         let (rests, published) = (AtomicBool::new(false), Lock::default());
         Self { connection, transport, scp, sftp, chosen, rests, published }
@@ -337,7 +337,7 @@ impl Remote {
             Found::Scp(_) => Way::Scp,
             Found::Sftp { because, .. } => {
                 let because = because.unwrap_or_default();
-                tracing::info!(destination = %self.connection.name, %because, "by SFTP");
+                tracing::info!(destination = %self.connection.name, %because, "by SFTP: nothing is packed, or copied there");
                 Way::Sftp
             }
         };

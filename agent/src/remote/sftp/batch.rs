@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::SftpRemote;
 use super::channel::{Channel, done};
-use super::dress::{begin_finish, close_and_read, create, end, keeps_its_first_mode, refusal};
+use super::dress::{begin_finish, close_and_read, end, keeps_its_first_mode, refusal};
 use super::folder::{Folder, below, member, why};
 use super::read::{Failure, Opened, Reading, hasher, read_back};
 use crate::remote::RemoteError;
@@ -55,7 +55,7 @@ impl SftpRemote {
             let item = &shipment.items[number];
             let path = below(staging, member(&item.path).as_bytes());
             let staged = match loaded.content {
-                Ok((bytes, digests)) => put(channel, &path, item, (bytes, digests), folder.reads_own()).await,
+                Ok(content) => self.put((channel, folder), source, item, &path, content).await,
                 Err(trouble) => Ok(Staged::Spoiled(trouble)),
             };
             match staged {
@@ -70,6 +70,18 @@ impl SftpRemote {
             putting.buffer_unordered(channel.handles()).try_collect().await?;
         reader.await.expect("readers don't panic and aren't aborted");
         Ok(numbers.iter().map(|at| staged.remove(at).expect("each was put")).collect())
+    }
+
+    async fn put(
+        &self,
+        (channel, folder): (&Channel, &Folder),
+        source: &Root,
+        item: &Item,
+        path: &[u8],
+        content: (Vec<u8>, Digests),
+    ) -> Result<Staged, Failure> {
+        let handle = self.create((channel, folder), source, item, path).await??;
+        fill(channel, handle, path, item, content, folder.reads_own()).await
     }
 
     /// Which of the items' content stands under the final name already; one entry for each.
@@ -119,14 +131,14 @@ fn load_all(source: &Root, items: Vec<(usize, Item)>) -> (mpsc::Receiver<Loaded>
 }
 
 /// Writes one member and reads it back.
-async fn put(
+async fn fill(
     channel: &Channel,
+    handle: Bytes,
     path: &[u8],
     item: &Item,
     (bytes, digests): (Vec<u8>, Digests),
     reads_own: bool,
 ) -> Result<Staged, Failure> {
-    let handle = create(channel, path, item).await??;
     let (mut body, mut offset) = (Bytes::from(bytes), 0);
     let mut writing = Vec::new();
     while !body.is_empty() {

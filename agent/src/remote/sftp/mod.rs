@@ -7,6 +7,7 @@ mod batch;
 mod channel;
 mod dress;
 mod folder;
+mod owner;
 mod publish;
 mod read;
 mod resume;
@@ -15,10 +16,12 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::stream::{self, StreamExt as _};
 use skiff_common::delivery::Staged;
 use skiff_common::{Digest, RelPath, RemotePath, Shipment, ShipmentKind};
+use skiff_config::{Destination, Owner};
 use tokio::sync::Mutex;
 
 pub(crate) use channel::Channel;
@@ -39,6 +42,7 @@ use single::PART;
 
 /// What a destination can do over SFTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that holds or doesn't")]
 pub struct Facts {
     /// Whether what is written can be brought to the disk before it counts as delivered.
     pub fsync: bool,
@@ -46,6 +50,8 @@ pub struct Facts {
     pub hardlink: bool,
     /// Whether our own earlier version is replaced in one step.
     pub posix_rename: bool,
+    /// Whether root logs in, as far as the server tells.
+    pub is_root: bool,
     /// The space there, where the server tells.
     pub room: Option<Room>,
 }
@@ -54,16 +60,20 @@ pub struct Facts {
 pub(super) struct SftpRemote {
     connection: Arc<Connection>,
     space: Arc<Space>,
+    /// Whether files get the owner there that they have here.
+    keeps_owner: bool,
+    told_owner: AtomicBool,
     idle: std::sync::Mutex<Idle<Channel>>,
     folders: Mutex<Idle<(RemotePath, Arc<Folder>)>>,
     sweeps: Sweeps,
 }
 
 impl SftpRemote {
-    /// Over `connection`; there is no channel yet.
-    pub(super) fn over(connection: Arc<Connection>, space: Arc<Space>) -> Self {
-        let (idle, folders, sweeps) = Default::default();
-        Self { connection, space, idle, folders, sweeps }
+    /// Over `connection`, as the settings say; there is no channel yet.
+    pub(super) fn over(connection: Arc<Connection>, settings: &Destination, space: Arc<Space>) -> Self {
+        let keeps_owner = settings.owner == Owner::Preserve;
+        let (told_owner, idle, folders, sweeps) = Default::default();
+        Self { connection, space, keeps_owner, told_owner, idle, folders, sweeps }
     }
 
     /// Connects, logs in and looks what is there.
@@ -76,6 +86,7 @@ impl SftpRemote {
             fsync: offered.fsync,
             hardlink: offered.hardlink,
             posix_rename: offered.posix_rename,
+            is_root: folder.is_roots(),
             room: space,
         })
     }

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::SftpRemote;
 use super::channel::{Channel, done};
-use super::dress::{close_and_read, create, finish, refusal};
+use super::dress::{close_and_read, finish, refusal};
 use super::folder::{Folder, below};
 use super::read::{Failure, Hashing, Opened, Reading, hasher};
 use super::resume::{Kept, go_on};
@@ -57,7 +57,7 @@ impl SftpRemote {
             begun
         } else {
             let part = below(&folder.fresh(channel, &id).await?, PART);
-            match create(channel, &part, item).await? {
+            match self.create((channel, folder), source, item, &part).await? {
                 Ok(handle) => (part, handle, Kept { length: 0, hasher: hasher() }),
                 Err(status) => return Err(refusal(channel, folder, None, &status).await?),
             }
