@@ -94,3 +94,8 @@ fn a_change_on_another_day_is_another_file_and_a_foreign_one_stays() {
     assert_eq!(fs::metadata(sshd.root().join("2024-05-31/a")).expect("there").len(), 200);
     assert_eq!(tree::count(&sshd.root()), 3);
 }
+
+skiff_tests::by_sftp_too! {
+    files_stand_below_their_days_and_are_found_there_again,
+    a_change_on_another_day_is_another_file_and_a_foreign_one_stays,
+}

@@ -70,3 +70,8 @@ fn batches_and_what_is_on_its_way_together_leave_the_room() {
     disk.set("size=80m");
     agent.wait_until("all arrive", || tree::equal(source.root(), &sshd.root()));
 }
+
+skiff_tests::by_sftp_too! {
+    a_destination_rests_before_it_runs_full_and_goes_on_by_itself,
+    batches_and_what_is_on_its_way_together_leave_the_room,
+}
