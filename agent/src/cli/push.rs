@@ -12,7 +12,7 @@ use super::args::Push;
 use super::scp::{Bar, RETRY, Shown, login_of, server_of, split_target};
 use super::source::{Sources, sources};
 use super::{exit, signals, size};
-use crate::dispatch::Failure;
+use crate::dispatch::{Failure, Stop};
 use crate::status::Status;
 use crate::supervise::{Agent, Outcome, Plan};
 use crate::telemetry;
@@ -48,47 +48,9 @@ pub(super) async fn push(args: &Push) -> ExitCode {
 }
 
 async fn deliver(args: &Push, destination: Destination, sources: Sources, state_dir: PathBuf) -> ExitCode {
-    let Sources { watches, only, .. } = sources;
-    let log = skiff_config::Log { format: LogFormat::Human, level: args.scp.level() };
-    let settings = Settings {
-        bandwidth: None,
-        state_dir,
-        log,
-        control: skiff_config::Control::default(),
-        receipts: skiff_config::ReceiptFiles::default(),
-        destinations: vec![destination],
-        watches,
-    };
-    let login = match tokio::task::block_in_place(|| login_of(&settings.destinations[0], &args.scp)) {
-        Ok(login) => login,
-        Err((what, hint)) => return args.scp.misused(&what, hint),
-    };
-    let plan = Plan {
-        login: Some(login),
-        once: true,
-        only,
-        no_journal: true,
-        retry: Some(RETRY),
-        limit: args.scp.bits_limit(),
-        service: None,
-    };
-    let stop = match signals::listen() {
-        // There is no configuration to read again.
-        Ok((stop, _hung_up)) => stop,
-        Err(error) => {
-            let what = format!("cannot listen for signals: {error}");
-            return args.scp.failed(exit::FAILED, "local", &what, "raise the limits of this process");
-        }
-    };
-    let agent = match tokio::task::block_in_place(|| {
-        std::fs::create_dir_all(&settings.state_dir)
-            .map_err(|error| format!("cannot make {}: {error}", settings.state_dir.display()))?;
-        Agent::start(&settings, &plan).map_err(|error| error.to_string())
-    }) {
-        Ok(agent) => agent,
-        Err(error) => {
-            return args.scp.failed(exit::FAILED, "local", &error, "--state-dir DIR names another folder");
-        }
+    let (agent, stop) = match set_up(args, destination, sources, state_dir) {
+        Ok(set_up) => set_up,
+        Err(code) => return code,
     };
     let started = Instant::now();
     let status = Arc::clone(&agent.status);
@@ -105,6 +67,58 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
         Ok(outcome) => conclude(args, &status, &outcome, started.elapsed()),
         Err(error) => {
             args.scp.failed(exit::FAILED, "local", &error.to_string(), "push again: it goes on where it was")
+        }
+    }
+}
+
+/// An agent that delivers them once, and who tells it to stop; or else the exit code of what was told.
+fn set_up(
+    args: &Push,
+    destination: Destination,
+    sources: Sources,
+    state_dir: PathBuf,
+) -> Result<(Agent, Stop), ExitCode> {
+    let Sources { watches, only, .. } = sources;
+    let log = skiff_config::Log { format: LogFormat::Human, level: args.scp.level() };
+    let settings = Settings {
+        bandwidth: None,
+        state_dir,
+        log,
+        control: skiff_config::Control::default(),
+        receipts: skiff_config::ReceiptFiles::default(),
+        destinations: vec![destination],
+        watches,
+    };
+    let login = match tokio::task::block_in_place(|| login_of(&settings.destinations[0], &args.scp)) {
+        Ok(login) => login,
+        Err((what, hint)) => return Err(args.scp.misused(&what, hint)),
+    };
+    let plan = Plan {
+        login: Some(login),
+        once: true,
+        only,
+        no_journal: true,
+        retry: Some(RETRY),
+        limit: args.scp.bits_limit(),
+        service: None,
+    };
+    let stop = match signals::listen() {
+        // There is no configuration to read again.
+        Ok((stop, _hung_up)) => stop,
+        Err(error) => {
+            let what = format!("cannot listen for signals: {error}");
+            return Err(args.scp.failed(exit::FAILED, "local", &what, "raise the limits of this process"));
+        }
+    };
+    let agent = tokio::task::block_in_place(|| {
+        std::fs::create_dir_all(&settings.state_dir)
+            .map_err(|error| format!("cannot make {}: {error}", settings.state_dir.display()))?;
+        Agent::start(&settings, &plan).map_err(|error| error.to_string())
+    });
+    match agent {
+        Ok(agent) => Ok((agent, stop)),
+        Err(error) => {
+            Err(args.scp.failed(exit::FAILED, "local", &error, "--state-dir DIR names another folder"))
         }
     }
 }
