@@ -78,30 +78,37 @@ impl Session {
     /// Starts a command; does not wait for the server's consent, which [`ExecReader::next`] would report missing.
     pub async fn open_exec(&self, command: &str, deadline: Duration) -> Result<ExecChannel, ChannelError> {
         let opening = async {
-            let channel = self.handle.channel_open_session().await?;
-            // In the guard first, so that it is closed if the deadline comes now.
-            let channel = ExecChannel::new(channel, Arc::clone(&self.told));
+            let channel = self.open().await?;
             channel.write.exec(true, command).await?;
             tracing::debug!("channel {}: open, a command is asked for", channel.write.id());
             tracing::trace!("channel {}: command: {command}", channel.write.id());
             Ok(channel)
         };
-        match timeout(deadline, opening).await {
-            Ok(opened) => opened.map_err(|error| self.channel_error(&error)),
-            Err(_) => Err(ChannelError::TimedOut(deadline)),
-        }
+        self.within(deadline, opening).await
     }
 
     /// Starts a subsystem; as [`open_exec`](Self::open_exec).
     pub async fn open_subsystem(&self, name: &str, deadline: Duration) -> Result<ExecChannel, ChannelError> {
         let opening = async {
-            let channel = self.handle.channel_open_session().await?;
-            // In the guard first, so that it is closed if the deadline comes now.
-            let channel = ExecChannel::new(channel, Arc::clone(&self.told));
+            let channel = self.open().await?;
             channel.write.request_subsystem(true, name).await?;
             tracing::debug!(name, "a channel is open, its subsystem is asked for");
             Ok(channel)
         };
+        self.within(deadline, opening).await
+    }
+
+    async fn open(&self) -> Result<ExecChannel, russh::Error> {
+        let channel = self.handle.channel_open_session().await?;
+        // In the guard at once, so that it is closed if the deadline comes now.
+        Ok(ExecChannel::new(channel, Arc::clone(&self.told)))
+    }
+
+    async fn within(
+        &self,
+        deadline: Duration,
+        opening: impl Future<Output = Result<ExecChannel, russh::Error>>,
+    ) -> Result<ExecChannel, ChannelError> {
         match timeout(deadline, opening).await {
             Ok(opened) => opened.map_err(|error| self.channel_error(&error)),
             Err(_) => Err(ChannelError::TimedOut(deadline)),
