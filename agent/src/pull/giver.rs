@@ -13,8 +13,8 @@ use skiff_common::{Algorithm, Digest, RelPath};
 use super::channel::{Talk, WAITING_MESSAGES};
 use super::listing::{self, Listed, Style};
 use crate::remote::RemoteError;
+use crate::remote::nonce;
 use crate::remote::scp::answer::encode;
-use crate::remote::scp::nonce;
 use crate::remote::session::Session;
 
 /// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.

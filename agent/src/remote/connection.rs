@@ -180,3 +180,10 @@ impl<T> Idle<T> {
         &mut self.waiting
     }
 }
+
+/// 24 digits that nobody else has: what belongs to one user of a connection is named by them.
+pub(crate) fn nonce() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    blake3::Hash::from_bytes(bytes).to_hex()[..24].to_owned()
+}

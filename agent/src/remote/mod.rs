@@ -15,15 +15,17 @@ pub mod scp;
 pub mod session;
 pub mod sftp;
 mod space;
+mod survey;
 mod sweep;
 mod traffic;
 mod transport;
 
-pub(crate) use connection::Connection;
 pub use connection::Link;
+pub(crate) use connection::{Connection, nonce};
 pub use error::RemoteError;
 pub(crate) use placing::Conflicts;
 pub(crate) use reason::Reason;
+pub use space::Room;
 pub use traffic::Limiter;
 pub(crate) use traffic::Traffic;
 pub use transport::{Found, Remote};

@@ -11,12 +11,20 @@ use skiff_common::RemotePath;
 use skiff_config::KeepFree;
 
 use super::RemoteError;
-use super::scp::facts::Room;
 
 /// An answer is good for this long: `df` is a process there, and a round trip.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// What lies there beside the content, for a while: lists, a shell's errors, and blocks that are not full.
 const BESIDE: u64 = 64 << 10;
+
+/// The space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What is free.
+    pub free: u64,
+    /// What there is.
+    pub all: u64,
+}
 
 /// The room at a destination, by its folders: they may lie on several disks.
 pub(super) struct Space {

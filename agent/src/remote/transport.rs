@@ -21,6 +21,7 @@ use super::scp::{self, ScpRemote, Stood};
 use super::session::{ChannelError, Session};
 use super::sftp::{self, SftpRemote};
 use super::space::Space;
+use super::survey::Survey;
 use crate::source::Root;
 
 /// Between two tries to open a channel.
@@ -28,33 +29,6 @@ const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// Items remembered as published at most: as many as can be under way; 1 MiB. Whose memory is lost is sent again, and found to stand.
 const PUBLISHED_AT_MOST: usize = 32 << 10;
-
-/// Whether what stands under the final names is asked for before anything is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Survey {
-    /// It isn't.
-    No,
-    /// It is, where anything stood there when the connection was made.
-    IfUsed,
-    /// It is.
-    Yes,
-}
-
-impl Survey {
-    /// Whether it is asked for in a folder that was used or wasn't.
-    pub(super) const fn asks(self, used: bool) -> bool {
-        match self {
-            Self::No => false,
-            Self::IfUsed => used,
-            Self::Yes => true,
-        }
-    }
-
-    /// Whether a part of it may lie in staging.
-    pub(super) fn resumes(self) -> bool {
-        self != Self::No
-    }
-}
 
 /// A destination. Each step is safe to repeat.
 pub struct Remote {

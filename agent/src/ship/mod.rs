@@ -16,6 +16,7 @@ use skiff_common::delivery::Trouble;
 use skiff_common::digest::{Digests, Hasher};
 use skiff_common::{Algorithm, Item};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 pub(crate) use body::BodySender;
 pub(crate) use hashing::{also_sha256, hashed_for};
@@ -44,6 +45,11 @@ pub(crate) fn whole(bytes: Vec<u8>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(1);
     sender.try_send(bytes).expect("there is room for one");
     receiver
+}
+
+/// What a reader's thread found.
+pub(crate) async fn joined<T>(reader: JoinHandle<T>) -> T {
+    reader.await.expect("readers don't panic and aren't aborted")
 }
 
 /// Reads `item` whole; hands on what comes after its first `skip` bytes.

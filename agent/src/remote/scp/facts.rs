@@ -3,6 +3,7 @@
 use skiff_common::Algorithm;
 
 use super::answer::number;
+use crate::remote::space::Room;
 
 /// What a destination can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +25,6 @@ pub struct Facts {
     pub used: bool,
     /// The space there when the shell began, where `df` tells.
     pub room: Option<Room>,
-}
-
-/// The space of a file system, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// What is free.
-    pub free: u64,
-    /// What there is.
-    pub all: u64,
 }
 
 /// The answer to `root`.

@@ -14,10 +14,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Lines, encode};
-use super::facts::{Facts, Room, parse_facts, parse_room};
+use super::facts::{Facts, parse_facts, parse_room};
 use crate::remote::RemoteError;
 use crate::remote::channels::OpenChannel;
+use crate::remote::connection::nonce;
 use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
+use crate::remote::space::Room;
 use crate::remote::traffic::Traffic;
 
 /// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
@@ -378,13 +380,6 @@ fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Piece>) {
 fn program() -> String {
     let lines = include_str!("hand.sh").lines().filter(|line| !line.trim_start().starts_with('#'));
     lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// 24 digits that nobody else has.
-pub(crate) fn nonce() -> String {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    blake3::Hash::from_bytes(bytes).to_hex()[..24].to_owned()
 }
 
 fn text(ascii: Vec<u8>) -> String {

@@ -24,8 +24,8 @@ use std::time::Duration;
 use skiff_common::{RemotePath, Shipment, ShipmentId};
 use skiff_config::{Destination, Duplicates, Owner};
 
-pub use facts::{Facts, Room};
-pub(crate) use hand::{Hand, nonce};
+pub use facts::Facts;
+pub(crate) use hand::Hand;
 
 use super::RemoteError;
 use super::channels::OpenChannel;

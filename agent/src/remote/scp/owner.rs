@@ -11,8 +11,8 @@ use tokio::task::spawn_blocking;
 
 use super::answer::encode;
 use super::hand::Hand;
-use super::stage::joined;
 use super::{RemoteError, ScpRemote};
+use crate::ship;
 use crate::source::Root;
 
 /// Files that are named at once: a line of at most a few hundred KiB.
@@ -51,7 +51,7 @@ impl ScpRemote {
             }
             owners
         });
-        for ((user, group), items) in joined(owners).await {
+        for ((user, group), items) in ship::joined(owners).await {
             for some in items.chunks(AT_ONCE) {
                 let names: Vec<String> = some.iter().map(|item| staged_word(shipment.kind, item)).collect();
                 let owner = format!("{user}:{group}");

@@ -14,7 +14,6 @@ use tokio::task::spawn_blocking;
 
 use super::answer::number;
 use super::hand::Hand;
-use super::stage::joined;
 use super::transfer::{Sent, Transfer};
 use super::{RemoteError, ScpRemote};
 use crate::ship::{self, Codec, SEGMENT, Segment};
@@ -50,7 +49,7 @@ impl ScpRemote {
         let mut codec = traffic.codec(hand.facts());
         if let Some(by) = codec {
             let (source, item) = (cargo.source.clone(), cargo.item.clone());
-            codec = joined(spawn_blocking(move || by.pays(&source, &[item]).then_some(by))).await;
+            codec = ship::joined(spawn_blocking(move || by.pays(&source, &[item]).then_some(by))).await;
         }
         // Packing the next overlaps with sending the last.
         let most = traffic.channels_wanted().max(if codec.is_some() { 2 } else { 1 });
@@ -98,7 +97,7 @@ impl ScpRemote {
         drop(work);
         let whole = try_join(self.put_together(hand, landings, item), try_join_all(sending)).await;
         // A failure has ended the queue's receivers, and so the reader.
-        let outcome = joined(reader).await;
+        let outcome = ship::joined(reader).await;
         let (length, _) = whole?;
         match outcome {
             Ok(_) if length != item.stamp.size => {
@@ -170,7 +169,7 @@ impl Work {
             None => (bytes, ""),
             Some(codec) => {
                 let (raw, began) = (bytes.len(), Instant::now());
-                let packed = joined(spawn_blocking(move || codec.pack(&bytes))).await;
+                let packed = ship::joined(spawn_blocking(move || codec.pack(&bytes))).await;
                 let packed = packed.map_err(|_| RemoteError::SourceEnded)?;
                 hand.traffic().packed(raw, packed.len(), began.elapsed());
                 (packed, codec.ending())

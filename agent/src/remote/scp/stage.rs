@@ -6,14 +6,14 @@ use std::time::Instant;
 use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::digest::Digests;
 use skiff_common::{Algorithm, Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::answer::{encode, number, parse_digest_line};
 use super::hand::Hand;
 use super::segments::{Cargo, LARGE};
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
-use crate::remote::transport::Survey;
+use crate::remote::survey::Survey;
 use crate::ship;
 use crate::source::Root;
 
@@ -98,7 +98,7 @@ impl ScpRemote {
             items.iter().map(digest).collect::<Vec<_>>()
         });
         let mut standing = HashMap::new();
-        for (path, outcome) in joined(ours).await {
+        for (path, outcome) in ship::joined(ours).await {
             let theirs = theirs[&path];
             match outcome {
                 Ok(digests) if digests.agree_with(&theirs) => {
@@ -185,7 +185,7 @@ impl ScpRemote {
                 let (packer, outcomes) = ship::send_batch(&root, &members, algorithm, codec.packer()?)?;
                 packer.finish().map(|packed| Some((packed, outcomes)))
             });
-            if let Some((packed, outcomes)) = joined(packing).await.map_err(ended)? {
+            if let Some((packed, outcomes)) = ship::joined(packing).await.map_err(ended)? {
                 let name = format!("packed{}", codec.ending());
                 let unpack = format!("unpack {name}");
                 let size = packed.len() as u64;
@@ -202,7 +202,7 @@ impl ScpRemote {
         });
         let archive = Sent { name: "part", mode: 0o600, size, mtime_ns: 0, then: Some("unpack part") };
         hand.send_file(&archive, &mut pieces).await?;
-        joined(reader).await.map_err(ended)
+        ship::joined(reader).await.map_err(ended)
     }
 
     /// With `resume`, staging may hold a part of it.
@@ -272,7 +272,8 @@ impl ScpRemote {
             return Ok(Ok(0));
         };
         let (root, item) = (source.clone(), item.clone());
-        let ours = joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length))).await;
+        let ours =
+            ship::joined(spawn_blocking(move || ship::digest_prefix(&root, &item, algorithm, length))).await;
         Ok(ours.map(|ours| {
             if ours.agree_with(&theirs) {
                 return length;
@@ -347,7 +348,7 @@ pub(super) async fn send_item(
     let file = Sent { name, mode: *mode, size: stamp.size - skip, mtime_ns: stamp.mtime_ns, then };
     let sent = hand.send_file(&file, &mut pieces).await;
     drop(pieces);
-    match (sent, joined(reader).await) {
+    match (sent, ship::joined(reader).await) {
         // A source that ended early is the file's own trouble.
         (Err(RemoteError::SourceEnded), Err(trouble)) => {
             hand.spoil();
@@ -380,9 +381,4 @@ fn surveyed(line: &[u8], algorithm: Algorithm, paths: &[&RelPath]) -> Option<(Re
     let name = name.strip_prefix(b" ")?;
     let path = paths.iter().find(|path| name_line(path) == name)?;
     Some(((*path).clone(), Digest::from_hex(algorithm, hex)?))
-}
-
-/// A thread's result.
-pub(super) async fn joined<T>(handle: JoinHandle<T>) -> T {
-    handle.await.expect("readers don't panic and aren't aborted")
 }

@@ -15,7 +15,6 @@ use tokio::task::spawn_blocking;
 
 use super::answer::encode;
 use super::hand::Hand;
-use super::stage::joined;
 use super::{RemoteError, ScpRemote};
 use crate::ship;
 use crate::source::Root;
@@ -165,7 +164,7 @@ impl ScpRemote {
             let name = self.twins.find(root, item.stamp.size, &digests.blake3)?;
             Some(Twin { item, digests, name })
         };
-        let twins: Vec<Twin> = joined(reading).await.into_iter().filter_map(twin).collect();
+        let twins: Vec<Twin> = ship::joined(reading).await.into_iter().filter_map(twin).collect();
         if twins.is_empty() {
             return Ok(HashMap::new());
         }

@@ -68,7 +68,7 @@ impl SftpRemote {
         });
         let mut staged: HashMap<usize, Staged> =
             putting.buffer_unordered(channel.handles()).try_collect().await?;
-        reader.await.expect("readers don't panic and aren't aborted");
+        ship::joined(reader).await;
         Ok(numbers.iter().map(|at| staged.remove(at).expect("each was put")).collect())
     }
 

@@ -13,7 +13,7 @@ use skiff_common::{RelPath, RemotePath};
 
 use super::channel::{Answer, Channel, done, looked};
 use crate::remote::RemoteError;
-use crate::remote::scp::nonce;
+use crate::remote::connection::nonce;
 
 const ENTERING: &str = "entering the folder";
 const CLEARING: &str = "clearing the staging";
