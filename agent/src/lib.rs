@@ -1,8 +1,8 @@
 //! What skiff does: everything that touches the world.
 //!
-//! `cli` → `supervise` → {`watch`, `scan`, `dispatch`, `control`}; `dispatch` → {`journal`, `ship`, `finish`, `receipts`} →
-//! `remote`.
-//! `status` and `metrics` are sinks. The decisions are in `skiff-common`; here they meet files, sockets, clocks and signals.
+//! `cli` → `supervise` → {`watch`, `scan`, `dispatch`, `control`}; `dispatch` → {`journal`, `ship`, `finish`, `receipts`}
+//! → `remote`. `status` and `metrics` are sinks. The decisions are in `skiff-common`; here they meet files, sockets, clocks
+//! and signals.
 
 pub mod admission;
 mod census;
