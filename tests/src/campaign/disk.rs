@@ -14,6 +14,8 @@ use crate::{process, wait};
 const SIZE_BYTES: u64 = 96 << 20;
 /// How long processes that were killed may hold on to the disk.
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(20);
+/// How long somebody's mount namespace may.
+const COPY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Unmounted when dropped.
 pub struct Disk {
@@ -61,7 +63,7 @@ impl Disk {
         });
         assert!(free, "somebody holds on to {}", self.root().display());
         // A mount namespace that somebody made meanwhile has a copy of the mount, and the dead disk lives until that has ended.
-        let alive = wait::came_true(UNMOUNT_LIMIT, || {
+        let alive = wait::came_true(COPY_LIMIT, || {
             self.mount().expect("what could be mounted before can be again");
             let alive = File::open(self.root()).is_ok_and(|root| rustix::fs::syncfs(root).is_ok());
             if !alive {
