@@ -29,6 +29,8 @@ const DIGESTS: &str = "reading the digests";
 const FOLDERS: usize = 64;
 /// Files of one batch that are read at once for their digests, where all of them are small.
 const FILES: usize = 64;
+/// Parts of large files that are fetched at once: one fills the channel, and what is under way is lost by a cut.
+const PARTS: usize = 2;
 /// Larger ones are read one after the other: each has as much under way as the channel holds.
 const SMALL: u64 = 256 << 10;
 /// What a listed file takes in memory beside its name.
@@ -222,10 +224,11 @@ impl SftpGiver {
         mut each: impl AsyncFnMut(&Job, Heard<'_>) -> Result<(), RemoteError>,
     ) -> Result<(), RemoteError> {
         let mut under_way = FuturesOrdered::new();
-        let mut ahead = jobs.iter();
+        let mut ahead = jobs.iter().peekable();
         loop {
-            while under_way.len() < in_flight {
-                let Some(job) = ahead.next() else { break };
+            let most =
+                |job: &Job| if matches!(job, Job::Part { .. }) { in_flight.min(PARTS) } else { in_flight };
+            while let Some(job) = ahead.next_if(|job| under_way.len() < most(job)) {
                 pace(job).await;
                 under_way.push_back(async move { (job, self.fetch(job).await) });
             }
