@@ -29,9 +29,12 @@ const NIGHT: &str = ".bar{fill:#656c76}.bar.skiff{fill:#4493f8}.bar.cut{fill:#65
 pub fn as_picture(cells: &[Cell]) -> String {
     let panel_height = PANEL_HEAD + PANEL_GAP + BAR_STEP * most_bars(cells);
     let height = HEAD_HEIGHT + panel_height * cells.len().div_ceil(COLUMNS) + FOOT_HEIGHT;
-    let rounds = cells.iter().flat_map(|cell| &cell.entries).map(|entry| entry.runs.len()).max().unwrap_or(0);
-    let counted =
-        if rounds == 1 { "One run each".to_owned() } else { format!("Median of {rounds} runs each") };
+    let rounds = || cells.iter().flat_map(|cell| &cell.entries).map(|entry| entry.runs.len());
+    let counted = match (rounds().min().unwrap_or(0), rounds().max().unwrap_or(0)) {
+        (_, 1) => "One run each".to_owned(),
+        (fewest, most) if fewest == most => format!("Median of {most} runs each"),
+        (fewest, most) => format!("Median of {fewest} to {most} runs each"),
+    };
     let mut svg = String::new();
     for (number, cell) in cells.iter().enumerate() {
         let left = 20 + number % COLUMNS * (PANEL_WIDTH + 10);
