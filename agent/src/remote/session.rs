@@ -1,6 +1,6 @@
 //! One authenticated SSH connection.
 //!
-//! It owns making the connection, judging the host by its recorded keys, logging in ([`auth`]) and opening channels. It
+//! It owns making the connection, judging the host by its recorded keys, logging in (`auth`) and opening channels. It
 //! promises that connecting ends by its deadline wherever the server stops answering, that nothing is said to a host whose
 //! key is not recorded, and that letting go of a session ends it. Deliberately absent: retrying, pooling, recording host keys.
 
