@@ -233,10 +233,9 @@ pub(super) struct Check {
     pub(super) json: bool,
 }
 
-/// What `push` and `pull` have in common, most of it from scp.
+/// How a server is reached, as scp is told.
 #[derive(Debug, ClapArgs)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
-pub(super) struct Scp {
+pub(super) struct Way {
     /// The server's port
     #[arg(short = 'P', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) port: Option<u16>,
@@ -252,6 +251,14 @@ pub(super) struct Scp {
     /// An option as in an `ssh_config` file; comes before all files
     #[arg(short = 'o', value_name = "KEY=VALUE")]
     pub(super) options: Vec<String>,
+}
+
+/// What `push` and `pull` have in common, most of it from scp.
+#[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of scp's")]
+pub(super) struct Scp {
+    #[command(flatten)]
+    pub(super) way: Way,
     /// The ciphers to use, with commas between
     #[arg(short = 'c', value_name = "CIPHER")]
     pub(super) cipher: Option<String>,
@@ -363,21 +370,8 @@ pub(super) struct Trust {
     /// The server
     #[arg(value_name = "[USER@]HOST[:PORT]")]
     pub(super) server: String,
-    /// The server's port
-    #[arg(short = 'P', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) port: Option<u16>,
-    /// A private key for the servers on the way; may be given several times
-    #[arg(short, value_name = "FILE")]
-    pub(super) identity: Vec<PathBuf>,
-    /// An `ssh_config` file instead of ~/.ssh/config and the system's; "none" for no file
-    #[arg(short = 'F', value_name = "FILE")]
-    pub(super) ssh_config: Option<PathBuf>,
-    /// Servers to go through, with commas between
-    #[arg(short = 'J', value_name = "[USER@]HOST[:PORT]")]
-    pub(super) jump: Option<String>,
-    /// An option as in an `ssh_config` file; comes before all files
-    #[arg(short = 'o', value_name = "KEY=VALUE")]
-    pub(super) options: Vec<String>,
+    #[command(flatten)]
+    pub(super) way: Way,
     /// Where to record it; the first file that ssh would look into, if it isn't said
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Option<PathBuf>,

@@ -75,8 +75,8 @@ pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String
     destination.user = user.map(str::to_owned);
     destination.connect_timeout = CONNECT_TIMEOUT;
     destination.transport = flags.transport.into();
-    if !flags.identity.is_empty() {
-        flags.identity.clone_into(&mut destination.identity);
+    if !flags.way.identity.is_empty() {
+        flags.way.identity.clone_into(&mut destination.identity);
     }
     if !flags.known_hosts.is_empty() {
         flags.known_hosts.clone_into(&mut destination.known_hosts);
@@ -88,13 +88,13 @@ pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String
 
 /// How to log in to it, as the flags and the `ssh_config` files say. Blocks.
 pub(super) fn login_of(destination: &Destination, flags: &Scp) -> Result<Login, (String, &'static str)> {
-    let jumps = flags.jump.as_deref().map(parse_jumps).transpose();
+    let jumps = flags.way.jump.as_deref().map(parse_jumps).transpose();
     let mut base = settings_alone(destination);
     base.credentials.asker = person::asker();
     let wish = Wish {
         host: destination.host.clone(),
         user: destination.user.clone(),
-        port: flags.port,
+        port: flags.way.port,
         known_hosts: Some(flags.known_hosts.clone()).filter(|files| !files.is_empty()),
         connect_timeout: None,
         keepalive: None,
@@ -114,8 +114,8 @@ fn files_of(flags: &Scp) -> Files {
     // What has a flag of its own is said first, so it wins.
     let cipher = flags.cipher.iter().map(|names| format!("Ciphers={names}"));
     let compression = flags.compress.then(|| "Compression=yes".to_owned());
-    let options = cipher.chain(compression).chain(flags.options.iter().cloned()).collect();
-    ssh_config_files(flags.ssh_config.as_deref(), options)
+    let options = cipher.chain(compression).chain(flags.way.options.iter().cloned()).collect();
+    ssh_config_files(flags.way.ssh_config.as_deref(), options)
 }
 
 /// The files that `-F` means, and what `-o` puts before them.

@@ -107,14 +107,14 @@ fn login(args: &Trust) -> Result<Login, (String, &'static str)> {
     if host.is_empty() || host.starts_with('-') {
         return Err((format!("{:?} is no server", args.server), "skiff trust [user@]host[:port]"));
     }
-    let jumps = args.jump.as_deref().map(parse_jumps).transpose();
+    let jumps = args.way.jump.as_deref().map(parse_jumps).transpose();
     let mut base = Login { connect_timeout: TIMEOUT, ..Login::to("", host, 22) };
-    base.credentials.identities.clone_from(&args.identity);
+    base.credentials.identities.clone_from(&args.way.identity);
     base.credentials.asker = person::asker();
     let wish = Wish {
         host: host.to_owned(),
         user: user.map(str::to_owned),
-        port: args.port.or(port),
+        port: args.way.port.or(port),
         known_hosts: args.known_hosts.clone().map(|file: PathBuf| vec![file]),
         connect_timeout: None,
         keepalive: None,
@@ -123,7 +123,7 @@ fn login(args: &Trust) -> Result<Login, (String, &'static str)> {
         adds_identities: false,
         base,
     };
-    let files = scp::ssh_config_files(args.ssh_config.as_deref(), args.options.clone());
+    let files = scp::ssh_config_files(args.way.ssh_config.as_deref(), args.way.options.clone());
     let found = wish.look_up(&files).map_err(|error| (error.to_string(), error.hint()))?;
     found.notices.iter().for_each(|notice| eprintln!("skiff: {notice}"));
     let mut login = found.login;
