@@ -146,9 +146,8 @@ verb_root() {
     [ "$Q" != .skiff ] || continue
     if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
   done
-  # Who may signal the first process is root, or as good as.
   R=no
-  kill -0 1 2>/dev/null && R=yes
+  [ -z "$SKIFF_BELOW" ] && [ "$(id -u)" = 0 ] && R=yes
   room
   ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G root=$R free=$V all=$W"
 }
@@ -181,7 +180,7 @@ adopt() {
 # open ID [fresh | unread]; unread: kept, but not told
 verb_open() {
   staged_ok "$1" || { no bad; return; }
-  F=''
+  follow_no_more
   if ! adopt "$1"; then
     mkdir -m 700 "$P" 2>"$E" && ok 0 || no stage "$(why)"
     return
@@ -227,14 +226,22 @@ join() {
   done
 }
 
+# Nobody is followed twice, so that at most one reads beside this shell.
+follow_no_more() {
+  [ -z "$F" ] || { true >"$M"; wait; } 2>/dev/null
+  F=''
+}
+
 # Has the digest of what is received read while the rest comes, unless that is quick afterwards.
 verb_follow() {
+  follow_no_more
   if [ "$A" = sha256 ]; then
-    rm -f "$P/whole"
+    M=$P/whole
+    rm -f "$M"
     (
-      while [ -d "$P" ] && kill -0 $$ && [ ! -e "$P/part" ]; do sleep 0.1 || sleep 1; done
+      while [ -d "$P" ] && kill -0 $$ && [ ! -e "$P/part" ] && [ ! -e "$M" ]; do sleep 0.1 || sleep 1; done
       exec 3<"$P/part"
-      while [ -d "$P" ] && kill -0 $$ && [ ! -e "$P/whole" ]; do cat <&3; sleep 0.1 || sleep 1; done
+      while [ -d "$P" ] && kill -0 $$ && [ ! -e "$M" ]; do cat <&3; sleep 0.1 || sleep 1; done
       cat <&3
     ) 2>/dev/null </dev/null | $T >"$P/sum" 2>/dev/null &
     F=$!
@@ -338,18 +345,30 @@ copy_plain_batch() {
   ! tar -tf "$H" 2>/dev/null | grep -qE '^/|(^|/)\.\.(/|$)'
 }
 
+# Unpacks the batch $1, which nobody here trusts, and lets it be seen once it is known to be plain: some tars list a hard link
+# as a file, and make it to anywhere.
+unpack_plainly() {
+  copy_plain_batch "$1" && G=$(mktemp -d .skiff/_XXXXXXXXXX) || return
+  tar -xof "$H" -C "$G" 2>"$E" || printf 'tar %s\n' "$(why)"
+  W=$(find "$G" ! -type d \( ! -type f -o -links +1 \) 2>/dev/null) && [ -z "$W" ] &&
+    rm -rf "$P/m" && mv -- "$G" "$P/m" && return
+  rm -rf "$G"
+  return 1
+}
+
 # Unpacks a batch and tells the digest of each member. unpack TOKEN
 verb_unpack() {
-  [ -d "$P/m" ] || mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
   H=$P/$1
   if [ -n "$SKIFF_BELOW" ]; then
-    copy_plain_batch "$H" || { rm -rf "$H"; no unpack "not a batch of plain files"; return; }
+    unpack_plainly "$H" || { rm -f "$H" "$P/$1"; no unpack "not a batch of plain files"; return; }
     rm -f "$P/$1"
+  else
+    [ -d "$P/m" ] || mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
+    case $H in
+      *.zst | *.gz) unpacked "$H" | tar -xof - -C "$P/m" 2>"$E" ;;
+      *) tar -xof "$H" -C "$P/m" 2>"$E" ;;
+    esac || printf 'tar %s\n' "$(why)"
   fi
-  case $H in
-    *.zst | *.gz) unpacked "$H" | tar -xof - -C "$P/m" 2>"$E" ;;
-    *) tar -xof "$H" -C "$P/m" 2>"$E" ;;
-  esac || printf 'tar %s\n' "$(why)"
   rm -f "$H"
   sync_all "$P/m" || { no sync "$(why)"; return; }
   # shellcheck disable=SC2086 # a tool and its words
