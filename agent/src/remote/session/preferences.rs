@@ -10,8 +10,8 @@ use russh::{Preferred, cipher, compression};
 use super::login::Login;
 
 const KEEPALIVES_MISSED: usize = 3;
-/// Window adjustments of a channel that nobody reads block the whole session when they fill its buffer; the default of
-/// 100 is reached soon.
+/// What comes on a channel that nobody reads blocks the whole session when it fills its buffer; the default of 100 is reached
+/// before the window is.
 const CHANNEL_MESSAGES: usize = 4096;
 /// Longer than a full window takes on a slow but healthy link.
 pub(super) const MIN_INACTIVITY: Duration = Duration::from_secs(300);
