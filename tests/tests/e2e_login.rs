@@ -260,6 +260,7 @@ fn verbosity_shows_the_negotiation() {
     ];
     for step in steps {
         assert!(two.contains(step) && three.contains(step), "no {step:?} in:\n{three}");
+        assert!(!one.contains(step), "{step:?} in:\n{one}");
     }
     for detail in details {
         assert!(three.contains(detail) && !two.contains(detail), "{detail:?} in:\n{three}");
