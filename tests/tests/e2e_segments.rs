@@ -71,6 +71,23 @@ fn a_long_link_is_filled_by_several_channels() {
     assert!(sessions > 3, "only {sessions} sessions were opened:\n{}", sshd.log());
 }
 
+/// Channels are asked for all at once; how many the server allows is told once, when it is known.
+#[test]
+fn few_channels_are_told_of_once() {
+    let (sshd, scratch) = (Sshd::start_with("MaxSessions 2"), scratch());
+    let proxy = FaultProxy::to(sshd.port());
+    proxy.always(Plan::default().round_trip(FAR));
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    source.file("large.bin", 64 * MIB);
+    let mut agent = Agent::through(&proxy, &sshd, "").watch("in", source.root(), RULES).started();
+
+    delivered(&mut agent, &source, &sshd);
+
+    let log = agent.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("allows no more channels")).collect();
+    assert!(told.len() == 1 && told[0].contains("channels=2"), "{told:#?}");
+}
+
 /// On a slow link text is packed, batches and large files alike; by whichever the destination has.
 #[test]
 fn text_is_packed_on_a_slow_link() {
@@ -116,4 +133,5 @@ fn a_file_whose_scp_dies_commands_nothing() {
 skiff_tests::by_sftp_too! {
     segments_over_a_long_link_go_on_after_a_cut,
     a_long_link_is_filled_by_several_channels,
+    few_channels_are_told_of_once,
 }

@@ -59,12 +59,12 @@ impl Hand {
         root: &RemotePath,
         stall: Duration,
         traffic: Arc<Traffic>,
-        open: OpenChannel,
+        mut open: OpenChannel,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
         let command =
             format!(r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff {nonce}"#);
-        let channel = session.open_exec(&command, stall).await?;
+        let channel = open.heard(session.open_exec(&command, stall).await)?;
         let (write, incoming) = split(channel);
         let facts = Facts {
             digest: None,

@@ -119,7 +119,7 @@ impl ScpRemote {
             if let Some(open) = self.connection.channels.claim() {
                 match self.start_hand(&session, root, open).await {
                     Err(RemoteError::Channel(ChannelError::Denied { .. }))
-                        if self.connection.channels.refused() =>
+                        if self.connection.channels.some_are_open() =>
                     {
                         continue;
                     }
@@ -140,10 +140,7 @@ impl ScpRemote {
         }
         let Some(open) = self.connection.channels.claim() else { return Ok(None) };
         match self.start_hand(&session, root, open).await {
-            Err(RemoteError::Channel(ChannelError::Denied { .. })) => {
-                self.connection.channels.refused();
-                Ok(None)
-            }
+            Err(RemoteError::Channel(ChannelError::Denied { .. })) => Ok(None),
             started => started.map(Some),
         }
     }

@@ -45,10 +45,14 @@ impl Channel {
         session: &Session,
         stall: Duration,
         traffic: Arc<Traffic>,
-        open: Option<OpenChannel>,
+        mut open: Option<OpenChannel>,
     ) -> Result<Self, RemoteError> {
         const ATTEMPT: &str = "starting SFTP";
-        let channel = session.open_subsystem("sftp", stall).await?;
+        let opened = session.open_subsystem("sftp", stall).await;
+        let channel = match &mut open {
+            Some(open) => open.heard(opened),
+            None => opened,
+        }?;
         let asked = Instant::now();
         let wire = Wire::new(channel, Arc::clone(&traffic), stall);
         let offered = match wire.ask(Request::Init, ATTEMPT).await {

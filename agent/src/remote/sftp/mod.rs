@@ -199,7 +199,9 @@ impl SftpRemote {
                 channel
             } else if let Some(open) = channels.claim() {
                 match self.start_channel(&session, open).await {
-                    Err(RemoteError::Channel(ChannelError::Denied { .. })) if channels.refused() => continue,
+                    Err(RemoteError::Channel(ChannelError::Denied { .. })) if channels.some_are_open() => {
+                        continue;
+                    }
                     started => started?,
                 }
             } else {
@@ -221,10 +223,7 @@ impl SftpRemote {
         }
         let Some(open) = self.connection.channels.claim() else { return Ok(None) };
         match self.start_channel(&session, open).await {
-            Err(RemoteError::Channel(ChannelError::Denied { .. })) => {
-                self.connection.channels.refused();
-                Ok(None)
-            }
+            Err(RemoteError::Channel(ChannelError::Denied { .. })) => Ok(None),
             started => {
                 self.connection.taken();
                 started.map(Some)
