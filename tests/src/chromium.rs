@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::{machine, wait};
 
 /// A browser with one page. Ended when dropped.
 pub struct Chromium {
@@ -22,13 +22,19 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Opens `url`; `None` where there is no Chromium on this machine.
-    pub fn open(url: &str) -> Option<Self> {
-        let found =
-            Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !found.is_ok_and(|status| status.success()) {
-            return None;
+    /// Whether this machine has one that runs; if not, it says that `what` is not shown.
+    pub fn is_here(what: &str) -> bool {
+        let mut version = Command::new("chromium");
+        version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        let runs = version.status().is_ok_and(|status| status.success());
+        if !runs {
+            machine::not_shown(what, "there is no Chromium (package chromium)");
         }
+        runs
+    }
+
+    /// Opens `url`.
+    pub fn open(url: &str) -> Self {
         let home = TempDir::new().expect("there is room for a temporary folder");
         let (to, from) = (home.path().join("to"), home.path().join("from"));
         for pipe in [&to, &from] {
@@ -55,7 +61,7 @@ impl Chromium {
         let target = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = this.ask("Target.attachToTarget", &target);
         attached["sessionId"].as_str().expect("a session").clone_into(&mut this.session);
-        Some(this)
+        this
     }
 
     /// What an expression of the page's script comes to.

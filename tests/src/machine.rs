@@ -3,7 +3,8 @@
 //! Most need root. [`is_root`] tells, so that a test can say that it shows nothing and end.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,23 +12,36 @@ use rustix::process::geteuid;
 
 use crate::process;
 
-/// Whether this is root; if not, it says that `what` is not shown.
+/// Names a file that gets a line for each test that shows nothing: what a test prints that passes, nobody sees.
+pub const NOT_SHOWN: &str = "SKIFF_NOT_SHOWN";
+
+/// Says that a test does not show `what` on this machine, and why.
 #[expect(clippy::print_stderr, reason = "a test that shows nothing has to say so")]
+pub fn not_shown(what: &str, why: &str) {
+    let line = format!("{what}: {}", why.lines().collect::<Vec<_>>().join(" "));
+    eprintln!("not shown: {line}");
+    let Some(path) = std::env::var_os(NOT_SHOWN) else { return };
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    // At once, for other tests write there, too.
+    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .expect("there is room for a line");
+}
+
+/// Whether this is root; if not, it says that `what` is not shown.
 pub fn is_root(what: &str) -> bool {
     let root = geteuid().is_root();
     if !root {
-        eprintln!("not shown, because only root can make it happen: {what}");
+        not_shown(what, "only root can make it happen");
     }
     root
 }
 
 /// Whether this machine has a command; if not, it says that `what` is not shown, and what to install.
-#[expect(clippy::print_stderr, reason = "a test that shows nothing has to say so")]
 pub fn has(command: &str, package: &str, what: &str) -> bool {
     let there = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(command));
     let has = there.iter().any(|path| path.exists());
     if !has {
-        eprintln!("not shown, because there is no {command} (package {package}): {what}");
+        not_shown(what, &format!("there is no {command} (package {package})"));
     }
     has
 }

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use skiff_tests::chromium::Chromium;
-use skiff_tests::{Agent, Sshd, Tree, http, tree};
+use skiff_tests::machine::NOT_SHOWN;
+use skiff_tests::{Agent, Sshd, Tree, http, process, tree};
 use tempfile::TempDir;
 
 /// Watches a delivery, sees why a file is quarantined, retries it with a click, and pauses a watch.
 #[test]
 fn a_delivery_is_watched_and_a_quarantined_file_is_retried() {
+    if !Chromium::is_here("a delivery watched on the page") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
     let (mut source, port) = (Tree::new(scratch.path().join("in"), 1), http::free_port());
     // A name that would be a script if it were taken for markup.
@@ -21,10 +26,7 @@ fn a_delivery_is_watched_and_a_quarantined_file_is_retried() {
     agent.wait_until("it answers", || {
         http::ask(port, "GET /", &[], "").is_some_and(|answer| answer.status == 200)
     });
-    let Some(mut page) = Chromium::open(&format!("http://127.0.0.1:{port}/")) else {
-        eprintln!("not shown: there is no Chromium on this machine");
-        return;
-    };
+    let mut page = Chromium::open(&format!("http://127.0.0.1:{port}/"));
     page.wait_until("it is live", "document.getElementById('alive').textContent === 'live'");
 
     source.file("large.bin", 8 << 20);
@@ -106,6 +108,9 @@ fn look_at_the_charts(page: &mut Chromium) {
 #[test]
 fn the_page_asks_for_the_token() {
     const TOKEN: &str = "0123456789abcdef";
+    if !Chromium::is_here("the page that asks for a token") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
     let (source, port) = (Tree::new(scratch.path().join("in"), 2), http::free_port());
     let token = scratch.path().join("token");
@@ -114,10 +119,7 @@ fn the_page_asks_for_the_token() {
     let control = format!("[control]\nlisten = '127.0.0.1:{port}'\ntoken_file = '{}'", token.display());
     let mut agent = Agent::with_destination(&sshd, &control).watch("in", source.root(), "").started();
     agent.wait_until("it answers", || http::ask(port, "GET /", &[], "").is_some());
-    let Some(mut page) = Chromium::open(&format!("http://127.0.0.1:{port}/")) else {
-        eprintln!("not shown: there is no Chromium on this machine");
-        return;
-    };
+    let mut page = Chromium::open(&format!("http://127.0.0.1:{port}/"));
     let why = |words: &str| format!("document.getElementById('why').textContent.includes('{words}')");
     page.wait_until("it asks", &why("token is needed"));
     assert_eq!(page.value_of("document.getElementById('watches').textContent"), "");
@@ -132,4 +134,21 @@ fn the_page_asks_for_the_token() {
         page.wait_until("it is answered", &then);
     }
     page.wait_until("the watch is shown", "document.getElementById('watches').textContent.includes('in')");
+}
+
+/// A test that passes prints nothing that anybody sees, so the run is told.
+#[test]
+fn without_a_browser_the_run_is_told_what_it_does_not_show() {
+    let scratch = TempDir::new().expect("a temporary folder");
+    let list = scratch.path().join("list");
+    let mut here = Command::new(std::env::current_exe().expect("this runs"));
+    here.args(["--exact", "a_delivery_is_watched_and_a_quarantined_file_is_retried"]);
+    here.arg("the_page_asks_for_the_token").env(NOT_SHOWN, &list).env("PATH", scratch.path());
+    process::run(&mut here);
+    let mut told: Vec<_> =
+        fs::read_to_string(&list).expect("it is told").lines().map(str::to_owned).collect();
+    told.sort();
+    let why = "there is no Chromium (package chromium)";
+    let shown = ["a delivery watched on the page", "the page that asks for a token"];
+    assert_eq!(told, shown.map(|what| format!("{what}: {why}")));
 }

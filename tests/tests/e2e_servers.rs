@@ -8,7 +8,7 @@ use std::path::Path;
 use skiff_tests::asyncssh::AsyncSsh;
 use skiff_tests::pull::{Pull, bytes};
 use skiff_tests::skiff::{Ended, Push, contents_of};
-use skiff_tests::{Dropbear, Rclone, Sshd, Toolbox, Tree, tree};
+use skiff_tests::{Dropbear, Rclone, Sshd, Toolbox, Tree, machine, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -215,7 +215,7 @@ fn rclone_serves_by_sftp() {
             "matrix: {:<22} | {:<30} | {:<15} | SKIPPED: it is not installed",
             "rclone", "none", "push: sftp"
         );
-        eprintln!("SKIPPED: this machine has no rclone");
+        machine::not_shown("rclone as a server", "there is no rclone (package rclone)");
         return;
     };
     let push = Push::at(server.port, &server.known_hosts, &sshd).in_chroot();
@@ -232,7 +232,7 @@ fn asyncssh_serves() {
         Ok(server) => server,
         Err(why) => {
             println!("matrix: {:<22} | {:<30} | {:<15} | SKIPPED: {why}", "asyncssh", "none", "pull: scp");
-            eprintln!("SKIPPED: asyncssh can't be had here: {why}");
+            machine::not_shown("asyncssh as a server", &why);
             return;
         }
     };

@@ -9,7 +9,7 @@ use std::path::Path;
 use skiff_tests::asyncssh::AsyncSsh;
 use skiff_tests::liar::{Liar, Lies};
 use skiff_tests::pull::Pull;
-use skiff_tests::{Sshd, tree};
+use skiff_tests::{Sshd, machine, tree};
 use tempfile::TempDir;
 
 /// Asks a liar with a shell for `data`, which it lists so.
@@ -234,7 +234,7 @@ fn names_that_a_lying_sftp_server_lists_lead_nowhere() {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let server = match AsyncSsh::that_lists(name, &sshd, home.path(), cache) {
             Ok(server) => server,
-            Err(why) => return eprintln!("SKIPPED: asyncssh can't be had here: {why}"),
+            Err(why) => return machine::not_shown("an SFTP server that lies", &why),
         };
         let pull = Pull::at(server.port, sshd.user(), &sshd.key(), &server.known_hosts);
         let target = scratch.path().join("here/below");
