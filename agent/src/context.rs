@@ -20,7 +20,8 @@ use crate::naming::Naming;
 use crate::remote::Remote;
 use crate::route::{self, Muster};
 use crate::source::{FolderId, Root, SourceError};
-use crate::status::snapshot::Item;
+use crate::status::snapshot::{Item, Problem};
+use crate::status::{Problems, wall_ms};
 use crate::wake::Waker;
 
 /// All that concerns one watch.
@@ -54,6 +55,7 @@ pub struct WatchContext {
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
     logs: Mutex<Vec<Item>>,
+    problems: Mutex<Problems>,
 }
 
 /// A folder at a destination.
@@ -120,6 +122,23 @@ impl WatchContext {
     /// From now on they are so.
     pub(crate) fn set_logs(&self, logs: Vec<Item>) {
         *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
+    }
+
+    /// Why a log of it was not delivered, for those who ask how things stand.
+    pub(crate) fn failed(&self, log: &RelPath, reason: &str) {
+        let problem = Problem {
+            at_ms: wall_ms(),
+            watch: self.settings.name.clone(),
+            what: log.to_string(),
+            reason: reason.to_owned(),
+            quarantined: false,
+        };
+        self.problems.lock().expect("nothing panics while it holds the lock").add(problem);
+    }
+
+    /// What was told so last.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().expect("nothing panics while it holds the lock").all()
     }
 
     /// Whether files below the folder at `path` can be meant.
@@ -198,6 +217,7 @@ pub(crate) fn context(
         folder: Mutex::default(),
         complaint: Mutex::default(),
         logs: Mutex::default(),
+        problems: Mutex::default(),
     }))
 }
 

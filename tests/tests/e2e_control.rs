@@ -1,6 +1,7 @@
 //! A running agent says what it does, and does what it is told.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -28,6 +29,42 @@ fn wait_for_status(agent: &Agent, what: &str, is_so: impl Fn(&Value) -> bool) ->
     });
     assert!(so, "not so: {what}; {last:#}\n{}", agent.log());
     last
+}
+
+/// Logs that grow are no shipments: which one fails, and why, is told all the same.
+#[test]
+fn status_names_a_log_that_is_not_delivered_and_says_why() {
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let folder = scratch.path().join("in");
+    fs::create_dir(&folder).expect("a new folder is writable");
+    fs::write(sshd.root().join("taken.log"), "somebody else's").expect("the root is writable");
+    fs::write(folder.join("taken.log"), "ours").expect("a new folder is writable");
+    fs::write(folder.join("app.log"), "one\n").expect("a new folder is writable");
+    let rules = "mode = 'append'\nflush_interval = '100ms'\non_conflict = 'park'";
+    let mut agent = Agent::to(&sshd).watch("logs", &folder, rules).started();
+    let is_told = |said: &Value, log: &str, why: &str| {
+        said["problems"].as_array().is_some_and(|problems| {
+            problems.iter().any(|problem| {
+                problem["what"] == log
+                    && problem["watch"] == "logs"
+                    && problem["at_ms"].as_u64() > Some(0)
+                    && problem["reason"].as_str().is_some_and(|reason| reason.contains(why))
+            })
+        })
+    };
+
+    let why = "another file named taken.log stands at the destination";
+    let said = wait_for_status(&agent, "one is in the way", |said| is_told(said, "taken.log", why));
+    assert!(!is_told(&said, "app.log", ""), "{said:#}");
+    agent.ask(&["status"]).expect_code(0).expect_said("logs:taken.log, ").expect_said(why);
+
+    let copy = sshd.root().join("app.log");
+    agent.wait_until("the other is delivered", || fs::read(&copy).is_ok_and(|bytes| bytes == b"one\n"));
+    sshd.stop();
+    let mut log = fs::OpenOptions::new().append(true).open(folder.join("app.log")).expect("it is there");
+    log.write_all(b"two\n").expect("there is room");
+    wait_for_status(&agent, "the server is gone", |said| is_told(said, "app.log", "Try: "));
+    agent.ask(&["status"]).expect_code(0).expect_said("logs:app.log, ").expect_said("Try: ");
 }
 
 #[test]

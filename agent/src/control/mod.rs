@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::context::WatchContext;
 use crate::dispatch::Order;
 use crate::journal::Journal;
-use crate::status::{History, Snapshot, Status, wall_ms};
+use crate::status::{History, Snapshot, Status, latest, wall_ms};
 
 pub use door::{ControlError, connect, socket_path};
 pub(crate) use held::{is_named, item_of};
@@ -65,6 +65,10 @@ impl Control {
         snapshot.journal_bytes = Journal::bytes_on_disk(&self.state_dir);
         snapshot.time_ms = wall_ms();
         snapshot.throughput = throughput::of(&self.history, snapshot.pending.bytes);
+        // Logs that grow are no matter of the dispatcher's.
+        let roster = self.roster.read().expect("nothing panics while it holds the lock").clone();
+        let logs = roster.iter().map(|context| context.problems());
+        snapshot.problems = latest(std::iter::once(std::mem::take(&mut snapshot.problems)).chain(logs));
         snapshot
     }
 }

@@ -1,6 +1,6 @@
 //! What the dispatcher tells those who watch. It only writes here: nothing decides by it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +16,12 @@ use crate::status::snapshot::{
     Destination, DestinationState, Held, LastError, OnItsWay, Pending, Problem, Snapshot, Source, Totals,
     Watch,
 };
-use crate::status::{Status, wall_ms};
+use crate::status::{Problems, Status, wall_ms};
 
 /// How often it is told at most: people see no more, and a snapshot goes over all that is under way.
 const EVERY: Duration = Duration::from_millis(500);
 /// How often it is told though nothing has happened: a connection may have ended, a folder come back.
 const REFRESH: Duration = Duration::from_secs(10);
-const MOST_PROBLEMS: usize = 20;
 const MOST_ON_ITS_WAY: usize = 64;
 
 /// The dispatcher's notes for others.
@@ -34,7 +33,7 @@ pub(super) struct Board {
     last_delivery_ms: Option<u64>,
     watches: BTreeMap<String, Tally>,
     errors: BTreeMap<String, LastError>,
-    problems: VecDeque<Problem>,
+    problems: Problems,
 }
 
 /// Of one watch, over all its configurations.
@@ -58,7 +57,7 @@ impl Board {
             last_delivery_ms: None,
             watches: BTreeMap::new(),
             errors: BTreeMap::new(),
-            problems: VecDeque::new(),
+            problems: Problems::default(),
         }
     }
 
@@ -110,7 +109,7 @@ impl Board {
 
     pub(super) fn held(&mut self, held: &HeldItem) {
         self.recalled(held);
-        self.problem(Problem {
+        self.problems.add(Problem {
             at_ms: wall_ms(),
             watch: held.watch.clone(),
             what: held.path.to_string(),
@@ -125,14 +124,7 @@ impl Board {
         let error = LastError { code: code.to_owned(), message: message.to_owned(), at_ms };
         self.errors.insert(destination.to_owned(), error);
         let (watch, what, reason) = (String::new(), destination.to_owned(), message.to_owned());
-        self.problem(Problem { at_ms, watch, what, reason, quarantined: false });
-    }
-
-    fn problem(&mut self, problem: Problem) {
-        // One that comes again and again must not push out all others.
-        self.problems.retain(|known| (&known.watch, &known.what) != (&problem.watch, &problem.what));
-        self.problems.push_front(problem);
-        self.problems.truncate(MOST_PROBLEMS);
+        self.problems.add(Problem { at_ms, watch, what, reason, quarantined: false });
     }
 
     fn tally(&mut self, watch: &str) -> &mut Tally {
@@ -178,7 +170,7 @@ impl Dispatcher {
             destinations: self.destination_views(now),
             watches,
             on_its_way: self.on_its_way(now),
-            problems: self.board.problems.iter().cloned().collect(),
+            problems: self.board.problems.all(),
             failures: self.status.failures_by_code(),
             ..Snapshot::empty(Source::Agent)
         }

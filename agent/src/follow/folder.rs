@@ -70,6 +70,7 @@ impl Folder {
                 Err(SourceError::Gone { .. }) => continue,
                 Err(error) => {
                     context.complain(&error.to_string());
+                    context.failed(&path, &error.to_string());
                     continue;
                 }
             };

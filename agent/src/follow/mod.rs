@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skiff_common::ItemId;
 use skiff_common::growth::{Ledger, Log, LogId, Note, Outcome};
 use skiff_common::retry::Retry;
+use skiff_common::{ItemId, RelPath};
 use tokio::runtime::Handle;
 
 use crate::clock;
@@ -155,6 +155,7 @@ impl Follower {
                 self.record(&[record], &[])?;
             }
             tracing::trace!(watch = %self.context.settings.name, task = ?step.task, "to do");
+            let log = self.log(step.task.log()).path;
             let ended = self.work(root, &step.task);
             let (outcome, failure) = match ended {
                 Ok(outcome) => (outcome, None),
@@ -164,12 +165,12 @@ impl Follower {
             self.note(notes)?;
             match failure {
                 Some(Stop::Remote(error)) => {
-                    self.failed(&error);
+                    self.failed(&log, &error);
                     break;
                 }
                 Some(Stop::Stopped) => break,
                 Some(Stop::Receipts(error)) => {
-                    self.context.complain(&format!("cannot write the receipts: {error}"));
+                    self.complain(&log, &format!("cannot write the receipts: {error}"));
                     self.not_before = Instant::now() + NO_SPACE_PAUSE;
                     break;
                 }
@@ -179,7 +180,13 @@ impl Follower {
         Ok(())
     }
 
-    fn failed(&mut self, error: &RemoteError) {
+    /// Tells in the log, and those who ask how things stand, why one isn't delivered.
+    fn complain(&self, log: &RelPath, why: &str) {
+        self.context.complain(why);
+        self.context.failed(log, why);
+    }
+
+    fn failed(&mut self, log: &RelPath, error: &RemoteError) {
         self.failures = self.failures.saturating_add(1);
         let settings = &self.context.settings;
         let retry = Retry { first: settings.retry_first, max: settings.retry_max, attempts: None };
@@ -188,7 +195,8 @@ impl Follower {
         Status::add(&self.status.failures, 1);
         self.status.failed(error.code());
         let failure = format!("{error}. Try: {}", error.hint_in(&self.context.places[0].root));
-        tracing::warn!(watch = %settings.name, again_in_ms = wait.as_millis(), "{failure}");
+        tracing::warn!(watch = %settings.name, path = %log, again_in_ms = wait.as_millis(), "{failure}");
+        self.context.failed(log, &failure);
         self.failure = Some(failure);
     }
 

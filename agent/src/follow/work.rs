@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use skiff_common::delivery::OnConflict;
 use skiff_common::digest::Hasher;
 use skiff_common::growth::{FileId, Log, LogId, Loss, Outcome, Task};
 use skiff_common::{Algorithm, Digest, RelPath, Stamp};
@@ -28,7 +29,7 @@ impl Follower {
             }
             Task::Twin { file, with, .. } => Ok(self.are_alike(root, *file, *with)),
             Task::Rename { log, from, to } => self.rename(*log, from, to),
-            Task::Evict { name, .. } => self.evict(name),
+            Task::Evict { log, name } => self.evict(*log, name),
             Task::Measure { log, name } => self.measure(root, *log, name),
             Task::Create { log, name } => self.create(root, *log, name),
             Task::Append(log) => self.append(root, *log),
@@ -57,15 +58,15 @@ impl Follower {
         let opened = self.folder.open(root, file, path).map(File::try_clone);
         match opened {
             Ok(Ok(file)) => return Some(file),
-            Ok(Err(error)) => self.context.complain(&format!("cannot read {path}: {error}")),
+            Ok(Err(error)) => self.complain(path, &format!("cannot read {path}: {error}")),
             Err(SourceError::Gone { .. }) => {}
-            Err(error) => self.context.complain(&error.to_string()),
+            Err(error) => self.complain(path, &error.to_string()),
         }
         None
     }
 
     pub(super) fn unreadable(&self, path: &RelPath, error: &std::io::Error) -> Outcome {
-        self.context.complain(&format!("cannot read {path}: {error}"));
+        self.complain(path, &format!("cannot read {path}: {error}"));
         Outcome::Refused
     }
 
@@ -75,7 +76,7 @@ impl Follower {
             Changed::Yes => Outcome::Moved,
             Changed::Absent => Outcome::Absent,
             Changed::Moved => Outcome::Changed,
-            Changed::Taken(digest) => Outcome::Taken { ours: self.is_ours(to, digest) },
+            Changed::Taken(digest) => Outcome::Taken { ours: self.is_ours(&self.log(id).path, to, digest) },
         };
         if outcome == Outcome::Moved {
             tracing::info!(watch = %self.context.settings.name, %from, %to, "its copy was renamed");
@@ -88,7 +89,7 @@ impl Follower {
     }
 
     /// What our receipts know keeps a name that follows from what it holds.
-    fn evict(&mut self, name: &RelPath) -> Result<Outcome, Stop> {
+    fn evict(&mut self, id: LogId, name: &RelPath) -> Result<Outcome, Stop> {
         let (remote, desk) = self.desk();
         let Stands::File(_, digest) = self.at_destination(remote.measure(desk, name, None, 0))? else {
             return Ok(Outcome::Moved);
@@ -97,16 +98,15 @@ impl Follower {
         match self.at_destination(remote.rename_copy(desk, name, &to))? {
             Changed::Yes | Changed::Absent => Ok(Outcome::Moved),
             Changed::Moved | Changed::Taken(_) => {
-                self.context.complain(&format!(
-                    "cannot put the finished {name} aside: {to} stands at the destination"
-                ));
+                let why = format!("cannot put the finished {name} aside: {to} stands at the destination");
+                self.complain(&self.log(id).path, &why);
                 Ok(Outcome::Refused)
             }
         }
     }
 
     /// Asked only in conflicts, which are rare; it reads the receipts.
-    fn is_ours(&self, name: &RelPath, digest: Option<Digest>) -> bool {
+    fn is_ours(&self, log: &RelPath, name: &RelPath, digest: Option<Digest>) -> bool {
         let Some(digest) = digest else { return false };
         let known = self.receipts.delivered_before(self.destination(), self.watch(), name, &digest);
         let ours = known.unwrap_or_else(|error| {
@@ -114,7 +114,12 @@ impl Follower {
             false
         });
         if !ours {
-            self.context.complain(&format!("another file named {name} stands at the destination"));
+            let why = format!("another file named {name} stands at the destination");
+            self.context.complain(&why);
+            // Else it goes beside that.
+            if self.context.on_conflict != OnConflict::KeepBoth {
+                self.context.failed(log, &why);
+            }
         }
         ours
     }
@@ -231,7 +236,9 @@ impl Follower {
         };
         match changed {
             Changed::Yes => {}
-            Changed::Taken(digest) => return Ok(Outcome::Taken { ours: self.is_ours(name, digest) }),
+            Changed::Taken(digest) => {
+                return Ok(Outcome::Taken { ours: self.is_ours(&log.path, name, digest) });
+            }
             Changed::Moved | Changed::Absent => return Ok(Outcome::Changed),
         }
         tracing::debug!(watch = %self.context.settings.name, %name, bytes = after.length - before, "delivered and verified");
@@ -276,8 +283,8 @@ impl Follower {
             tracing::info!(watch = %self.context.settings.name, path = %log.path, %name, bytes = log.shipped,
                 "the whole copy was verified");
         } else {
-            self.context
-                .complain(&format!("the copy {name} at the destination is not what was shipped there"));
+            let why = format!("the copy {name} at the destination is not what was shipped there");
+            self.complain(&log.path, &why);
         }
         Ok(Outcome::Verified(is_right))
     }

@@ -1,6 +1,7 @@
 //! What the agent is doing, for those who watch it. A sink: nothing decides by it.
 
 mod history;
+mod problems;
 mod progress;
 pub mod snapshot;
 
@@ -10,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use history::{Histories, History, Sample};
+pub(crate) use problems::{MOST_PROBLEMS, Problems, latest};
 pub use progress::{Progress, counting, note_sent};
 pub use snapshot::Snapshot;
 

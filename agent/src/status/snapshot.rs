@@ -244,7 +244,7 @@ pub struct Problem {
     pub at_ms: u64,
     /// The watch's name; empty where a destination failed as a whole.
     pub watch: String,
-    /// The file, or the destination.
+    /// The file, the log that grows, or the destination.
     pub what: String,
     /// Why, and what to do.
     pub reason: String,

@@ -10,8 +10,8 @@ use super::args::Status;
 use super::ask::{Asked, ask};
 use super::exit;
 use crate::journal::Peek;
-use crate::status::Snapshot;
 use crate::status::snapshot::{Held, Pending, Problem, Source};
+use crate::status::{MOST_PROBLEMS, Snapshot};
 
 /// Tells it.
 pub(super) fn status(args: &Status) -> ExitCode {
@@ -42,7 +42,6 @@ pub(super) fn status(args: &Status) -> ExitCode {
 
 /// What the journal of an agent that isn't running says.
 fn from_journal(peek: &Peek) -> Snapshot {
-    const MOST_PROBLEMS: usize = 20;
     let items = || peek.pending.iter().flat_map(|shipment| &shipment.items);
     let changed_ms = |ctime_ns: i64| u64::try_from(ctime_ns.max(0) / 1_000_000).unwrap_or(0);
     let quarantined = peek.held.iter().filter(|held| held.quarantined).count() as u64;
