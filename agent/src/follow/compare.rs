@@ -3,7 +3,7 @@
 use skiff_common::growth::{FileId, LogId, Outcome};
 use skiff_common::{Algorithm, Digest, RelPath};
 
-use super::reading::{Known, look_alike};
+use super::reading::{Known, Unread, look_alike};
 use super::{Follower, Stop};
 use crate::remote::scp::grow::Stands;
 use crate::source::Root;
@@ -26,12 +26,18 @@ impl Follower {
         outcome
     }
 
-    pub(super) fn begins_with(&mut self, root: &Root, file: FileId, length: u64, digest: &Digest) -> Outcome {
-        let Some(path) = self.folder.path_of(file) else { return Outcome::Refused };
-        let Some(file) = self.file(root, file, &path) else { return Outcome::Refused };
-        match Known::of(&file, length, Algorithm::Blake3) {
-            Ok(known) => Outcome::Same(known.is_some_and(|known| known.digests().blake3 == *digest)),
-            Err(error) => self.unreadable(&path, &error),
+    pub(super) fn begins_with(
+        &mut self,
+        root: &Root,
+        file: FileId,
+        length: u64,
+        digest: &Digest,
+    ) -> Result<Outcome, Stop> {
+        let Some(path) = self.folder.path_of(file) else { return Ok(Outcome::Refused) };
+        let Some(file) = self.file(root, file, &path) else { return Ok(Outcome::Refused) };
+        match Known::of(&file, length, Algorithm::Blake3, || self.is_stopped()) {
+            Ok(known) => Ok(Outcome::Same(known.is_some_and(|known| known.digests().blake3 == *digest))),
+            Err(why) => self.unread(&path, &why),
         }
     }
 
@@ -39,12 +45,14 @@ impl Follower {
         let algorithm = self.algorithm()?;
         let Some(path) = self.folder.path_of(file) else { return Ok(Outcome::Refused) };
         let Some(file) = self.file(root, file, &path) else { return Ok(Outcome::Refused) };
-        let whole =
-            file.metadata().map(|meta| meta.len()).and_then(|length| Known::of(&file, length, algorithm));
+        let length = file.metadata().map(|meta| meta.len());
+        let whole = length
+            .map_err(Unread::Failed)
+            .and_then(|length| Known::of(&file, length, algorithm, || self.is_stopped()));
         let known = match whole {
             Ok(Some(known)) if known.length > 0 => known,
             Ok(_) => return Ok(Outcome::Refused),
-            Err(error) => return Ok(self.unreadable(&path, &error)),
+            Err(why) => return self.unread(&path, &why),
         };
         Ok(if self.copy_begins_with(name, &known)? {
             Outcome::Shipped { length: known.length, digests: known.digests() }

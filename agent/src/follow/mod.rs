@@ -283,6 +283,10 @@ impl Follower {
         })
     }
 
+    fn is_stopped(&self) -> bool {
+        self.context.waker.is_stopped()
+    }
+
     fn watch(&self) -> &str {
         route::base(&self.context.settings.name)
     }
@@ -345,3 +349,6 @@ enum Stop {
     /// The agent ends.
     Stopped,
 }
+
+#[cfg(test)]
+mod tests;

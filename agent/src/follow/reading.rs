@@ -32,6 +32,21 @@ pub(super) struct Next {
     pub(super) from: u64,
 }
 
+/// Why a log was not read to where it was to be.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It can't be.
+    Failed(io::Error),
+    /// Whoever follows it is to end.
+    Stopped,
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// What a read found.
 pub(super) enum Read<T> {
     Is(T),
@@ -51,14 +66,27 @@ impl Known {
     }
 
     /// Of the first `length` bytes of `file`; `None` where it has fewer.
-    pub(super) fn of(file: &File, length: u64, algorithm: Algorithm) -> io::Result<Option<Self>> {
+    pub(super) fn of(
+        file: &File,
+        length: u64,
+        algorithm: Algorithm,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<Option<Self>, Unread> {
         let mut known = Self::nothing(algorithm);
-        known.goes_to(file, length).map(|whole| whole.then_some(known))
+        known.goes_to(file, length, is_stopped).map(|whole| whole.then_some(known))
     }
 
-    /// Reads on up to `length`; whether it goes so far.
-    pub(super) fn goes_to(&mut self, file: &File, length: u64) -> io::Result<bool> {
+    /// Reads on up to `length`; whether it goes so far. Asks before each piece whether to stop: a large log takes minutes.
+    pub(super) fn goes_to(
+        &mut self,
+        file: &File,
+        length: u64,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, Unread> {
         while self.length < length {
+            if is_stopped() {
+                return Err(Unread::Stopped);
+            }
             let most = usize::try_from(length - self.length).unwrap_or(PIECE).min(PIECE);
             let piece = read_at(file, self.length, most)?;
             if piece.is_empty() {
@@ -125,4 +153,34 @@ fn read_at(file: &File, at: u64, most: usize) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn reading_stops_between_two_pieces_and_goes_on_from_there() {
+        let mut file = tempfile::tempfile().expect("there is room");
+        let length = 5 * PIECE;
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
+        file.write_all(&bytes).expect("there is room");
+        let length = length as u64;
+        let asked = Cell::new(0);
+        let after_two = || asked.replace(asked.get() + 1) == 2;
+
+        let mut known = Known::nothing(Algorithm::Sha256);
+        let stopped = known.goes_to(&file, length, after_two);
+        assert!(matches!(stopped, Err(Unread::Stopped)), "{stopped:?}");
+        assert_eq!(known.length, 2 * PIECE as u64);
+        assert!(matches!(Known::of(&file, length, Algorithm::Sha256, || true), Err(Unread::Stopped)));
+
+        assert!(known.goes_to(&file, length, || false).expect("it can be read"));
+        let mut whole = Hasher::for_destination(Algorithm::Sha256);
+        whole.update(&bytes);
+        assert_eq!(known.digests(), whole.digests());
+    }
 }

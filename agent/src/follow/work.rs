@@ -8,7 +8,7 @@ use skiff_common::growth::{FileId, Log, LogId, Loss, Outcome, Task};
 use skiff_common::{Algorithm, Digest, RelPath, Stamp};
 
 use super::folder::stamp_of;
-use super::reading::{Known, Next, Read};
+use super::reading::{Known, Next, Read, Unread};
 use super::{Follower, Stop};
 use crate::receipts::{self, Grown};
 use crate::remote::Remote;
@@ -20,7 +20,7 @@ impl Follower {
     pub(super) fn work(&mut self, root: &Root, task: &Task) -> Result<Outcome, Stop> {
         match task {
             Task::Match { file, log, length, digests } => {
-                let outcome = self.begins_with(root, *file, *length, &digests.blake3);
+                let outcome = self.begins_with(root, *file, *length, &digests.blake3)?;
                 Ok(self.tell_copied(*file, *log, outcome))
             }
             Task::Inside { file, log, name } => {
@@ -68,6 +68,14 @@ impl Follower {
     pub(super) fn unreadable(&self, path: &RelPath, error: &std::io::Error) -> Outcome {
         self.complain(path, &format!("cannot read {path}: {error}"));
         Outcome::Refused
+    }
+
+    /// What comes of a log that was not read whole.
+    pub(super) fn unread(&self, path: &RelPath, why: &Unread) -> Result<Outcome, Stop> {
+        match why {
+            Unread::Failed(error) => Ok(self.unreadable(path, error)),
+            Unread::Stopped => Err(Stop::Stopped),
+        }
     }
 
     fn rename(&mut self, id: LogId, from: &RelPath, to: &RelPath) -> Result<Outcome, Stop> {
@@ -145,10 +153,10 @@ impl Follower {
         };
         let ours = (|| {
             let mut known = Known::nothing(algorithm);
-            let first = known.goes_to(&file, size.min(log.shipped))?;
+            let first = known.goes_to(&file, size.min(log.shipped), || self.is_stopped())?;
             let at_first = known.clone();
-            let second = first && known.goes_to(&file, size.max(log.shipped))?;
-            Ok::<_, std::io::Error>(if size < log.shipped {
+            let second = first && known.goes_to(&file, size.max(log.shipped), || self.is_stopped())?;
+            Ok::<_, Unread>(if size < log.shipped {
                 (first.then_some(at_first), second.then_some(known))
             } else {
                 (second.then_some(known), first.then_some(at_first))
@@ -156,7 +164,7 @@ impl Follower {
         })();
         let (at_size, at_shipped) = match ours {
             Ok(ours) => ours,
-            Err(error) => return Ok(self.unreadable(&log.path, &error)),
+            Err(why) => return self.unread(&log.path, &why),
         };
         if at_shipped.is_none_or(|known| log.shipped > 0 && known.digests().blake3 != log.digests.blake3) {
             return Ok(Outcome::Truncated);
@@ -170,13 +178,16 @@ impl Follower {
             return Ok(Outcome::Standing { size, same, recorded_is_same: true });
         }
         let length = file.metadata().map_or(0, |meta| meta.len());
-        if size > length
-            && let Ok(Some(known)) = Known::of(&file, length, algorithm)
-            && self.copy_begins_with(name, &known)?
-        {
-            let shipped = Outcome::Shipped { length, digests: known.digests() };
-            self.known.insert(id, known);
-            return Ok(shipped);
+        if size > length {
+            match Known::of(&file, length, algorithm, || self.is_stopped()) {
+                Ok(Some(known)) if self.copy_begins_with(name, &known)? => {
+                    let shipped = Outcome::Shipped { length, digests: known.digests() };
+                    self.known.insert(id, known);
+                    return Ok(shipped);
+                }
+                Err(Unread::Stopped) => return Err(Stop::Stopped),
+                Ok(_) | Err(Unread::Failed(_)) => {}
+            }
         }
         let mut recorded_is_same = false;
         if let Some(digest) = log.digests.by(algorithm).filter(|_| (1..size).contains(&log.shipped)) {
