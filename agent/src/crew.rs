@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use skiff_common::retry::Retry;
 use skiff_config::{Destination, Environment, Mode, Settings, Watch};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::admission::Admission;
 use crate::census::Census;
@@ -35,8 +34,47 @@ use crate::status::Status;
 use crate::wake::Waker;
 use crate::windows;
 
-/// How often followers that were told to end are asked whether they have. They end at once, or give up a step within seconds.
-const FOLLOWERS_ASKED: Duration = Duration::from_millis(20);
+/// What a thread of a watch ends with.
+type Thread = JoinHandle<Result<(), ScanError>>;
+
+/// A thread that follows files while they grow.
+pub(crate) struct Following {
+    watch: String,
+    thread: Thread,
+    /// Closed when nothing of the follower is left.
+    ended: watch::Receiver<()>,
+}
+
+impl Following {
+    fn start(
+        watch: &str,
+        run: impl FnOnce() -> Result<(), ScanError> + Send + 'static,
+    ) -> Result<Self, AgentError> {
+        let (ends, ended) = watch::channel(());
+        let run = move || {
+            // Dropped after what `run` owns, also when that panics.
+            let _ends = ends;
+            run()
+        };
+        let thread = std::thread::Builder::new().name(format!("follow {watch}")).spawn(run);
+        Ok(Self { watch: watch.to_owned(), thread: thread.map_err(AgentError::Thread)?, ended })
+    }
+
+    /// Waits until it has ended. It does so at once when it is told to, or gives up a step within seconds.
+    async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: only the end of the sender ends this.
+        while ended.changed().await.is_ok() {}
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+
+    fn into_thread(self) -> (String, Thread) {
+        (self.watch, self.thread)
+    }
+}
 
 /// All that is needed to start a scanner.
 pub(crate) struct Crew {
@@ -50,11 +88,11 @@ pub(crate) struct Crew {
     /// The limit of all destinations together.
     pub(crate) overall: Arc<Limiter>,
     /// For who looks at the clock.
-    pub(crate) live: tokio::sync::watch::Sender<Vec<windows::Live>>,
+    pub(crate) live: watch::Sender<Vec<windows::Live>>,
     pub(crate) contexts: Vec<Arc<WatchContext>>,
-    pub(crate) scanners: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
+    pub(crate) scanners: Vec<(String, Thread)>,
     /// Who follows files while they grow, in a scanner's place.
-    pub(crate) followers: Vec<(String, JoinHandle<Result<(), ScanError>>)>,
+    pub(crate) followers: Vec<Following>,
     /// Who makes the empty folders of a watch; ends with it.
     pub(crate) makers: Vec<tokio::task::JoinHandle<()>>,
     /// The contexts, for those who watch.
@@ -130,9 +168,7 @@ impl Crew {
             let _tells_end = tells_end;
             follower.run()
         };
-        let name = context.settings.name.clone();
-        let thread = std::thread::Builder::new().name(format!("follow {name}")).spawn(run);
-        self.followers.push((name, thread.map_err(AgentError::Thread)?));
+        self.followers.push(Following::start(&context.settings.name, run)?);
         Ok(())
     }
 
@@ -160,7 +196,7 @@ impl Crew {
         self.makers.iter().for_each(tokio::task::JoinHandle::abort);
         // A follower ends the step that it is at, or gives it up before long, and records how far it came: for that it needs
         // its connection.
-        let followed = join(self.followers).await;
+        let followed = join(self.followers.into_iter().map(Following::into_thread).collect()).await;
         for remote in self.remotes.values() {
             remote.close().await;
         }
@@ -288,26 +324,21 @@ impl Crew {
     /// meanwhile waits for them, too.
     async fn end_followers(&self, left: &[Arc<WatchContext>]) {
         let leaves = |watch: &String| left.iter().any(|context| context.settings.name == *watch);
-        let following =
-            || self.followers.iter().any(|(watch, thread)| leaves(watch) && !thread.is_finished());
         left.iter()
             .filter(|context| context.settings.mode == Mode::Append)
             .for_each(|context| context.waker.stop());
-        while following() {
-            tokio::time::sleep(FOLLOWERS_ASKED).await;
+        for follower in self.followers.iter().filter(|follower| leaves(&follower.watch)) {
+            follower.ended().await;
         }
     }
 
     /// Those that were told to end and have.
     fn join_ended(&mut self) {
-        for threads in [&mut self.scanners, &mut self.followers] {
-            let (ended, running) = std::mem::take(threads).into_iter().partition(|(_, t)| t.is_finished());
-            *threads = running;
-            let ended: Vec<(String, JoinHandle<Result<(), ScanError>>)> = ended;
-            for (watch, scanner) in ended {
-                if let Ok(Err(error)) = scanner.join() {
-                    tracing::warn!(%watch, %error, "the watch's scanner ended with an error when its settings changed");
-                }
+        let scanned = self.scanners.extract_if(.., |(_, thread)| thread.is_finished());
+        let followed = self.followers.extract_if(.., |follower| follower.has_ended());
+        for (watch, thread) in scanned.chain(followed.map(Following::into_thread)) {
+            if let Ok(Err(error)) = thread.join() {
+                tracing::warn!(%watch, %error, "the watch's scanner ended with an error when its settings changed");
             }
         }
     }
@@ -344,7 +375,7 @@ pub(crate) fn receipts(settings: &Settings) -> Result<Receipts, AgentError> {
 }
 
 /// Waits for them, up to the first error.
-async fn join(threads: Vec<(String, JoinHandle<Result<(), ScanError>>)>) -> Result<(), AgentError> {
+async fn join(threads: Vec<(String, Thread)>) -> Result<(), AgentError> {
     for (watch, thread) in threads {
         let ended = tokio::task::spawn_blocking(move || thread.join()).await;
         match ended {
@@ -368,6 +399,37 @@ impl Drop for TellsEnd {
     fn drop(&mut self) {
         if !self.1.is_stopped() {
             self.0.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::future::poll_immediate;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    /// Whoever waits is woken by the end, however that comes, and not before.
+    #[tokio::test]
+    async fn a_follower_is_waited_for_until_nothing_of_it_is_left() {
+        for panics in [false, true] {
+            let (let_go, held) = std::sync::mpsc::channel::<()>();
+            let run = move || {
+                let _let_go = held.recv();
+                if panics { std::panic::resume_unwind(Box::new("on purpose")) } else { Ok(()) }
+            };
+            let follower = Following::start("logs", run).expect("a thread");
+            let mut ended = Box::pin(follower.ended());
+            assert!(poll_immediate(&mut ended).await.is_none() && !follower.has_ended());
+            drop(let_go);
+            timeout(SOON, ended).await.expect("its end is told");
+            assert!(follower.has_ended());
+            assert_eq!(follower.into_thread().1.join().is_err(), panics);
         }
     }
 }
