@@ -300,23 +300,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::status::snapshot::{Held, Pending, Source};
+    use crate::status::snapshot::Source;
+    use crate::status::snapshot::tests::watch;
 
     fn snapshot() -> Snapshot {
-        let watch = Watch {
-            name: "sensors".to_owned(),
-            path: "/w".to_owned(),
-            to: "collector".to_owned(),
-            paused: false,
-            trouble: None,
-            found_files: 7,
-            delivered_files: 3,
-            delivered_bytes: 3000,
-            last_delivery_ms: Some(1_790_000_000_500),
-            pending: Pending { items: 4, bytes: 4000, oldest_ms: Some(1_790_000_000_000), more: false },
-            held: Held { waiting: 1, quarantined: 2 },
-        };
-        Snapshot { time_ms: 1_790_000_060_000, watches: vec![watch], ..Snapshot::empty(Source::Agent) }
+        Snapshot { time_ms: 1_790_000_060_000, watches: vec![watch()], ..Snapshot::empty(Source::Agent) }
     }
 
     #[test]

@@ -17,7 +17,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 use crate::control::Paused;
-use crate::status::snapshot::{Pending, Snapshot, Source, Watch};
+use crate::status::snapshot::tests::watch;
+use crate::status::snapshot::{Snapshot, Source};
 use crate::status::{History, Status};
 
 /// Takes one request, and tells its path and its body.
@@ -85,20 +86,7 @@ fn a_collector_gets_the_steps_of_a_delivery_as_one_trace() {
 fn a_collector_gets_the_figures_that_prometheus_gets() {
     let (address, told) = collector();
     let home = tempfile::tempdir().expect("a folder");
-    let watch = Watch {
-        name: "sensors".to_owned(),
-        path: "/w".to_owned(),
-        to: "collector".to_owned(),
-        paused: false,
-        trouble: None,
-        found_files: 7,
-        delivered_files: 3,
-        delivered_bytes: 3000,
-        last_delivery_ms: None,
-        pending: Pending::default(),
-        held: crate::status::snapshot::Held::default(),
-    };
-    let snapshot = Snapshot { watches: vec![watch], ..Snapshot::empty(Source::Agent) };
+    let snapshot = Snapshot { watches: vec![watch()], ..Snapshot::empty(Source::Agent) };
     let control = Arc::new(Control {
         status: Arc::new(Status::default()),
         board: tokio::sync::watch::channel(Arc::new(snapshot)).1,

@@ -321,14 +321,30 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::documented::assert_documented;
+
+    /// One that has delivered and failed.
+    pub(crate) fn watch() -> Watch {
+        Watch {
+            name: "sensors".to_owned(),
+            path: "/w".to_owned(),
+            to: "collector".to_owned(),
+            paused: false,
+            trouble: None,
+            found_files: 7,
+            delivered_files: 3,
+            delivered_bytes: 3000,
+            last_delivery_ms: Some(1_790_000_000_500),
+            pending: Pending { items: 4, bytes: 4000, oldest_ms: Some(1_790_000_000_000), more: false },
+            held: Held { waiting: 1, quarantined: 2 },
+        }
+    }
 
     /// With something in each list.
     fn full() -> Snapshot {
         let some = Some(1);
-        let pending = Pending { oldest_ms: some, ..Pending::default() };
         let text = String::new;
         let destination = Destination {
             name: text(),
@@ -341,19 +357,7 @@ mod tests {
             paused: Some(text()),
             last_error: Some(LastError { code: text(), message: text(), at_ms: 0 }),
         };
-        let watch = Watch {
-            name: text(),
-            path: text(),
-            to: text(),
-            paused: false,
-            trouble: Some(text()),
-            found_files: 0,
-            delivered_files: 0,
-            delivered_bytes: 0,
-            last_delivery_ms: some,
-            pending: pending.clone(),
-            held: Held::default(),
-        };
+        let watch = Watch { trouble: Some(text()), ..watch() };
         let on_its_way = OnItsWay {
             shipment: text(),
             watch: text(),
@@ -369,7 +373,7 @@ mod tests {
         let problem = Problem { at_ms: 0, watch: text(), what: text(), reason: text(), quarantined: false };
         Snapshot {
             throughput: Throughput { seconds: vec![0], ..Throughput::default() },
-            pending,
+            pending: watch.pending.clone(),
             destinations: vec![destination],
             watches: vec![watch],
             on_its_way: vec![on_its_way],
