@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use skiff_tests::fault_proxy::{Fault, FaultProxy, Plan};
+use skiff_tests::skiff::Push;
 use skiff_tests::{Agent, Sshd, Tree, receipts, sshd, tree};
 use tempfile::TempDir;
 
@@ -118,7 +119,27 @@ fn a_foreign_file_under_its_name_stays() {
     assert_eq!(checked("b3sum", &sshd.root()).len(), 1, "ours stands beside it");
 }
 
+/// A push leaves one in the folder that its files go to, if that is wanted.
+#[test]
+fn a_push_leaves_one_where_it_is_told_to() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 4);
+    source.small_files(20, 2);
+    source.file("large.bin", 3 << 20);
+    put_odd_files(&source);
+    let expected = tree::files(source.root()).expect("it was written").len();
+    for tool in ["sha256sum", "b3sum"] {
+        let to = sshd.root().join(tool);
+        Push::to(&sshd).with(&["--manifest", tool]).run(source.root(), &to).expect_code(0);
+        assert_eq!(checked(tool, &to.join("in")).len(), expected);
+    }
+    let to = sshd.root().join("none");
+    Push::to(&sshd).run(source.root(), &to).expect_code(0);
+    assert!(manifests(&to.join("in")).is_empty(), "nobody asked for it");
+}
+
 skiff_tests::by_sftp_too! {
+    a_push_leaves_one_where_it_is_told_to,
     the_tools_accept_it_whatever_names_it_holds,
     cuts_cost_no_manifest_and_make_none_twice,
     a_foreign_file_under_its_name_stays,

@@ -328,9 +328,29 @@ pub(super) struct Push {
     pub(super) target: String,
     #[command(flatten)]
     pub(super) scp: Scp,
+    /// Also leave a list of what was delivered, which this tool accepts there: in DEST, `sha256sum -c skiff-manifests/*.sha256`,
+    /// or `b3sum -c skiff-manifests/*.b3`; of `SRC`, which is a folder, in that folder there
+    #[arg(long, value_name = "TOOL", value_enum)]
+    pub(super) manifest: Option<Manifest>,
     /// Where receipts are kept
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
+}
+
+/// What accepts the list of what was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Manifest {
+    Sha256sum,
+    B3sum,
+}
+
+impl From<Manifest> for skiff_config::ManifestFile {
+    fn from(manifest: Manifest) -> Self {
+        match manifest {
+            Manifest::Sha256sum => Self::Sha256sum,
+            Manifest::B3sum => Self::B3sum,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

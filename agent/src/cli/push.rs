@@ -24,7 +24,10 @@ pub(super) async fn push(args: &Push) -> ExitCode {
         Ok(destination) => destination,
         Err(what) => return args.scp.misused(&what, "skiff push SRC… [user@]host:DEST"),
     };
-    let (sources, problems) = sources(&args.sources);
+    let (mut sources, problems) = sources(&args.sources);
+    if let Some(manifest) = args.manifest {
+        sources.watches.iter_mut().for_each(|watch| watch.manifest = manifest.into());
+    }
     for problem in &problems {
         eprintln!("skiff: {problem}");
     }
