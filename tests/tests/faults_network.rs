@@ -25,7 +25,7 @@ fn goes_on_after(plan: Plan) {
     let proxy = FaultProxy::to(sshd.port());
     proxy.next(plan);
     let mut source = Tree::new(scratch.path().join("in"), 1);
-    source.file("large.bin", 4 * MIB);
+    source.file("large.bin", 16 * MIB);
     let mut agent = Agent::through(&proxy, &sshd, IMPATIENT).watch("in", source.root(), "").started();
 
     agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
@@ -34,13 +34,14 @@ fn goes_on_after(plan: Plan) {
     assert!(carried[0].met, "the fault was not met: {carried:?}");
     assert!(carried.len() > 1, "no second connection: {carried:?}");
     let up: u64 = carried[1..].iter().map(|one| one.up).sum();
-    assert!(up < 3 * MIB, "what had arrived was sent again: {carried:?}");
+    // The last 4 MiB, and what was in the buffers of sshd and of the network when the connection ended.
+    assert!(up < 8 * MIB, "what had arrived was sent again: {carried:?}");
 }
 
 /// A stall in mid-file ends at the deadline, and only the rest is sent then.
 #[test]
 fn fault_47_stall_ends_at_a_deadline_and_the_transfer_goes_on() {
-    goes_on_after(Plan::up_at(3 * MIB, Fault::Stall));
+    goes_on_after(Plan::up_at(12 * MIB, Fault::Stall));
 }
 
 /// Answers that never come end at the deadline as well: here the one to the login, or to the first steps after it.
@@ -262,7 +263,7 @@ fn fault_58_zero_window_ends_at_a_deadline() {
 /// Bits flipped on the way, in either direction, never get through the MAC: another connection, the same file.
 #[test]
 fn fault_59_flipped_byte_ends_the_connection_and_never_arrives() {
-    goes_on_after(Plan::up_at(3 * MIB, Fault::Flip));
+    goes_on_after(Plan::up_at(12 * MIB, Fault::Flip));
     let (sshd, scratch) = (Sshd::start(), scratch());
     let proxy = FaultProxy::to(sshd.port());
     for byte in [700, 2500, 2900] {
