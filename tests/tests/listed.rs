@@ -39,14 +39,19 @@ fn quoted(page: &str) -> impl Iterator<Item = &str> {
     page.split('`').skip(1).step_by(2)
 }
 
-/// The words that a function `code` gives, and those of fields of that name.
+/// The words that a function `code` gives, those of fields of that name, and those that a command line ends with.
 fn codes(source: &str) -> BTreeSet<&str> {
     let of_function = source.split("fn code(").skip(1).flat_map(|rest| {
         let body = rest.split("\n    }\n").next().unwrap_or_default();
         body.split("=> \"").skip(1)
     });
-    let of_fields = source.split("code: \"").skip(1);
-    of_function.chain(of_fields).filter_map(|rest| rest.split('"').next()).collect()
+    let of_fields = ["code: \"", "then_some(\""].into_iter().flat_map(|before| source.split(before).skip(1));
+    let of_ends = source
+        .split("failed(exit::")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(", \""))
+        .map(|(_, rest)| rest);
+    of_function.chain(of_fields).chain(of_ends).filter_map(|rest| rest.split('"').next()).collect()
 }
 
 /// Whoever meets an error finds its word on the page for it.
@@ -55,47 +60,101 @@ fn each_error_is_on_the_page_about_trouble() {
     let page = text("docs/TROUBLESHOOTING.md");
     let known: BTreeSet<&str> = quoted(&page).collect();
     let errors = [
+        "agent/src/cli/",
+        "agent/src/pull/",
         "agent/src/remote/error.rs",
         "agent/src/remote/key_file.rs",
         "agent/src/remote/reason.rs",
         "agent/src/remote/session/error.rs",
-        "agent/src/cli/check.rs",
     ];
-    let mut seen = 0;
-    for path in errors {
-        let source = text(path);
-        // A file's own tests make up errors.
-        let program = source.split("#[cfg(test)]").next().unwrap_or_default();
-        for code in codes(program) {
-            assert!(
-                known.contains(code),
-                "{path} has the error {code:?}, and docs/TROUBLESHOOTING.md has not"
-            );
-            seen += 1;
+    let sources = sources();
+    let programs = sources.iter().filter(|(path, _)| !path.contains("tests"));
+    let mut seen = BTreeSet::new();
+    for from in errors {
+        for (path, source) in programs.clone().filter(|(path, _)| path.starts_with(from)) {
+            // A file's own tests make up errors.
+            let program = source.split("#[cfg(test)]").next().unwrap_or_default();
+            for code in codes(program) {
+                assert!(
+                    known.contains(code),
+                    "{path} has the error {code:?}, and docs/TROUBLESHOOTING.md has not"
+                );
+                seen.insert(code);
+            }
         }
+        assert!(!seen.is_empty(), "no errors in {from}");
     }
-    assert!(seen > 20, "only {seen} errors were found in the code");
+    assert!(seen.len() > 40, "only {} errors were found in the code", seen.len());
+    for code in ["local", "undelivered", "unfetched", "usage"] {
+        assert!(seen.contains(code), "{code:?} was not found in the code");
+    }
 }
 
-/// `file::test` and `file` of the table of promises are there.
+/// A page's tests: `file::test`, `module::tests`, `…::test` for one more of the same file, `test_*` for all that begin so, and
+/// whole files of tests. Panics for those that aren't there; tells how many are.
+fn tests_named_by(page: &str, sources: &[(String, String)]) -> usize {
+    let text = text(page);
+    let (mut before, mut missing, mut seen) = (Vec::new(), Vec::new(), 0);
+    // The first sentence says how tests are named.
+    for quoted in quoted(&text).filter(|quoted| !["file::test", "by_sftp::…"].contains(quoted)) {
+        let path = quoted.rsplit(' ').next().unwrap_or(quoted);
+        let mut parts: Vec<&str> = path.split("::").collect();
+        let is_file =
+            parts.len() == 1 && ["campaign_", "e2e_", "faults_"].iter().any(|kind| path.starts_with(kind));
+        // A pattern of files, as in `e2e_*`, names none.
+        if !is_file && parts.len() == 1 || is_file && path.contains('*') {
+            continue;
+        }
+        if parts[0] == "…" {
+            parts.splice(..1, before.clone());
+        }
+        let (last, above) = parts.split_last().expect("a split has a part");
+        let function = last.strip_suffix('*').map_or(format!("fn {last}("), |first| format!("fn {first}"));
+        let there = sources.iter().any(|(path, source)| {
+            // Folders and files, and modules in them, of which a macro makes one.
+            let names: Vec<&str> = path.split(['/', '.']).collect();
+            let has_module = |part: &str| {
+                ["mod PART ", "PART_too!"].iter().any(|text| source.contains(&text.replace("PART", part)))
+            };
+            let is_here = |part: &&str| names.contains(part) || has_module(part);
+            let is_test = is_here(last) || source.contains(&function);
+            is_test
+                && above.iter().all(is_here)
+                && (above.is_empty() || names.contains(&above[0]) || names.contains(last))
+        });
+        if !there {
+            missing.push(quoted);
+        }
+        before = above.to_vec();
+        seen += 1;
+    }
+    assert!(missing.is_empty(), "{page} names {missing:?}, which are no tests");
+    seen
+}
+
+#[test]
+fn the_tests_that_semantics_promises_exist() {
+    let seen = tests_named_by("SEMANTICS.md", &sources());
+    assert!(seen > 80, "only {seen} tests were found on the page");
+}
+
+#[test]
+fn each_fault_has_its_line_and_its_tests() {
+    let sources = sources();
+    let seen = tests_named_by("tests/FAULTS.md", &sources);
+    assert!(seen > 100, "only {seen} tests were found on the page");
+    let page = text("tests/FAULTS.md");
+    let numbers =
+        page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse::<u32>().ok());
+    assert_eq!(numbers.collect::<Vec<_>>(), (1..=91).collect::<Vec<_>>(), "the faults in their order");
+}
+
+/// The tests of the table of promises are there, and the files.
 #[test]
 fn the_tests_that_security_promises_exist() {
-    let (page, sources) = (text("SECURITY.md"), sources());
-    let in_file = |file: &str, path: &str| path.split(['/', '.']).any(|part| part == file);
-    let mut seen = 0;
-    for quoted in quoted(&page) {
-        if Path::new(REPOSITORY).join(quoted).is_file() {
-            seen += 1;
-        } else if let Some((file, test)) = quoted.split_once("::") {
-            let test = format!("fn {test}(");
-            let there = sources.iter().any(|(path, source)| in_file(file, path) && source.contains(&test));
-            assert!(there, "SECURITY.md names {quoted}, which is no test");
-            seen += 1;
-        } else if quoted.starts_with("campaign_") {
-            assert!(sources.iter().any(|(path, _)| in_file(quoted, path)), "there is no {quoted}");
-            seen += 1;
-        }
-    }
+    let files =
+        quoted(&text("SECURITY.md")).filter(|quoted| Path::new(REPOSITORY).join(quoted).is_file()).count();
+    let seen = files + tests_named_by("SECURITY.md", &sources());
     assert!(seen > 25, "only {seen} tests were found on the page");
 }
 
