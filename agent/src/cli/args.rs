@@ -219,7 +219,7 @@ pub(super) enum ConfigCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct ConfigFile {
-    /// The configuration; FILE.d/*.toml is read too
+    /// The configuration; for NAME.toml, NAME.d/*.toml is read too
     #[arg(long, value_name = "FILE", default_value = "/etc/skiff/skiff.toml")]
     pub(super) config: PathBuf,
 }
