@@ -102,18 +102,53 @@ impl RelPath {
         std::str::from_utf8(&self.0).is_ok() && self.0.iter().all(|b| *b >= 0x20 && *b != 0x7f && *b != b'\\')
     }
 
-    /// The same folder, with `suffix` put before the last extension: `a/b.csv` + `~1` = `a/b~1.csv`. A name that
-    /// would grow too long loses bytes of its stem.
+    /// Another path, never this one: the same folder, with `suffix` put before the last extension, `a/b.csv` + `~1` =
+    /// `a/b~1.csv`. What would grow too long loses of its stem, then of its extension, never of the suffix. Where the folder
+    /// leaves no room for that either, it is the nearest one above that does.
+    ///
+    /// # Panics
+    /// If `suffix` is no ASCII name of fewer than 255 bytes.
     #[must_use]
     pub fn with_suffix(&self, suffix: &str) -> Self {
-        let name = self.name();
-        let dot = name.iter().rposition(|b| *b == b'.').filter(|at| *at > 0).unwrap_or(name.len());
-        let (stem, extension) = name.split_at(dot);
-        let room = LONGEST_NAME.saturating_sub(suffix.len() + extension.len());
-        let stem = &stem[..stem.len().min(room)];
-        let renamed = [stem, suffix.as_bytes(), extension].concat();
-        Self::in_folder(self.folder().as_ref(), &renamed).unwrap_or_else(|_| self.clone())
+        assert!(suffix.is_ascii(), "a suffix is cut nowhere");
+        let mut folder = self.folder();
+        while room_in(folder.as_ref()) <= suffix.len() {
+            folder = folder.expect("a suffix is shorter than a name").folder();
+        }
+        let room = room_in(folder.as_ref());
+        let renamed = |room| Self::in_folder(folder.as_ref(), &suffixed(self.name(), suffix, room));
+        let other = renamed(room).expect("it was cut to fit");
+        if other != *self {
+            return other;
+        }
+        // The name had the suffix already, so it has to be shorter.
+        renamed(self.name().len() - 1).expect("it was cut to fit")
     }
+}
+
+/// The longest name that fits into `folder`.
+fn room_in(folder: Option<&RelPath>) -> usize {
+    LONGEST_NAME.min(LONGEST.saturating_sub(folder.map_or(0, |folder| folder.as_bytes().len() + 1)))
+}
+
+/// `name` with `suffix` before its extension, in no more than `room` bytes.
+fn suffixed(name: &[u8], suffix: &str, room: usize) -> Vec<u8> {
+    let dot = name.iter().rposition(|b| *b == b'.').filter(|at| *at > 0).unwrap_or(name.len());
+    let (stem, extension) = name.split_at(dot);
+    let room = room.saturating_sub(suffix.len());
+    let extension = cut(extension, room);
+    [cut(stem, room - extension.len()), suffix.as_bytes(), extension].concat()
+}
+
+/// The beginning of `name` that fits, without half a character.
+fn cut(name: &[u8], room: usize) -> &[u8] {
+    if name.len() <= room {
+        return name;
+    }
+    let is_inside = |at: usize| name[at] & 0xc0 == 0x80;
+    // What has no beginning within four bytes is no UTF-8, and may be cut anywhere.
+    let end = (room.saturating_sub(3)..=room).rev().find(|at| !is_inside(*at)).unwrap_or(room);
+    &name[..end]
 }
 
 impl fmt::Display for RelPath {
@@ -219,6 +254,44 @@ mod tests {
         assert_eq!(rel(".hidden").with_suffix("~1"), rel(".hidden~1"));
         let long = rel(&format!("{}.csv", "x".repeat(251)));
         assert_eq!(long.with_suffix("~1").name().len(), 255);
+    }
+
+    #[test]
+    fn a_suffix_makes_another_name_that_has_it_whatever_is_cut_for_it() {
+        let suffix = "~0123456789ab";
+        let folders = [0, 1, 3826, 3840, 4079, 4080].map(|length| {
+            let folder: Vec<u8> = (0..length).map(|at| if at % 200 == 199 { b'/' } else { b'f' }).collect();
+            (length > 0).then(|| RelPath::parse(&folder).expect("a folder"))
+        });
+        for folder in &folders {
+            for length in (1..20).chain(230..=255) {
+                for dot in 0..length {
+                    for fill in ["x", "\u{e9}", "\u{20ac}", "~0123456789ab"] {
+                        let mut name = fill.repeat(255).into_bytes();
+                        name.truncate(length);
+                        name[dot] = if length > 1 { b'.' } else { b'x' };
+                        let Ok(path) = RelPath::in_folder(folder.as_ref(), &name) else { continue };
+                        let other = path.with_suffix(suffix);
+                        assert!(other != path && other.name().len() <= LONGEST_NAME, "{path} became {other}");
+                        assert!(other.as_bytes().len() <= LONGEST, "{path} became {other}");
+                        let mut parts = other.name().windows(suffix.len());
+                        assert!(parts.any(|part| part == suffix.as_bytes()), "{path} became {other}");
+                        assert!(!path.is_plain() || other.is_plain(), "{path} became {other}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_extension_is_cut_where_the_stem_leaves_no_room() {
+        let name = |stem: &str, extension: usize| rel(&format!("a/{stem}.{}", "x".repeat(extension)));
+        let suffix = "~0123456789ab";
+        assert_eq!(name("a", 253).with_suffix(suffix), rel(&format!("a/{suffix}.{}", "x".repeat(241))));
+        assert_eq!(name("ab", 241).with_suffix(suffix), rel(&format!("a/{suffix}.{}", "x".repeat(241))));
+        assert_eq!(name("ab", 240).with_suffix(suffix), rel(&format!("a/a{suffix}.{}", "x".repeat(240))));
+        let full = rel(&format!("{}~1.csv", "x".repeat(249)));
+        assert_eq!(full.with_suffix("~1"), rel(&format!("{}~1.csv", "x".repeat(248))));
     }
 
     #[test]

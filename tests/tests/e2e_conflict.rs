@@ -34,6 +34,26 @@ fn foreign_file_is_kept_and_ours_comes_beside_it() {
     assert_eq!(tree::count(&sshd.root()), 2, "one name each");
 }
 
+/// A name with no room for more gives way to what tells ours apart: a foreign file is never mistaken for our earlier version.
+#[test]
+fn foreign_file_of_the_longest_name_is_kept() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let name = format!("a.{}", "x".repeat(253));
+    let foreign = sshd.root().join(&name);
+    fs::write(&foreign, "somebody else's").expect("the destination is writable");
+    let mut source = Tree::new(scratch.path().join("in"), 6);
+    let ours = source.file(&name, 3_000);
+    let kept = fs::read(&ours).expect("it was just written");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+
+    agent.wait_until("the source is disposed of", || !ours.exists());
+
+    assert_eq!(fs::read(&foreign).expect("it is there"), b"somebody else's");
+    let files = tree::files(&sshd.root()).expect("it can be read");
+    let beside = files.into_keys().find(|path| path.to_string_lossy() != name).expect("ours comes beside it");
+    assert_eq!(fs::read(sshd.root().join(beside)).expect("it is there"), kept);
+}
+
 /// An equal file is no conflict: it is taken as delivered.
 #[test]
 fn equal_file_is_taken_as_delivered() {
