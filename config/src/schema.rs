@@ -3,6 +3,12 @@
 use serde_json::{Map, Value, json};
 use toml_edit::{DocumentMut, Item, Table};
 
+use crate::settings::{
+    Compression, Duplicates, EmptyFolders, Hidden, LogFormat, LogLevel, ManifestFile, Mode, OnConflict,
+    Order, Owner, Symlinks, TimeZone, Transport, WhenFull,
+};
+use crate::value::Choice;
+
 /// The schema, as JSON.
 pub(crate) fn schema() -> String {
     let document: DocumentMut = crate::DEFAULT_TOML.parse().expect("default.toml is TOML, a test reads it");
@@ -67,42 +73,78 @@ fn object(table: &Table) -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
+/// Text that a variable fills in, so that it may become any.
+const SUBSTITUTED: &str = r"\$\{";
+/// A path on this machine, or such text.
+const PATH: &str = r"^[/~]|\$\{";
+
 fn value(key: &str, item: &Item) -> Value {
-    let move_to = json!({
-        "type": "object",
-        "properties": { "move": { "type": "string" } },
-        "required": ["move"],
-        "additionalProperties": false,
+    let text = || json!({ "type": "string" });
+    let texts = || json!({ "type": "array", "items": text() });
+    let size = || json!({ "type": ["string", "integer"] });
+    let of =
+        |members: Value| json!({ "type": "object", "properties": members, "additionalProperties": false });
+    let filled = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+    // A list is one text, too; its members are their own default.
+    let default = item.as_array().map(|list| list.iter().filter_map(|member| member.as_str()).collect());
+    let default: Value = default.unwrap_or_else(|| match item.as_integer() {
+        Some(number) => number.into(),
+        None => item.as_str().into(),
     });
-    match key {
-        "after_delivery" => {
-            return json!({ "anyOf": [{ "enum": ["keep", "delete"] }, move_to], "default": "keep" });
+    let mut schema = match (key, words(key)) {
+        ("agent", _) => any([json!({ "enum": ["auto", "always", "never"] }), filled(PATH)]),
+        ("ssh_config", _) => any([json!({ "enum": ["auto", "none"] }), filled(PATH)]),
+        ("after_delivery", _) => {
+            let mut moves = of(json!({ "move": text() }));
+            moves["required"] = json!(["move"]);
+            any([json!({ "enum": ["keep", "delete"] }), moves, filled(SUBSTITUTED)])
         }
-        "retain" => {
-            let text = json!({ "type": "string" });
-            let limits = json!({
-                "type": "object",
-                "properties": { "age": text, "bytes": { "type": ["string", "integer"] } },
-                "additionalProperties": false,
-            });
-            return json!({ "anyOf": [{ "enum": ["all"] }, limits], "default": "all" });
-        }
-        "max_depth" => return json!({ "type": "integer", "minimum": -1, "default": -1 }),
+        ("retain", _) => any([
+            json!({ "enum": ["all"] }),
+            of(json!({ "age": text(), "bytes": size() })),
+            filled(SUBSTITUTED),
+        ]),
+        ("pause_when", _) => any([text(), texts()]),
+        ("max_depth", _) => json!({ "type": "integer", "minimum": -1 }),
         // A number of bytes, or text with a unit.
-        "rotate" | "small_file" | "batch_bytes" | "min_size" | "max_size" | "keep_free" => {
-            return json!({ "type": ["string", "integer"], "default": item.as_str() });
-        }
-        _ => {}
-    }
-    if let Some(list) = item.as_array() {
-        let members: Vec<&str> = list.iter().filter_map(|member| member.as_str()).collect();
-        let text = json!({ "type": "string" });
-        return json!({ "anyOf": [text, { "type": "array", "items": text }], "default": members });
-    }
-    match item.as_integer() {
-        Some(number) => json!({ "type": "integer", "minimum": 0, "default": number }),
-        None => json!({ "type": "string", "default": item.as_str().unwrap_or_default() }),
-    }
+        ("rotate" | "small_file" | "batch_bytes" | "min_size" | "max_size" | "keep_free", _) => size(),
+        (_, Some(words)) => any([json!({ "enum": words }), filled(SUBSTITUTED)]),
+        (_, None) if item.is_array() => any([text(), texts()]),
+        (_, None) if item.is_integer() => json!({ "type": "integer", "minimum": 0 }),
+        (_, None) => text(),
+    };
+    schema["default"] = default;
+    schema
+}
+
+fn any<const N: usize>(schemas: [Value; N]) -> Value {
+    json!({ "anyOf": Vec::from(schemas) })
+}
+
+/// The words of a setting that is one out of few. A test asks every setting whether it is.
+fn words(key: &str) -> Option<Vec<&'static str>> {
+    Some(match key {
+        "format" => names::<LogFormat>(),
+        "level" => names::<LogLevel>(),
+        "time_zone" => names::<TimeZone>(),
+        "transport" => names::<Transport>(),
+        "compression" => names::<Compression>(),
+        "duplicates" => names::<Duplicates>(),
+        "owner" => names::<Owner>(),
+        "hidden" => names::<Hidden>(),
+        "empty_folders" => names::<EmptyFolders>(),
+        "symlinks" => names::<Symlinks>(),
+        "mode" => names::<Mode>(),
+        "when_full" => names::<WhenFull>(),
+        "order" => names::<Order>(),
+        "on_conflict" => names::<OnConflict>(),
+        "manifest" => names::<ManifestFile>(),
+        _ => return None,
+    })
+}
+
+fn names<T: Choice>() -> Vec<&'static str> {
+    T::NAMES.iter().map(|(name, _)| *name).collect()
 }
 
 /// The comment lines right above, in one.
@@ -113,20 +155,4 @@ fn description(prefix: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_setting_stands_in_it_with_its_default_and_what_it_means() {
-        let schema: Value = serde_json::from_str(&schema()).expect("JSON");
-        let watch = &schema["properties"]["watch"]["items"];
-        assert_eq!(watch["required"], json!(["name", "path"]));
-        assert_eq!(watch["properties"]["settle"]["default"], "1s");
-        let described = watch["properties"]["settle"]["description"].as_str().expect("there is one");
-        assert!(described.starts_with("A file is complete once"), "{described}");
-        let destination = &schema["properties"]["destination"]["additionalProperties"]["properties"];
-        assert_eq!(destination["keepalive"]["default"], "15s");
-        assert_eq!(schema["properties"]["control"]["properties"]["listen"]["type"], "string");
-        assert_eq!(schema["properties"]["state_dir"]["default"], "/var/lib/skiff");
-    }
-}
+mod tests;
