@@ -126,6 +126,8 @@ fn cases() -> Vec<Case> {
         (code::BAD_PATH, watch_of("v", "~root/v", ""), r#"skiff.toml:5: watch.v.path: "~root/v" names the home of another user, write the path in full"#),
         (code::BAD_PATH, watch(r#"after_delivery = { move = "/a\u0000b" }"#), r#"skiff.toml:7: watch.w.after_delivery: "/a\0b" holds a control character"#),
         (code::BAD_PATH, watch("destination_path = '../up'"), r#"skiff.toml:7: watch.w.destination_path: "../up" is not below the destination's path, write it relative, without "." and "..""#),
+        (code::BAD_NAME, watch("ignore_file = 'a/b'"), r#"skiff.toml:7: watch.w.ignore_file: "a/b" is not the name of a file, write one such as ".skiffignore": it is looked for in each folder"#),
+        (code::BAD_NAME, watch("ignore_file = '..'"), r#"skiff.toml:7: watch.w.ignore_file: ".." is not the name of a file, write one such as ".skiffignore": it is looked for in each folder"#),
         (code::BAD_PATH, destination(r#"path = "/srv/a\nb""#), r#"skiff.toml:9: destination.second.path: "/srv/a\nb" holds a control character"#),
         (code::BAD_PATH, destination("path = '{year}/../in'"), r#"skiff.toml:9: destination.second.path: "{year}/../in" goes on strangely after its date, write folders without ".", ".." and backslashes there"#),
         (code::BAD_PATH, destination("path = '~other/in'"), r#"skiff.toml:9: destination.second.path: "~other/in" names the home of another user, write the path in full"#),

@@ -75,7 +75,7 @@ fn taken(base: &Taken, section: &mut Section<'_>) -> Taken {
         max_size: section.get("max_size", &base.max_size, |given| size(0..=u64::MAX)(given).map(limit)),
         min_age: section.get("min_age", &base.min_age, duration(AGE)),
         max_age: section.get("max_age", &base.max_age, |given| duration(AGE)(given).map(limit)),
-        ignore_file: section.get("ignore_file", &base.ignore_file, settle_marker),
+        ignore_file: section.get("ignore_file", &base.ignore_file, ignore_file),
     }
 }
 
@@ -184,6 +184,16 @@ fn settle_marker(given: Given<'_>) -> Result<Option<String>, Complaint> {
     if text.contains(is_bad) {
         return Err(Complaint::new(code::BAD_NAME, format!("{text:?} is not the ending of a file name"))
             .suggest("write one such as \".done\""));
+    }
+    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
+}
+
+/// The name of a file, in whatever folder; none if empty.
+fn ignore_file(given: Given<'_>) -> Result<Option<String>, Complaint> {
+    let text = given.text()?;
+    if text.contains(|c: char| c == '/' || c.is_control()) || matches!(&*text, "." | "..") {
+        return Err(Complaint::new(code::BAD_NAME, format!("{text:?} is not the name of a file"))
+            .suggest("write one such as \".skiffignore\": it is looked for in each folder"));
     }
     Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
 }
