@@ -150,7 +150,8 @@ fn cases() -> Vec<Case> {
         (code::NESTED_WATCHES, watch("after_delivery = 'delete'") + &watch_of("v", "/", "exclude = ['/var/']"), r#"skiff.toml:10: watch.v.path: "w" and "v" watch the same files, and "w" removes them, add "/w/" to the exclude list of "v", or set after_delivery = "keep""#),
         (code::NESTED_WATCHES, watch("") + &watch_of("v", "/w", "after_delivery = { move = '/sent' }"), r#"skiff.toml:10: watch.v.path: "w" and "v" watch the same folder, and "v" removes them, exclude in one what the other includes, or set after_delivery = "keep""#),
         (code::MOVE_INSIDE_WATCH, watch("after_delivery = { move = '/w/sent' }"), r#"skiff.toml:7: watch.w.after_delivery: moves into the watched folder, where "/w/sent" is delivered again, add "/sent/" to the exclude list of "w""#),
-        (code::MOVE_INSIDE_WATCH, watch("after_delivery = { move = '/w' }"), r#"skiff.toml:7: watch.w.after_delivery: moves into the watched folder, where "/w" is delivered again, choose another folder"#),
+        (code::NESTED_WATCHES, watch("max_depth = 1") + &watch_of("v", "/w/v", "after_delivery = 'delete'"), r#"skiff.toml:10: watch.v.path: "w" and "v" watch the same files, and "v" removes them, add "/v/" to the exclude list of "w", or set after_delivery = "keep""#),
+        (code::MOVE_INSIDE_WATCH, watch("after_delivery = { move = '/w' }\nmax_depth = 0"), r#"skiff.toml:7: watch.w.after_delivery: moves into the watched folder, where "/w" is delivered again, choose another folder"#),
         (code::STATE_INSIDE_WATCH, watch_of("v", "/var", ""), r#"skiff.toml:5: watch.v.path: holds skiff's own state_dir "/var/lib/skiff", add "/lib/skiff/" to the exclude list of "v""#),
         (code::NOTHING_TO_WATCH, String::new(), "skiff.toml: watches nothing, add a [[watch]]"),
     ]
@@ -225,7 +226,18 @@ fn what_is_kept_apart_is_no_problem() {
     let apart =
         watch_of("a", "/w", "exclude = ['b/**']\nafter_delivery = 'delete'") + &watch_of("b", "/w/b", "");
     let similar = watch_of("a", "/w", "after_delivery = 'delete'") + &watch_of("b", "/w-2", "");
-    for text in [watch(excluded), keeps, split, state, apart, similar] {
+    let shallow = watch_of("a", "/w", "max_depth = 0\nafter_delivery = { move = '/w/sent' }")
+        + &watch_of("b", "/w/b", "after_delivery = 'delete'");
+    let deeper = watch_of("a", "/w", "max_depth = 1") + &watch_of("b", "/w/x/b", "after_delivery = 'delete'");
+    let hidden =
+        watch_of("a", "/w", "hidden = 'skip'") + &watch_of("b", "/w/.x/b", "after_delivery = 'delete'");
+    let one_size =
+        watch_of("a", "/w", "min_size = '1 MiB'\nmax_size = '1 MiB'\nmin_age = '1h'\nmax_age = '0s'");
+    let turns = "mode = 'append'\n[defaults.watch]\norder = 'newest'\nfirst = ['*.csv']";
+    let all = "[[watch]]\nname = 'w'\npath = '/w'\nto = ['collector', 'second']\nmode = 'append'\n";
+    let all = format!("{all}[destination.second]\naddress = 'second'\n");
+    let fine = [shallow, deeper, hidden, one_size, watch(turns), all];
+    for text in [watch(excluded), keeps, split, state, apart, similar].into_iter().chain(fine) {
         let whole = format!("{HEAD}{text}");
         let settings = crate::parse(&whole, Path::new("skiff.toml"), &environment());
         assert!(settings.is_ok(), "{text}: {}", settings.expect_err("just seen"));

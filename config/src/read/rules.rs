@@ -4,6 +4,7 @@
 //! a problem is left out, since what follows from it would only hide it.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::Placed;
@@ -252,3 +253,6 @@ fn retry_order(watch: &Watch) -> Complaint {
     Complaint::new(code::RETRY_ORDER, format!("retry_max ({max}) is less than retry_first ({first})"))
         .suggest(format!("set retry_max to {first} or more"))
 }
+    if !watch.taken.reaches(relative.as_os_str().as_bytes()) {
+        return false;
+    }

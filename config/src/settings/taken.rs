@@ -55,6 +55,11 @@ impl Taken {
         is_shown && self.max_depth.is_none_or(|most| depth <= most as usize)
     }
 
+    /// Whether files in the folder at `relative` can be taken; the watched folder itself is empty.
+    pub fn reaches(&self, folder: &[u8]) -> bool {
+        self.enters(&[folder, b"/f"].concat()[usize::from(folder.is_empty())..])
+    }
+
     /// Whether a file is of the right age, its content having changed so long ago.
     pub fn is_of_age(&self, age: Duration) -> bool {
         age >= self.min_age && self.max_age.is_none_or(|most| age <= most)
