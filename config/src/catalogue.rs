@@ -52,8 +52,12 @@ fn cases_of_a_bare_machine() -> Vec<Case> {
     ]
 }
 
-#[rustfmt::skip] // one case a line
 fn cases() -> Vec<Case> {
+    [cases_of_one_setting(), cases_of_rules()].concat()
+}
+
+#[rustfmt::skip] // one case a line
+fn cases_of_one_setting() -> Vec<Case> {
     vec![
         (code::SYNTAX, watch("settle = "), "skiff.toml:7: is not TOML: string values must be quoted, expected literal string"),
         (code::UNKNOWN_KEY, watch("settel = '1s'"), r#"skiff.toml:7: watch.w.settel: unknown key, did you mean "settle"?"#),
@@ -98,6 +102,11 @@ fn cases() -> Vec<Case> {
         (code::BAD_CHOICE, watch("symlinks = 'follow_inside'\nafter_delivery = 'delete'"), r#"skiff.toml:7: watch.w.symlinks: follows symlinks, and delivered files are to go, keep what is delivered, or symlinks = "skip""#),
         (code::BAD_CHOICE, watch("empty_folders = 'deliver'\ndestination_path = '{year}'"), r#"skiff.toml:7: watch.w.empty_folders: is "deliver", but the path at the destination has a date, and folders have none, write "skip""#),
         (code::BAD_CHOICE, watch("mode = 'append'\nafter_delivery = 'delete'"), r#"skiff.toml:8: watch.w.after_delivery: does not go with mode = "append": a log stays where it is and has one copy, leave after_delivery out"#),
+        (code::BAD_CHOICE, watch("mode = 'append'\nmanifest = 'b3sum'"), r#"skiff.toml:8: watch.w.manifest: does not go with mode = "append": a log that grows is never finished, so none lists it, leave manifest out"#),
+        (code::BAD_CHOICE, watch("mode = 'append'\nsymlinks = 'follow_inside'"), r#"skiff.toml:8: watch.w.symlinks: does not go with mode = "append": a log is followed by its file, not by links to it, leave symlinks out"#),
+        (code::BAD_CHOICE, watch("mode = 'append'\n[defaults.watch]\nempty_folders = 'deliver'"), r#"skiff.toml:7: watch.w.mode: is "append", but the defaults set empty_folders: only logs are delivered, write empty_folders = "skip" here"#),
+        (code::BAD_CHOICE, watch("mode = 'append'\norder = 'newest'"), r#"skiff.toml:8: watch.w.order: does not go with mode = "append": logs wait for no turn, leave order out"#),
+        (code::BAD_CHOICE, watch("[defaults.watch]\nmode = 'append'\nfirst = '*.csv'"), r#"skiff.toml:9: defaults.watch.first: does not go with mode = "append": logs wait for no turn, leave first out"#),
         (code::BAD_CHOICE, watch("mode = 'append'\ndestination_path = '{year}'"), r#"skiff.toml:7: watch.w.mode: is "append", but destination_path has a date, which changes while a log grows, leave the date out of it"#),
         (code::BAD_CHOICE, watch("mode = 'append'").replace("'collector'", "'second'") + "[destination.second]\naddress = 'second'\npath = '/srv/{year}-{month}'", r#"skiff.toml:7: watch.w.mode: is "append", but destination.second.path has a date, which changes while a log grows, leave the date out of it"#),
         (code::BAD_CHOICE, watch("[defaults.watch]\nmode = 'append'\ndestination_path = '{hour}'"), r#"skiff.toml:3: watch.w: is "append", but destination_path has a date, which changes while a log grows, leave the date out of it"#),
@@ -121,13 +130,13 @@ fn cases() -> Vec<Case> {
         (code::BAD_NAME, watch_of("a/b", "/w", ""), r#"skiff.toml:4: watch.#1.name: "a/b" cannot be a name, use up to 64 letters, digits, ".", "_" and "-", and begin with a letter or digit"#),
         (code::BAD_NAME, watch_of("", "/w", ""), r#"skiff.toml:4: watch.#1.name: "" cannot be a name, use up to 64 letters, digits, ".", "_" and "-", and begin with a letter or digit"#),
         (code::BAD_NAME, watch("settle_marker = 'a/b'"), r#"skiff.toml:7: watch.w.settle_marker: "a/b" is not the ending of a file name, write one such as ".done""#),
+        (code::BAD_NAME, watch("ignore_file = 'a/b'"), r#"skiff.toml:7: watch.w.ignore_file: "a/b" is not the name of a file, write one such as ".skiffignore": it is looked for in each folder"#),
+        (code::BAD_NAME, watch("ignore_file = '..'"), r#"skiff.toml:7: watch.w.ignore_file: ".." is not the name of a file, write one such as ".skiffignore": it is looked for in each folder"#),
         (code::BAD_PATH, watch_of("v", "", ""), "skiff.toml:5: watch.v.path: is empty, write an absolute path"),
         (code::BAD_PATH, watch_of("v", "/w/../v", ""), r#"skiff.toml:5: watch.v.path: "/w/../v" goes up with "..", write where it leads"#),
         (code::BAD_PATH, watch_of("v", "~root/v", ""), r#"skiff.toml:5: watch.v.path: "~root/v" names the home of another user, write the path in full"#),
         (code::BAD_PATH, watch(r#"after_delivery = { move = "/a\u0000b" }"#), r#"skiff.toml:7: watch.w.after_delivery: "/a\0b" holds a control character"#),
         (code::BAD_PATH, watch("destination_path = '../up'"), r#"skiff.toml:7: watch.w.destination_path: "../up" is not below the destination's path, write it relative, without "." and "..""#),
-        (code::BAD_NAME, watch("ignore_file = 'a/b'"), r#"skiff.toml:7: watch.w.ignore_file: "a/b" is not the name of a file, write one such as ".skiffignore": it is looked for in each folder"#),
-        (code::BAD_NAME, watch("ignore_file = '..'"), r#"skiff.toml:7: watch.w.ignore_file: ".." is not the name of a file, write one such as ".skiffignore": it is looked for in each folder"#),
         (code::BAD_PATH, destination(r#"path = "/srv/a\nb""#), r#"skiff.toml:9: destination.second.path: "/srv/a\nb" holds a control character"#),
         (code::BAD_PATH, destination("path = '{year}/../in'"), r#"skiff.toml:9: destination.second.path: "{year}/../in" goes on strangely after its date, write folders without ".", ".." and backslashes there"#),
         (code::BAD_PATH, destination("path = '~other/in'"), r#"skiff.toml:9: destination.second.path: "~other/in" names the home of another user, write the path in full"#),
@@ -141,11 +150,21 @@ fn cases() -> Vec<Case> {
         (code::OUT_OF_RANGE, destination("in_flight = 65"), "skiff.toml:9: destination.second.in_flight: 65 is out of range, choose from 1 to 64"),
         (code::OUT_OF_RANGE, destination("bandwidth = '1 bit/s'"), "skiff.toml:9: destination.second.bandwidth: 1 bit/s is out of range, choose from 8 kbit/s to 100 Gbit/s"),
         (code::EMPTY_LIST, watch("include = []"), r#"skiff.toml:7: watch.w.include: includes nothing, write ["**"] for every file"#),
+    ]
+}
+
+/// What several settings have to keep together.
+#[rustfmt::skip] // one case a line
+fn cases_of_rules() -> Vec<Case> {
+    vec![
         (code::UNKNOWN_DESTINATION, watch_of("v", "/v", "").replace("'collector'", "'colector'"), r#"skiff.toml:6: watch.v.to: there is no destination "colector", did you mean "collector"?"#),
         (code::UNKNOWN_DESTINATION, watch_of("v", "/v", "").replace("'collector'", "'attic'"), r#"skiff.toml:6: watch.v.to: there is no destination "attic", declare [destination.attic]"#),
         (code::BATCH_TOO_SMALL, watch("batch_bytes = '1 MiB'\nsmall_file = '2 MiB'"), "skiff.toml:7: watch.w.batch_bytes: batch_bytes (1 MiB) is less than small_file (2 MiB), set batch_bytes to 2 MiB or more"),
         (code::BATCH_TOO_SMALL, watch("[defaults.watch]\nsmall_file = '16 MiB'"), "skiff.toml:8: defaults.watch.small_file: batch_bytes (8 MiB) is less than small_file (16 MiB), set batch_bytes to 16 MiB or more"),
         (code::RETRY_ORDER, watch("retry_first = '10m'"), "skiff.toml:7: watch.w.retry_first: retry_max (5m) is less than retry_first (10m), set retry_max to 10m or more"),
+        (code::TAKES_NOTHING, watch("min_size = '2 MiB'\nmax_size = '1 MiB'"), "skiff.toml:8: watch.w.max_size: max_size (1 MiB) is less than min_size (2 MiB), so no file is taken, set max_size to 2 MiB or more"),
+        (code::TAKES_NOTHING, watch("min_size = '2 MiB'\n[defaults.watch]\nmax_size = '1 MiB'"), "skiff.toml:7: watch.w.min_size: max_size (1 MiB) is less than min_size (2 MiB), so no file is taken, set max_size to 2 MiB or more"),
+        (code::TAKES_NOTHING, watch("[defaults.watch]\nmin_age = '2d'\nmax_age = '1h'"), "skiff.toml:9: defaults.watch.max_age: max_age (1h) is less than min_age (2d), so no file is taken, set max_age to 2d or more"),
         (code::NESTED_WATCHES, watch("") + &watch_of("v", "/w/v", "after_delivery = 'delete'"), r#"skiff.toml:10: watch.v.path: "w" and "v" watch the same files, and "v" removes them, add "/v/" to the exclude list of "w", or set after_delivery = "keep""#),
         (code::NESTED_WATCHES, watch("after_delivery = 'delete'") + &watch_of("v", "/", "exclude = ['/var/']"), r#"skiff.toml:10: watch.v.path: "w" and "v" watch the same files, and "w" removes them, add "/w/" to the exclude list of "v", or set after_delivery = "keep""#),
         (code::NESTED_WATCHES, watch("") + &watch_of("v", "/w", "after_delivery = { move = '/sent' }"), r#"skiff.toml:10: watch.v.path: "w" and "v" watch the same folder, and "v" removes them, exclude in one what the other includes, or set after_delivery = "keep""#),

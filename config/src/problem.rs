@@ -195,6 +195,8 @@ pub mod code {
         UNKNOWN_DESTINATION = "unknown-destination";
         /// `batch_bytes` below `small_file`.
         BATCH_TOO_SMALL = "batch-too-small";
+        /// Of two limits on what is taken, the upper is below the lower.
+        TAKES_NOTHING = "takes-nothing";
         /// `retry_max` below `retry_first`.
         RETRY_ORDER = "retry-order";
         /// Two watches share files, and one of them removes them.

@@ -11,7 +11,8 @@ use super::Placed;
 use crate::problem::{Complaint, code};
 use crate::raw::{Context, Places};
 use crate::settings::{
-    AfterDelivery, Destination, EmptyFolders, Mode, OnConflict, Route, Symlinks, Transport, Watch,
+    AfterDelivery, Destination, EmptyFolders, ManifestFile, Mode, OnConflict, Order, Route, Symlinks,
+    Transport, Watch,
 };
 use crate::value::{show_duration, show_size};
 
@@ -33,18 +34,9 @@ pub(super) fn one_watch(watch: &Watch, places: &Places, context: &Context<'_>) {
         let both = Complaint::new(code::BAD_CHOICE, "follows symlinks, and delivered files are to go");
         places.report(context, &stays, both.suggest("keep what is delivered, or symlinks = \"skip\""));
     }
+    takes_something(watch, places, context);
     if watch.mode == Mode::Append {
-        for (key, _) in not_with_append(watch).into_iter().filter(|(_, is_set)| *is_set) {
-            let keys = [key, "mode"];
-            if places.sets(&keys) {
-                let clash = "does not go with mode = \"append\": a log stays where it is and has one copy";
-                places.report(
-                    context,
-                    &keys,
-                    Complaint::new(code::BAD_CHOICE, clash).suggest(format!("leave {key} out")),
-                );
-            }
-        }
+        grows(watch, places, context);
     }
     if let AfterDelivery::Move(target) = &watch.after_delivery
         && !watch.path.as_os_str().is_empty()
@@ -54,16 +46,56 @@ pub(super) fn one_watch(watch: &Watch, places: &Places, context: &Context<'_>) {
     }
 }
 
-/// What means nothing to logs that are delivered while they grow.
-fn not_with_append(watch: &Watch) -> [(&'static str, bool); 7] {
+/// No two limits leave nothing between them.
+fn takes_something(watch: &Watch, places: &Places, context: &Context<'_>) {
+    let taken = &watch.taken;
+    let sizes = (taken.max_size.filter(|most| *most < taken.min_size))
+        .map(|most| (["max_size", "min_size"], show_size(most), show_size(taken.min_size)));
+    let ages = (taken.max_age.filter(|most| *most < taken.min_age))
+        .map(|most| (["max_age", "min_age"], show_duration(most), show_duration(taken.min_age)));
+    for (keys, most, least) in sizes.into_iter().chain(ages).filter(|(keys, ..)| places.sets(keys)) {
+        let [max, min] = keys;
+        let nothing = format!("{max} ({most}) is less than {min} ({least}), so no file is taken");
+        let nothing = Complaint::new(code::TAKES_NOTHING, nothing);
+        places.report(context, &keys, nothing.suggest(format!("set {max} to {least} or more")));
+    }
+}
+
+/// Nothing is said that means nothing to logs that are delivered while they grow.
+fn grows(watch: &Watch, places: &Places, context: &Context<'_>) {
+    for (key, without, _, why) in not_with_append(watch).into_iter().filter(|(_, _, is_set, _)| *is_set) {
+        if places.sets(&[key]) {
+            let clash = format!("does not go with mode = \"append\": {why}");
+            let complaint = Complaint::new(code::BAD_CHOICE, clash).suggest(format!("leave {key} out"));
+            places.report(context, &[key], complaint);
+        } else if places.sets(&["mode"]) && why != NO_TURN {
+            let clash = format!("is \"append\", but the defaults set {key}: {why}");
+            let remedy = format!("write {key} = {without} here");
+            places.report(context, &["mode"], Complaint::new(code::BAD_CHOICE, clash).suggest(remedy));
+        }
+    }
+}
+
+const STAYS: &str = "a log stays where it is and has one copy";
+/// Does no harm in the defaults, where it is said for other watches.
+const NO_TURN: &str = "logs wait for no turn";
+
+/// What means nothing to such logs: the key, what it is to be instead, whether it is set, and why.
+#[rustfmt::skip] // one a line
+fn not_with_append(watch: &Watch) -> [(&'static str, &'static str, bool, &'static str); 12] {
     [
-        ("after_delivery", watch.after_delivery != AfterDelivery::Keep),
-        ("retain", watch.retain.is_limited()),
-        ("high_water", watch.high_water.is_some()),
-        ("settle_marker", watch.settle_marker.is_some()),
-        ("on_delivery", !watch.on_delivery.is_empty()),
-        ("on_conflict", watch.on_conflict == OnConflict::Replace),
-        ("failover", matches!(watch.route, Route::Failover(_))),
+        ("after_delivery", r#""keep""#, watch.after_delivery != AfterDelivery::Keep, STAYS),
+        ("retain", r#""all""#, watch.retain.is_limited(), STAYS),
+        ("high_water", r#""off""#, watch.high_water.is_some(), STAYS),
+        ("settle_marker", r#""""#, watch.settle_marker.is_some(), STAYS),
+        ("on_delivery", "[]", !watch.on_delivery.is_empty(), STAYS),
+        ("on_conflict", r#""keep_both""#, watch.on_conflict == OnConflict::Replace, STAYS),
+        ("failover", "[]", matches!(watch.route, Route::Failover(_)), STAYS),
+        ("manifest", r#""off""#, watch.manifest != ManifestFile::Off, "a log that grows is never finished, so none lists it"),
+        ("symlinks", r#""skip""#, watch.symlinks != Symlinks::Skip, "a log is followed by its file, not by links to it"),
+        ("empty_folders", r#""skip""#, watch.empty_folders != EmptyFolders::Skip, "only logs are delivered"),
+        ("order", r#""found""#, watch.order != Order::Found, NO_TURN),
+        ("first", "[]", !watch.first.is_empty(), NO_TURN),
     ]
 }
 
@@ -222,6 +254,9 @@ fn leaves_to(one: &Watch, other: &Watch) -> bool {
 /// Whether `watch` would find what is put into `folder`.
 fn delivers(watch: &Watch, folder: &Path) -> bool {
     let Ok(relative) = folder.strip_prefix(&watch.path) else { return false };
+    if !watch.taken.reaches(relative.as_os_str().as_bytes()) {
+        return false;
+    }
     let is_excluded = |relative: &str| watch.globs().is_ok_and(|globs| globs.excludes_below(relative));
     !relative.to_str().is_some_and(is_excluded)
 }
@@ -253,6 +288,3 @@ fn retry_order(watch: &Watch) -> Complaint {
     Complaint::new(code::RETRY_ORDER, format!("retry_max ({max}) is less than retry_first ({first})"))
         .suggest(format!("set retry_max to {first} or more"))
 }
-    if !watch.taken.reaches(relative.as_os_str().as_bytes()) {
-        return false;
-    }
