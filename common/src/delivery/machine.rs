@@ -120,7 +120,7 @@ impl Delivery {
         &self.shipment
     }
 
-    /// How many commands have failed in a row.
+    /// How many of its attempts have failed, the destination being well. The one that succeeds is the last.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
@@ -138,8 +138,8 @@ impl Delivery {
     pub fn on(&mut self, event: Event) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Staging);
         match (phase, event) {
-            (_, Event::Failed { .. }) => {
-                self.failures = self.failures.saturating_add(1);
+            (_, Event::Failed { destination, .. }) => {
+                self.failures = self.failures.saturating_add(u32::from(!destination));
                 Step::default()
             }
             (Phase::Staging, Event::Staged(members)) => self.staged(members),

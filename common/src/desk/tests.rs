@@ -55,6 +55,28 @@ fn the_plan_is_recorded_before_the_worker_starts() {
     ));
 }
 
+/// Which would otherwise wait as if it had failed itself each time that nobody could be reached.
+#[test]
+fn trouble_of_the_destination_is_no_failure_of_the_shipment() {
+    let mut desk = desk(1, RETRY);
+    let shipment = shipment(&["a"]);
+    let id = shipment.id.clone();
+    desk.plan(shipment, false, at(0));
+    for day in 1..=5 {
+        desk.on(&id, failed(Fault::Retryable, true), at(86_400 * day), 1.0);
+        assert_eq!(starts(&desk.tick(at(86_400 * day + 60))).len(), 1);
+    }
+    let waits = [1, 2].map(|attempt| {
+        let now = at(86_400 * (5 + attempt));
+        let effects = desk.on(&id, failed(Fault::Retryable, false), now, 1.0);
+        desk.tick(now + Duration::from_secs(60));
+        effects
+            .into_iter()
+            .find_map(|effect| if let Effect::Failed(_, _, wait) = effect { wait } else { None })
+    });
+    assert_eq!(waits, [1, 2].map(|seconds| Some(Duration::from_secs(seconds))));
+}
+
 #[test]
 fn a_delivery_goes_through_and_is_finished_on_record() {
     let mut desk = desk(1, RETRY);
