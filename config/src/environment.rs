@@ -53,8 +53,11 @@ impl Environment {
     }
 }
 
+/// By the system call, since a service may be shown nothing of `/proc/sys`.
 fn host_name() -> Option<String> {
-    first_line("/proc/sys/kernel/hostname").or_else(|| first_line("/etc/hostname"))
+    let name = rustix::system::uname().nodename().to_str().ok().map(str::trim).map(str::to_owned);
+    // What Linux answers as long as nobody has named the machine.
+    name.filter(|name| !name.is_empty() && name != "(none)").or_else(|| first_line("/etc/hostname"))
 }
 
 /// 32 hex digits. A first boot may find the word `uninitialized` there instead, which names no machine.

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use skiff_tests::machine;
 use skiff_tests::skiff::{self, Ended};
 use tempfile::TempDir;
 
@@ -69,6 +70,25 @@ fn good_configuration_is_accepted() {
     );
 
     run_with(text, &["config", "check"]).expect_code(0);
+}
+
+/// The service of the package is shown nothing of `/proc/sys`.
+#[test]
+fn a_machine_without_proc_sys_knows_its_name() {
+    if !machine::is_root("a machine of another name") {
+        return;
+    }
+    let home = TempDir::new().expect("a temporary folder");
+    let config = home.path().join("skiff.toml");
+    let text = "[destination.server]\naddress = 'host'\npath = '/srv/{hostname}'\n\
+                [[watch]]\nname = 'in'\npath = '/in'\nto = 'server'\n";
+    fs::write(&config, text).expect("a new folder is writable");
+    let hidden = "hostname edge-7 && mount -t tmpfs none /proc/sys && exec \"$@\"";
+    let words = ["unshare", "--mount", "--uts", "sh", "-c", hidden, "sh"].map(Into::into);
+    let mut command = skiff::command_under(&words, home.path());
+    command.args(["config", "show", "--config"]).arg(&config);
+
+    skiff::run(&mut command, home.path()).expect_code(0).expect_said("\"/srv/edge-7\"");
 }
 
 #[track_caller]
