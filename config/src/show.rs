@@ -13,8 +13,14 @@ use crate::value::{
     show_size, show_window,
 };
 
-/// The whole configuration.
-pub(crate) fn settings(settings: &Settings) -> String {
+impl Settings {
+    /// All settings in force, as a configuration that loads as the same settings on any machine. Holds no secrets.
+    pub fn to_toml(&self) -> String {
+        whole(self)
+    }
+}
+
+fn whole(settings: &Settings) -> String {
     let mut document = DocumentMut::new();
     document["state_dir"] = path(&settings.state_dir);
     document["bandwidth"] = text(&show_rate(settings.bandwidth));

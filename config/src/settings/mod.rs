@@ -24,8 +24,6 @@ pub use template::{Part, PathTemplate};
 pub use watch::{AfterDelivery, ManifestFile, Mode, OnConflict, Order, Route, Watch};
 pub use window::{Allowance, PauseWhen, Window};
 
-use crate::show;
-
 /// A whole configuration, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -54,10 +52,5 @@ impl Settings {
     /// The watch called `name`.
     pub fn watch(&self, name: &str) -> Option<&Watch> {
         self.watches.iter().find(|watch| watch.name == name)
-    }
-
-    /// All settings in force, as a configuration that loads as the same settings on any machine. Holds no secrets.
-    pub fn to_toml(&self) -> String {
-        show::settings(self)
     }
 }
