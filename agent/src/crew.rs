@@ -19,11 +19,11 @@ use crate::context::{WatchContext, context};
 use crate::control::{Reload, Reloaded, Roster};
 use crate::dispatch::{Change, Order, destination_retry};
 use crate::error::AgentError;
-use crate::folders;
 use crate::follow::Follower;
 use crate::journal::Journal;
 use crate::login;
 use crate::machine::machine;
+use crate::maker;
 use crate::reach::reach;
 use crate::receipts::Receipts;
 use crate::remote::{Limiter, Remote};
@@ -145,8 +145,8 @@ impl Crew {
                 let thread = std::thread::Builder::new().name(format!("keep {name}")).spawn(run);
                 self.scanners.push((name.clone(), thread.map_err(AgentError::Thread)?));
             }
-            if folders::are_wanted(&context) {
-                self.makers.push(tokio::spawn(folders::serve(Arc::clone(&context))));
+            if maker::are_wanted(&context) {
+                self.makers.push(tokio::spawn(maker::serve(Arc::clone(&context))));
             }
             let thread = std::thread::Builder::new().name(format!("scan {name}")).spawn(run);
             self.scanners.push((name, thread.map_err(AgentError::Thread)?));

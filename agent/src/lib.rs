@@ -26,6 +26,7 @@ mod ignores;
 pub mod journal;
 pub mod login;
 pub mod machine;
+mod maker;
 pub mod metrics;
 pub mod naming;
 #[cfg(feature = "otel")]
