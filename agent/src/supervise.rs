@@ -58,6 +58,8 @@ pub struct Agent {
     dispatcher: Dispatcher,
     crew: Crew,
     control: Option<control::Serving>,
+    #[cfg(feature = "otel")]
+    _figures: Option<opentelemetry_sdk::metrics::SdkMeterProvider>,
     windows: Option<(Windows, mpsc::Sender<dispatch::Order>)>,
 }
 
@@ -145,7 +147,15 @@ impl Agent {
         }
         crew.start(contexts)?;
         let windows = plan.service.is_some().then(|| (Windows::new(lives), order));
-        Ok(Self { status, dispatcher, crew, control, windows })
+        Ok(Self {
+            #[cfg(feature = "otel")]
+            _figures: control.as_ref().and_then(|serving| crate::otel::figures(&serving.control)),
+            status,
+            dispatcher,
+            crew,
+            control,
+            windows,
+        })
     }
 
     /// Tells it, from elsewhere, to read its configuration again; `None` where it has none.

@@ -116,8 +116,6 @@ pub struct Serving {
     pub control: Arc<Control>,
     socket: PathBuf,
     _tasks: JoinSet<()>,
-    #[cfg(feature = "otel")]
-    _figures: Option<opentelemetry_sdk::metrics::SdkMeterProvider>,
 }
 
 impl Drop for Serving {
@@ -137,11 +135,5 @@ pub fn serve(control: Control) -> Result<Serving, ControlError> {
         tasks.spawn(door::tcp(door::bind_tcp(address)?, token, Arc::clone(&control)));
     }
     tasks.spawn(sampler::sample(Arc::clone(&control)));
-    Ok(Serving {
-        #[cfg(feature = "otel")]
-        _figures: crate::otel::figures(&control),
-        control,
-        socket,
-        _tasks: tasks,
-    })
+    Ok(Serving { control, socket, _tasks: tasks })
 }
