@@ -1,6 +1,7 @@
 //! Several destinations of one watch.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,6 +53,58 @@ fn all_get_each_file_and_the_last_one_disposes() {
         let of = receipts.iter().filter(|receipt| receipt["destination"] == name && receipt["watch"] == "in");
         assert!(of.count() >= 201, "each destination has a receipt for each file");
     }
+}
+
+/// Logs that grow have a follower for each destination: one that is away holds up no other, and gets all when it is back.
+#[test]
+fn all_get_each_log_while_it_grows() {
+    let (one, mut other, scratch) = two();
+    let folder = scratch.path().join("in");
+    fs::create_dir(&folder).expect("a new folder");
+    let mut agent = Agent::to(&one)
+        .and_destination("other", &other, "")
+        .watch_by("logs", &folder, "to = ['server', 'other']\nmode = 'append'\nflush_interval = '100ms'")
+        .started();
+    let say = |name: &str, words: &str| {
+        let mut log = OpenOptions::new().append(true).create(true).open(folder.join(name)).expect("room");
+        log.write_all(words.as_bytes()).expect("room");
+    };
+    let has = |sshd: &Sshd, name: &str, words: &str| {
+        fs::read(sshd.root().join(name)).is_ok_and(|bytes| bytes == words.as_bytes())
+    };
+    say("a.log", "one\n");
+    agent.wait_until("both have it", || has(&one, "a.log", "one\n") && has(&other, "a.log", "one\n"));
+
+    other.stop();
+    say("a.log", "two\n");
+    agent.wait_until("the first has what came", || has(&one, "a.log", "one\ntwo\n"));
+    fs::rename(folder.join("a.log"), folder.join("a.log.1")).expect("it is there");
+    say("a.log", "three\n");
+    agent.wait_until("the first has both", || {
+        has(&one, "a.log", "three\n") && has(&one, "a.log.1", "one\ntwo\n")
+    });
+    agent.kill9();
+    other.start_again();
+    agent.start();
+
+    agent.wait_until("the other has both", || {
+        has(&other, "a.log", "three\n") && has(&other, "a.log.1", "one\ntwo\n")
+    });
+    say("a.log", "four\n");
+    agent.wait_until("both go on", || {
+        has(&one, "a.log", "three\nfour\n") && has(&other, "a.log", "three\nfour\n")
+    });
+    fs::rename(folder.join("a.log"), folder.join("a.log.2")).expect("it is there");
+    let state = agent.state_dir();
+    agent.wait_until("each has its receipt of what was rotated", || {
+        let receipts = skiff_tests::receipts::read(&state);
+        ["server", "other"].iter().all(|name| {
+            receipts
+                .iter()
+                .any(|one| one["destination"] == *name && one["watch"] == "logs" && one["name"] == "a.log.2")
+        })
+    });
+    assert!(!agent.state_dir().join("losses.jsonl").exists());
 }
 
 /// Files go to the second while the first is away, and to the first again when it is back.
