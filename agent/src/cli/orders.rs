@@ -99,8 +99,8 @@ fn pause_later(args: &Pause, paused: bool) -> ExitCode {
         watches = vec![watch.clone()];
     }
     let state_dir = args.agent.state_dir.clone().unwrap_or(settings.state_dir);
-    let written =
-        std::fs::create_dir_all(&state_dir).and_then(|()| Paused::of(&state_dir, true).set(&watches, paused));
+    let written = crate::journal::make_folder(&state_dir)
+        .and_then(|()| Paused::of(&state_dir, true).set(&watches, paused));
     match written {
         Ok(()) => {
             let what = if paused { "rests" } else { "goes on" };

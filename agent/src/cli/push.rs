@@ -114,7 +114,7 @@ fn set_up(
         }
     };
     let agent = tokio::task::block_in_place(|| {
-        std::fs::create_dir_all(&settings.state_dir)
+        crate::journal::make_folder(&settings.state_dir)
             .map_err(|error| format!("cannot make {}: {error}", settings.state_dir.display()))?;
         Agent::start(&settings, &plan).map_err(|error| error.to_string())
     });

@@ -45,6 +45,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use error::JournalError;
 pub use folder::DeliveredFolder;
+pub(crate) use place::make_folder;
 pub use trust::{Opening, Trust};
 #[cfg(any(test, fuzzing))]
 pub(crate) use value::any_value;

@@ -1,9 +1,9 @@
 //! The state folder's own files, and the steps on them that have to survive a crash.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,6 +13,17 @@ use super::error::JournalError;
 /// largest requests writes about as much.
 const KEPT_FREE_BYTES: u64 = 16 << 20;
 const QUARANTINE: &str = "journal.quarantine-";
+/// What names in a state folder begin with.
+const OURS: [&str; 8] = [
+    "journal",
+    "lock",
+    "receipts.jsonl",
+    "claims.jsonl",
+    "losses.jsonl",
+    "control.sock",
+    "paused",
+    "lost+found",
+];
 /// The newest two show whether damage comes back; more would fill the disk.
 const QUARANTINES_KEPT: usize = 2;
 
@@ -23,9 +34,11 @@ pub(super) struct Place(PathBuf);
 impl Place {
     /// Takes the folder, and makes it, for its owner alone, where it is missing.
     pub(super) fn make(state_dir: &Path) -> Result<Self, JournalError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
-        made.map_err(|error| JournalError::io("make the folder", state_dir, error))?;
+        make_folder(state_dir).map_err(|error| JournalError::io("make the folder", state_dir, error))?;
         let place = Self(state_dir.to_owned());
+        if let Err(why) = place.close() {
+            tracing::warn!(path = %state_dir.display(), "the state folder is open to others: {why}");
+        }
         if let Some(parent) = state_dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             // The parent may be closed to us where the folder was made for us; then it isn't new either.
             let _ = sync_folder(parent);
@@ -36,6 +49,28 @@ impl Place {
     /// The folder as it is, or isn't.
     pub(super) fn at(state_dir: &Path) -> Self {
         Self(state_dir.to_owned())
+    }
+
+    /// Takes the rights of others to a folder that somebody made for us with what the umask left. One that holds other
+    /// things as well may be meant to be open.
+    fn close(&self) -> Result<(), String> {
+        let failed = |error: io::Error| format!("cannot change that: {error}");
+        let metadata = fs::metadata(&self.0).map_err(failed)?;
+        let is_open = metadata.mode() & 0o077 != 0;
+        if !is_open {
+            return Ok(());
+        }
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(format!("it belongs to the user {}, who has to run chmod 700", metadata.uid()));
+        }
+        for entry in fs::read_dir(&self.0).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if !OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
+                let name = name.display();
+                return Err(format!("{name:?} in it is not skiff's; give skiff a folder of its own"));
+            }
+        }
+        fs::set_permissions(&self.0, Permissions::from_mode(0o700)).map_err(failed)
     }
 
     /// sled's folder.
@@ -155,6 +190,11 @@ impl Place {
         let dir = self.journal();
         prepare(&dir).map_err(|error| JournalError::io("prepare", &dir, error))
     }
+}
+
+/// Makes a state folder, for its owner alone, where it is missing.
+pub(crate) fn make_folder(state_dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)
 }
 
 /// What the files in `dir` and its folders take, in bytes.

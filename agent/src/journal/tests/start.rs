@@ -1,5 +1,6 @@
 //! The start: who may open, and what is made of what stands there.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::fs::{FlockOperation, flock};
@@ -61,6 +62,26 @@ fn state_is_for_its_owner_alone() {
     for folder in [state.clone(), state.join("journal")] {
         let mode = fs::metadata(&folder).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+    }
+}
+
+/// Somebody made it beforehand, with what the umask left. What holds other things, too, isn't ours to close.
+#[test]
+fn an_open_state_folder_is_closed_unless_others_use_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mode = |state: &Path| fs::metadata(state).expect("it is there").permissions().mode() & 0o777;
+    for (name, holds, closed) in
+        [("new", None, true), ("used", Some("receipts.jsonl.1"), true), ("shared", Some("www"), false)]
+    {
+        let state = dir.path().join(name);
+        fs::create_dir(&state).expect("a new folder");
+        if let Some(holds) = holds {
+            fs::write(state.join(holds), "").expect("there is room");
+        }
+        fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("it is ours");
+        let (journal, _) = open(&state);
+        assert_eq!(mode(&state), if closed { 0o700 } else { 0o755 }, "{name}");
+        drop(journal);
     }
 }
 
