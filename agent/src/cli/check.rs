@@ -1,19 +1,20 @@
 //! `skiff check`: everything that could stop a delivery, each a line with ok or what to do.
 
+mod lines;
+mod local;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-use skiff_common::RemotePath;
-use skiff_config::{Destination, Duplicates, Mode, Owner, Settings, Watch};
+use skiff_config::{Destination, Duplicates, Mode, Owner, Watch};
 
+use self::lines::{Lines, Obstacle};
 use super::args::Check;
 use super::{config, exit, size};
 use crate::context::remote_root;
 use crate::login::{self, login};
 use crate::reach;
 use crate::remote::{Found, Limiter, Reason, RemoteError, scp, sftp};
-use crate::source::Root;
 
 /// Below this, nobody can be sure that a file fits.
 const LITTLE_BYTES: u64 = 64 << 20;
@@ -24,10 +25,9 @@ pub(super) async fn check(args: &Check) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let mut lines = Lines { json: args.json, all: Vec::new(), worst: exit::DONE };
+    let mut lines = Lines::new(args.json);
     lines.ok("configuration", &args.file.config.display().to_string());
-    check_state(&settings, &mut lines);
-    settings.watches.iter().for_each(|watch| check_watch(watch, &mut lines));
+    tokio::task::block_in_place(|| local::check(&settings, &mut lines));
     for watch in &settings.watches {
         for name in watch.destinations() {
             let destination = settings.destination(name).expect("the configuration was checked");
@@ -35,99 +35,6 @@ pub(super) async fn check(args: &Check) -> ExitCode {
         }
     }
     lines.end()
-}
-
-/// What was found, shown line by line, or as one object in the end.
-struct Lines {
-    json: bool,
-    all: Vec<Value>,
-    worst: u8,
-}
-
-/// Why something would stop a delivery.
-struct Obstacle<'a> {
-    why: &'a str,
-    hint: &'a str,
-    /// A stable word for programs.
-    code: &'a str,
-}
-
-impl Lines {
-    fn ok(&mut self, what: &str, detail: &str) {
-        self.say("ok", what, detail);
-        self.all.push(json!({ "what": what, "state": "ok", "detail": detail }));
-    }
-
-    fn warn(&mut self, what: &str, detail: &str) {
-        self.say("warn", what, detail);
-        self.all.push(json!({ "what": what, "state": "warn", "detail": detail }));
-    }
-
-    fn fail(&mut self, what: &str, obstacle: &Obstacle<'_>, exit_code: u8) {
-        let Obstacle { why, hint, code } = obstacle;
-        self.say("FAIL", what, why);
-        if !self.json && !hint.is_empty() {
-            println!("      try: {hint}");
-        }
-        self.all.push(json!({ "what": what, "state": "fail", "detail": why, "code": code, "hint": hint }));
-        self.worst = self.worst.max(exit_code);
-    }
-
-    fn refuse(&mut self, what: &str, error: &RemoteError, root: &RemotePath) {
-        let (why, hint) = (error.to_string(), error.hint_in(root));
-        let obstacle = Obstacle { why: &why, hint: &hint, code: error.code() };
-        self.fail(what, &obstacle, exit::of(error.code()).max(exit::FAILED));
-    }
-
-    fn say(&self, state: &str, what: &str, detail: &str) {
-        if !self.json {
-            println!("{state:<5} {what}: {detail}");
-        }
-    }
-
-    fn end(self) -> ExitCode {
-        if self.json {
-            println!("{}", self.as_json());
-        }
-        ExitCode::from(self.worst)
-    }
-
-    fn as_json(&self) -> Value {
-        json!({ "ok": self.worst == exit::DONE, "checks": self.all })
-    }
-}
-
-fn check_state(settings: &Settings, lines: &mut Lines) {
-    let folder = &settings.state_dir;
-    let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
-    match made {
-        Ok(_) => lines.ok("state folder", &format!("{} can be written", folder.display())),
-        Err(error) => {
-            let why = format!("cannot write in {}: {error}", folder.display());
-            let hint = "let the user that skiff runs as own it";
-            lines.fail("state folder", &Obstacle { why: &why, hint, code: "state-folder" }, exit::FAILED);
-        }
-    }
-}
-
-fn check_watch(watch: &Watch, lines: &mut Lines) {
-    let what = format!("watch {}", watch.name);
-    let mut fail = |why: &str, hint: &str| {
-        lines.fail(&what, &Obstacle { why, hint, code: "watch" }, exit::FAILED);
-    };
-    let root = match Root::open(&watch.path) {
-        Ok(root) => root,
-        Err(error) => return fail(&error.to_string(), "make the folder, or correct `path`"),
-    };
-    if let Err(error) = root.list(None) {
-        return fail(&error.to_string(), "let the user that skiff runs as read it");
-    }
-    if watch.removes() && rustix::fs::access(&watch.path, rustix::fs::Access::WRITE_OK).is_err() {
-        let why =
-            format!("delivered files cannot be taken out of {}: no right to write", watch.path.display());
-        return fail(&why, "let the user that skiff runs as write there");
-    }
-    lines.ok(&what, &format!("{} can be read", watch.path.display()));
 }
 
 async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut Lines) {
@@ -256,18 +163,5 @@ fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut 
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
         None => lines.warn(what, &format!("{teller} does not tell the free space")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_key_is_documented() {
-        let mut lines = Lines { json: true, all: Vec::new(), worst: exit::DONE };
-        lines.ok("what", "detail");
-        lines.fail("what", &Obstacle { why: "why", hint: "hint", code: "state-folder" }, exit::FAILED);
-        crate::documented::assert_documented("skiff check --json", &lines.as_json());
     }
 }

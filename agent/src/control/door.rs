@@ -91,7 +91,7 @@ pub(super) fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ControlError>
 }
 
 /// The token in this file: one line of at least 16 characters, in a file that others can't read.
-pub(super) fn read_token(path: &Path) -> Result<Zeroizing<String>, ControlError> {
+pub(crate) fn read_token(path: &Path) -> Result<Zeroizing<String>, ControlError> {
     let wrong = |why: String| ControlError::Token { path: path.display().to_string(), why };
     let mode = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.permissions().mode();
     if mode & 0o077 != 0 {

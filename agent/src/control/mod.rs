@@ -26,6 +26,7 @@ use crate::dispatch::Order;
 use crate::journal::Journal;
 use crate::status::{History, Snapshot, Status, latest, wall_ms};
 
+pub(crate) use door::read_token;
 pub use door::{ControlError, connect, socket_path};
 pub(crate) use held::{is_named, item_of};
 pub use paused::Paused;
@@ -131,7 +132,7 @@ pub fn serve(control: Control) -> Result<Serving, ControlError> {
     let (control, mut tasks) = (Arc::new(control), JoinSet::new());
     tasks.spawn(door::unix(door::bind(&control.state_dir)?, Arc::clone(&control)));
     if let Some(address) = control.settings.listen {
-        let token = control.settings.token_file.as_deref().map(door::read_token).transpose()?;
+        let token = control.settings.token_file.as_deref().map(read_token).transpose()?;
         tasks.spawn(door::tcp(door::bind_tcp(address)?, token, Arc::clone(&control)));
     }
     tasks.spawn(sampler::sample(Arc::clone(&control)));

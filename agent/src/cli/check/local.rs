@@ -1,0 +1,229 @@
+//! What could stop a delivery on this machine: the state folder, what is watched, and who may ask.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use skiff_common::RelPath;
+use skiff_config::{AfterDelivery, Control, Mode, Route, Settings, Watch, WatchGlobs};
+
+use super::lines::{Lines, Obstacle};
+use crate::cli::exit;
+use crate::control;
+use crate::ignores::Ignores;
+use crate::source::{Look, Root, SourceError};
+
+/// How long the agent may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Checks everything but the destinations.
+pub(super) fn check(settings: &Settings, lines: &mut Lines) {
+    check_state(&settings.state_dir, lines);
+    let folders = settings.watches.iter().map(|watch| check_watch(watch, lines)).sum();
+    check_limits(settings, folders, lines);
+    check_control(&settings.control, &settings.state_dir, lines);
+}
+
+/// Leaves nothing behind: whoever checks need not be whom the folder is for.
+fn check_state(folder: &Path, lines: &mut Lines) {
+    const WHAT: &str = "state folder";
+    let standing = standing(folder);
+    if let Err(error) = tempfile::tempfile_in(standing) {
+        let why = format!("cannot write in {}: {error}", standing.display());
+        let hint = "let the user that skiff runs as own it";
+        return lines.fail(WHAT, &Obstacle { why: &why, hint, code: "state-folder" }, exit::FAILED);
+    }
+    if standing != folder {
+        return lines.ok(WHAT, &format!("{} is not there yet, and can be made", folder.display()));
+    }
+    lines.ok(WHAT, &format!("{} can be written", folder.display()));
+    let mode = fs::metadata(folder).map_or(0o700, |metadata| metadata.permissions().mode() & 0o777);
+    if mode & 0o077 != 0 {
+        let open = format!("{} is open to others (mode {mode:03o}): chmod 700 it", folder.display());
+        lines.warn(WHAT, &open);
+    }
+}
+
+/// The folder, or the nearest above it that is there.
+fn standing(folder: &Path) -> &Path {
+    let is_missing =
+        |error: io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    let is_there = |at: &&Path| !fs::symlink_metadata(at).is_err_and(is_missing);
+    folder.ancestors().find(is_there).unwrap_or(folder)
+}
+
+/// Returns how many folders have to be watched for it.
+fn check_watch(watch: &Watch, lines: &mut Lines) -> usize {
+    let what = format!("watch {}", watch.name);
+    match folders_of(watch) {
+        Ok(folders) => {
+            lines.ok(&what, &format!("{} can be read", watch.path.display()));
+            if let AfterDelivery::Move(target) = &watch.after_delivery {
+                check_target(&what, watch, target, lines);
+            }
+            folders
+        }
+        Err((why, hint)) => {
+            lines.fail(&what, &Obstacle { why: &why, hint, code: "watch" }, exit::FAILED);
+            0
+        }
+    }
+}
+
+/// Looks at all of a watched folder. How many there are in all, or why and what to do about it.
+fn folders_of(watch: &Watch) -> Result<usize, (String, &'static str)> {
+    const READ: &str = "let the user that skiff runs as read it";
+    let root = Root::open(&watch.path);
+    let root = root.map_err(|error| (error.to_string(), "make the folder, or correct `path`"))?;
+    let globs = watch.globs().map_err(|error| (error.to_string(), "correct the pattern"))?;
+    let ignores = Ignores::of(watch.taken.ignore_file.as_deref());
+    let mut walk = Walk { watch, root: &root, globs, ignores, folders: 0, closed: Vec::new() };
+    walk.enter(None).map_err(|error| (error.to_string(), READ))?;
+    match walk.closed.as_slice() {
+        [] => {}
+        [one] => return Err((one.to_string(), READ)),
+        [first, rest @ ..] => {
+            let why = format!("{first}; and so for {} more of its folders", rest.len());
+            return Err((why, "let the user that skiff runs as read them"));
+        }
+    }
+    if watch.removes() && access(&watch.path, Access::WRITE_OK).is_err() {
+        let why =
+            format!("delivered files cannot be taken out of {}: no right to write", watch.path.display());
+        return Err((why, "let the user that skiff runs as write there"));
+    }
+    // A log that grows is looked at anyway. Each destination that gets all files has a scanner of its own.
+    Ok(match (watch.mode, &watch.route) {
+        (Mode::Append, _) => 0,
+        (Mode::Whole, Route::All(names)) => walk.folders * names.len(),
+        (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
+    })
+}
+
+/// A look at all folders of a watch in which something may be meant.
+struct Walk<'w> {
+    watch: &'w Watch,
+    root: &'w Root,
+    globs: WatchGlobs,
+    ignores: Ignores,
+    folders: usize,
+    closed: Vec<SourceError>,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, folder: Option<&RelPath>) -> Result<(), SourceError> {
+        self.folders += 1;
+        let listing = self.root.list(folder)?;
+        self.ignores.refresh(self.root, folder);
+        let mut below = Vec::new();
+        for entry in listing {
+            let entry = entry?;
+            if let (Look::Folder, Ok(path)) = (&entry.look, RelPath::in_folder(folder, &entry.name))
+                && self.watch.taken.reaches(path.as_bytes())
+                && self.globs.may_contain(path.as_bytes())
+                && !self.ignores.ignores(self.root, &path, true)
+            {
+                below.push(path);
+            }
+        }
+        for path in below {
+            match self.enter(Some(&path)) {
+                Ok(()) | Err(SourceError::Gone { .. }) => {}
+                Err(error) => self.closed.push(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_target(what: &str, watch: &Watch, target: &Path, lines: &mut Lines) {
+    let standing = standing(target);
+    let device = |path: &Path| fs::metadata(path).map(|metadata| (metadata.is_dir(), metadata.dev()));
+    let (why, hint) = match device(standing) {
+        Ok((true, device_there)) if access(standing, Access::WRITE_OK | Access::EXEC_OK).is_ok() => {
+            let is_same = device(&watch.path).is_ok_and(|(_, here)| here == device_there);
+            let how = if is_same { "moved there" } else { "copied there: it is another file system" };
+            return lines.ok(what, &format!("delivered files can be {how}: {}", target.display()));
+        }
+        Ok((true, _)) => (
+            format!("no right to write in {}", standing.display()),
+            "let the user that skiff runs as write there",
+        ),
+        Ok((false, _)) => (format!("{} is not a folder", standing.display()), "name another folder"),
+        Err(error) => {
+            (format!("{}: {error}", standing.display()), "let the user that skiff runs as enter it")
+        }
+    };
+    let why = format!("delivered files cannot be moved to {}: {why}", target.display());
+    lines.fail(what, &Obstacle { why: &why, hint, code: "move-target" }, exit::FAILED);
+}
+
+/// What is too little costs time, not files. Says nothing where the limits can't be read.
+fn check_limits(settings: &Settings, folders: usize, lines: &mut Lines) {
+    let watches = settings.watches.iter().filter(|watch| watch.mode == Mode::Whole).count();
+    for (needed, limits, what) in [
+        (folders, ["fs/inotify/max_user_watches", "user/max_inotify_watches"], "folders"),
+        (watches, ["fs/inotify/max_user_instances", "user/max_inotify_instances"], "watches"),
+    ] {
+        let limit = |name: &'static str| {
+            let text = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+            Some((text.trim().parse().ok()?, name.replace('/', ".")))
+        };
+        let least: Option<(usize, String)> = limits.into_iter().filter_map(limit).min();
+        if let Some((limit, name)) = least.filter(|(limit, _)| *limit < needed) {
+            let few = format!(
+                "{needed} {what} at least, but {name} is {limit}: some will be scanned every few seconds instead; raise it by sysctl"
+            );
+            lines.warn("inotify", &few);
+        }
+    }
+}
+
+fn check_control(settings: &Control, state_dir: &Path, lines: &mut Lines) {
+    const WHAT: &str = "control";
+    if let Some(Err(error)) = settings.token_file.as_deref().map(control::read_token) {
+        let hint =
+            "one word of 16 characters or more, in a file that only the user that skiff runs as may read";
+        let why = error.to_string();
+        lines.fail(WHAT, &Obstacle { why: &why, hint, code: "token" }, exit::FAILED);
+    }
+    let Some(address) = settings.listen else { return };
+    match TcpListener::bind(address) {
+        Ok(_) => lines.ok(WHAT, &format!("{address} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_ours(address, state_dir) => {
+            lines.ok(WHAT, &format!("the agent that runs answers at {address}"));
+        }
+        Err(error) => {
+            let why = format!("cannot listen at {address}: {error}");
+            let hint = match error.kind() {
+                ErrorKind::AddrInUse => "`ss -ltnp` shows who listens there; choose another port",
+                ErrorKind::AddrNotAvailable => "choose an address of this machine: `ip address` shows them",
+                ErrorKind::PermissionDenied => "choose a port of 1024 or more",
+                _ => "choose another address",
+            };
+            lines.fail(WHAT, &Obstacle { why: &why, hint, code: "listen" }, exit::FAILED);
+        }
+    }
+}
+
+/// Whether an agent has this state folder, and one answers at `address`. Who may not ask the first, can't tell.
+fn is_ours(address: SocketAddr, state_dir: &Path) -> bool {
+    let runs = match control::connect(state_dir) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    };
+    runs && answer(address).is_ok_and(|answer| answer.ends_with(b"\r\n\r\nok\n"))
+}
+
+fn answer(address: SocketAddr) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer)?;
+    Ok(answer)
+}
