@@ -165,6 +165,11 @@ impl Push {
         Push { port, known_hosts: sshd.known_hosts_at(port), ..Push::to(sshd) }
     }
 
+    /// Where it keeps its receipts.
+    pub fn state_dir(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
     /// Pushes `source` to `destination`, to the end. A trailing slash of `source` counts.
     #[track_caller]
     pub fn run(&self, source: impl AsRef<OsStr>, destination: &Path) -> Ended {
@@ -179,7 +184,7 @@ impl Push {
         let mut command = command(self.home.path());
         command.arg("push").args(&self.flags).args(["-P", &self.port.to_string(), "-i"]).arg(&self.key);
         command.arg("--known-hosts").arg(&self.known_hosts);
-        command.arg("--state-dir").arg(self.home.path().join("state"));
+        command.arg("--state-dir").arg(self.state_dir());
         command.args(sources).arg(target);
         run(&mut command, self.home.path())
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use skiff_tests::skiff::{Push, contents_of};
 use skiff_tests::{Agent, Sshd, Tree, tree};
@@ -24,6 +25,23 @@ fn folder_is_pushed_and_the_second_time_nothing() {
     let before = tree::writings(&sshd.root());
     push.run(source.root(), &sshd.root()).expect_code(0);
     assert!(tree::writings(&sshd.root()) == before, "the second push wrote something");
+}
+
+/// Whichever of the two makes it.
+#[test]
+fn push_and_pause_make_a_state_folder_for_its_owner_alone() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("data"), 1);
+    let file = source.file("one.bin", 10);
+    let push = Push::to(&sshd);
+    push.run(&file, &sshd.root()).expect_code(0);
+    let agent = Agent::to(&sshd).watch("in", source.root(), "");
+    agent.ask(&["pause"]).expect_code(0);
+
+    for state in [push.state_dir(), agent.state_dir()] {
+        let mode = fs::metadata(&state).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", state.display());
+    }
 }
 
 /// A file goes into the folder, which is made if it is missing. Again sends nothing; changed, it is replaced.
