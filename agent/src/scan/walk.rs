@@ -127,20 +127,30 @@ impl Scanner {
                 self.cached = delivered;
                 outcome
             }
-            // A folder that appears may be filled before it is watched.
-            Ok(Look::Folder) if self.context.enters(root, path, &mut self.ignores) => {
-                self.cover(path);
-                self.scan_folder(root, Some(path))
-            }
-            Ok(Look::Folder) => Ok(()),
-            Ok(Look::Other(kind)) => {
-                self.refuse(path, kind);
-                Ok(())
+            // What may have been a file until now settles no more.
+            Ok(other) => {
+                self.settler.forget(path);
+                self.look_at_other(root, path, other)
             }
             Err(_) => {
                 self.settler.forget(path);
                 Ok(())
             }
+        }
+    }
+
+    fn look_at_other(&mut self, root: &Root, path: &RelPath, look: Look) -> Result<(), ScanError> {
+        match look {
+            // A folder that appears may be filled before it is watched.
+            Look::Folder if self.context.enters(root, path, &mut self.ignores) => {
+                self.cover(path);
+                self.scan_folder(root, Some(path))
+            }
+            Look::Other(kind) => {
+                self.refuse(path, kind);
+                Ok(())
+            }
+            Look::Folder | Look::File { .. } => Ok(()),
         }
     }
 
