@@ -60,6 +60,7 @@ pub enum ScanError {
 }
 
 /// Scans one watch.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for apart from the others")]
 pub struct Scanner {
     context: Arc<WatchContext>,
     name: Arc<str>,
@@ -79,6 +80,8 @@ pub struct Scanner {
     next_scan: Moment,
     events: Option<Watch>,
     was_mounted: bool,
+    /// Whether what isn't met may be there all the same.
+    keeps_all: bool,
     trouble: bool,
     /// What the scan has met that is no file, and how often; and what was told of it last.
     left_out: BTreeMap<&'static str, u64>,
@@ -113,6 +116,7 @@ impl Scanner {
             next_scan,
             events: None,
             was_mounted: false,
+            keeps_all: true,
             trouble: false,
             left_out: BTreeMap::new(),
             told: BTreeMap::new(),
