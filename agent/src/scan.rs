@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_secs(2);
 const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// How soon after trouble everything is looked at again: what was out of reach may tell nobody when it no longer is.
 const TROUBLE: Duration = Duration::from_secs(30);
+/// How often a full disk is looked at.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// A polled tree rests so many times as long as it took to scan.
 const POLL_SHARE: u32 = 10;
 
@@ -131,14 +133,38 @@ impl Scanner {
             if self.waker.is_paused() {
                 continue;
             }
-            if let Some(root) = self.root() {
-                self.look_round(&root, wake)?;
+            // The folder isn't held open while it waits.
+            let looked = self.root().map_or(Ok(()), |root| self.look_round(&root, wake));
+            match looked {
+                Err(ScanError::Journal(error @ JournalError::NoSpace { .. })) => {
+                    self.wait_for_space(&error);
+                    continue;
+                }
+                looked => looked?,
             }
             if self.settler.is_empty() && !self.first_scan {
                 self.waker.answer(ticket);
             }
         }
         Ok(())
+    }
+
+    /// What was left out is looked at when there is space again.
+    fn wait_for_space(&mut self, error: &JournalError) {
+        let watch = &self.context.settings.name;
+        tracing::error!(%watch, %error, "waiting for space; nothing is found meanwhile");
+        let still_full = || {
+            self.journal
+                .as_ref()
+                .is_some_and(|it| matches!(it.try_again(), Err(JournalError::NoSpace { .. })))
+        };
+        while !self.waker.is_stopped() {
+            self.waker.wait_for_stop(NO_SPACE_PAUSE);
+            if !still_full() {
+                break;
+            }
+        }
+        self.next_scan = Moment::START;
     }
 
     fn patience(&mut self) -> Duration {

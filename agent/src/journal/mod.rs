@@ -145,6 +145,11 @@ impl Journal {
         self.ask_blocking(Work::Write(vec![Change::Mount(ItemId::of_folder(watch, None), is_mount)]))
     }
 
+    /// Whether it takes records, and is opened again where the disk was full before. Blocking.
+    pub fn try_again(&self) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Write(Vec::new()))
+    }
+
     /// What the journal in `state_dir` says, while no skiff works with it: nothing is made, repaired or set aside.
     /// `None`: there is no journal. Blocking; takes the lock of the state folder meanwhile.
     pub fn peek(state_dir: &Path) -> Result<Option<Peek>, JournalError> {
