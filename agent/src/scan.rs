@@ -6,9 +6,10 @@
 
 mod place;
 mod settled;
+mod unsettled;
 mod walk;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,9 @@ pub struct Scanner {
     /// Whether what isn't met may be there all the same.
     keeps_all: bool,
     trouble: bool,
+    /// When to tell of what doesn't settle, and what was told.
+    next_told: Moment,
+    told_unsettled: HashSet<RelPath>,
     /// What the scan has met that is no file, and how often; and what was told of it last.
     left_out: BTreeMap<&'static str, u64>,
     told: BTreeMap<&'static str, u64>,
@@ -120,6 +124,8 @@ impl Scanner {
             was_mounted: false,
             keeps_all: true,
             trouble: false,
+            next_told: Moment::START,
+            told_unsettled: HashSet::new(),
             left_out: BTreeMap::new(),
             told: BTreeMap::new(),
         }
@@ -142,6 +148,7 @@ impl Scanner {
                 }
                 looked => looked?,
             }
+            self.tell_unsettled(clock::now());
             if self.settler.is_empty() && !self.first_scan {
                 self.waker.answer(ticket);
             }

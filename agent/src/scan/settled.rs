@@ -61,6 +61,7 @@ impl Scanner {
     fn make_room(&mut self, root: &Root) {
         let wait = self.settler.next_due().map_or(POLL, |due| due.since(clock::now()).min(POLL));
         self.waker.wait_for_stop(wait);
+        self.tell_unsettled(clock::now());
         // What is due is looked at alone: a folder among it would lead back here.
         while let Some(path) = self.settler.take_due(clock::now()) {
             if self.waker.is_stopped() {
