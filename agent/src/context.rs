@@ -1,7 +1,8 @@
 //! What concerns one watch: its settings, its folder, where it delivers to, and whom to wake.
 //!
 //! Made once for each watch and configuration, and shared by its scanner and the dispatcher. What changes in it
-//! are the folder's state, what is told of its logs, what waits to be looked at or made, and its place in the order.
+//! are the folder's state, what is told of its logs and of files that don't settle, what waits to be looked at or made,
+//! and its place in the order.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +21,7 @@ use crate::naming::Naming;
 use crate::remote::Remote;
 use crate::route::{self, Muster};
 use crate::source::{FolderId, Root, SourceError};
-use crate::status::snapshot::{Item, Problem};
+use crate::status::snapshot::{Item, Problem, Settling};
 use crate::status::{Problems, wall_ms};
 use crate::wake::Waker;
 
@@ -56,6 +57,7 @@ pub struct WatchContext {
     complaint: Mutex<String>,
     logs: Mutex<Vec<Item>>,
     problems: Mutex<Problems>,
+    settling: Mutex<(Settling, Vec<Item>)>,
 }
 
 /// A folder at a destination.
@@ -141,6 +143,16 @@ impl WatchContext {
         self.problems.lock().expect("nothing panics while it holds the lock").all()
     }
 
+    /// What has not settled for long, and the oldest of it, as it was after the last look.
+    pub(crate) fn settling(&self) -> (Settling, Vec<Item>) {
+        self.settling.lock().expect("nothing panics while it holds the lock").clone()
+    }
+
+    /// From now on it is so.
+    pub(crate) fn set_settling(&self, settling: Settling, oldest: Vec<Item>) {
+        *self.settling.lock().expect("nothing panics while it holds the lock") = (settling, oldest);
+    }
+
     /// Whether files below the folder at `path` can be meant.
     pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
         self.globs.may_contain(path.as_bytes()) && !ignores.ignores(root, path, true)
@@ -218,6 +230,7 @@ pub(crate) fn context(
         complaint: Mutex::default(),
         logs: Mutex::default(),
         problems: Mutex::default(),
+        settling: Mutex::default(),
     }))
 }
 

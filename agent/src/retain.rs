@@ -153,7 +153,9 @@ impl Keeper {
             tracing::info!(watch = %self.context.settings.name, files = went, "delivered files were deleted to make room");
         }
         // A later walk finds more of them; as long as there may be any, nothing else goes.
-        Ok((!more_delivered && self.lose(&root, walk.others)) || went > 0)
+        let lost = !more_delivered && self.lose(&root, walk.others);
+        finish::tidy(&root);
+        Ok(lost || went > 0)
     }
 
     fn is_to_go(&self, candidate: &Candidate, delivered_bytes: u64) -> bool {

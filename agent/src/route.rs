@@ -4,7 +4,7 @@
 //! its own journal and its own troubles: what one destination does holds up no other. What they share is the source,
 //! which goes when the last of them has delivered it ([`Muster`]). A name can't hold a `>`, so a leg is never mistaken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
 use skiff_common::delivery::Receipt;
@@ -13,7 +13,7 @@ use skiff_config::{Route, Settings, Watch};
 
 use crate::journal::{Journal, JournalError};
 
-/// Deliveries that are kept in mind until those of the other legs come; what is older stands in the journal. 4 MiB.
+/// Deliveries that are kept in mind until those of the other legs come; what is older stands in the journal. 5 MiB.
 const MOST_MARKS: usize = 1 << 16;
 
 /// The settings with a watch for each leg, and one destination chosen where files are spread.
@@ -87,16 +87,19 @@ pub fn destinations(watch: &Watch) -> &[String] {
     }
 }
 
-/// Which legs have delivered which version: one bit each, in the order of their destinations.
+/// Which legs have delivered which version. A leg is known by its name: a new configuration may put it in another place.
 #[derive(Debug, Default)]
 pub struct Muster {
     marks: Mutex<Marks>,
 }
 
+/// An item is of a leg, as in the journal.
+type Mark = (ItemId, u64);
+
 #[derive(Debug, Default)]
 struct Marks {
-    legs: HashMap<(ItemId, u64), u64>,
-    order: VecDeque<(ItemId, u64)>,
+    known: HashSet<Mark>,
+    order: VecDeque<Mark>,
 }
 
 impl Muster {
@@ -109,58 +112,65 @@ impl Muster {
         journal: Option<&Journal>,
     ) -> Result<Vec<bool>, JournalError> {
         let Route::All(names) = &watch.route else { return Ok(vec![true; receipts.len()]) };
-        let marks = self.mark(watch, names, receipts);
+        let others = names.iter().filter(|name| **name != watch.to);
+        let others: Vec<String> = others.map(|to| leg(base(&watch.name), to)).collect();
+        let missing = self.mark(watch, &others, receipts);
         let mut complete = Vec::with_capacity(receipts.len());
         let mut folders = HashMap::new();
-        for (receipt, marks) in receipts.iter().zip(marks) {
+        for (receipt, missing) in receipts.iter().zip(missing) {
             let mut all = true;
-            for (nth, to) in names.iter().enumerate().filter(|(nth, _)| marks & bit(*nth) == 0) {
-                let (leg, item) = (leg(base(&watch.name), to), receipt.item());
-                let folder = ItemId::of_folder(&leg, item.path.folder().as_ref());
+            for leg in missing {
+                let item = receipt.item();
+                let folder = ItemId::of_folder(leg, item.path.folder().as_ref());
                 let Some(journal) = journal else {
                     all = false;
                     break;
                 };
-                if let std::collections::hash_map::Entry::Vacant(free) = folders.entry((nth, folder)) {
+                if let std::collections::hash_map::Entry::Vacant(free) = folders.entry(folder) {
                     free.insert(journal.delivered_in(folder)?);
                 }
-                all &= folders[&(nth, folder)].has(ItemId::of(&leg, &item.path), item.stamp.fingerprint());
+                all &= folders[&folder].has(ItemId::of(leg, &item.path), item.stamp.fingerprint());
             }
             complete.push(all);
         }
         Ok(complete)
     }
 
-    fn mark(&self, watch: &Watch, names: &[String], receipts: &[Receipt]) -> Vec<u64> {
-        let own = names.iter().position(|name| *name == watch.to).expect("a leg is one of its watch");
+    /// Those of the `others` that aren't known to have it, for each.
+    fn mark<'a>(&self, watch: &Watch, others: &'a [String], receipts: &[Receipt]) -> Vec<Vec<&'a str>> {
         let mut marks = self.marks.lock().expect("nothing panics while it holds the lock");
-        receipts.iter().map(|receipt| marks.mark(watch, receipt, bit(own))).collect()
+        let missing = receipts.iter().map(|receipt| {
+            marks.add(mark(&watch.name, receipt));
+            let others = others.iter().filter(|leg| !marks.known.contains(&mark(leg, receipt)));
+            others.map(String::as_str).collect()
+        });
+        missing.collect()
     }
 }
 
 impl Marks {
-    fn mark(&mut self, watch: &Watch, receipt: &Receipt, own: u64) -> u64 {
-        let item = receipt.item();
-        let version = (ItemId::of(base(&watch.name), &item.path), item.stamp.fingerprint());
-        if !self.legs.contains_key(&version) {
-            self.order.push_back(version);
+    fn add(&mut self, mark: Mark) {
+        if self.known.insert(mark) {
+            self.order.push_back(mark);
             if self.order.len() > MOST_MARKS {
-                self.order.pop_front().and_then(|oldest| self.legs.remove(&oldest));
+                self.order.pop_front().map(|oldest| self.known.remove(&oldest));
             }
         }
-        let legs = self.legs.entry(version).or_default();
-        *legs |= own;
-        *legs
     }
 }
 
-fn bit(nth: usize) -> u64 {
-    1_u64.checked_shl(u32::try_from(nth).unwrap_or(u32::MAX)).expect("a list names 64 at most")
+fn mark(leg: &str, receipt: &Receipt) -> Mark {
+    let item = receipt.item();
+    (ItemId::of(leg, &item.path), item.stamp.fingerprint())
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use skiff_common::delivery::{Command, Delivery, Event, Placed, Staged};
+    use skiff_common::digest::Digests;
+    use skiff_common::{Algorithm, Digest, Item, RelPath, Shipment, ShipmentKind, Stamp};
 
     use super::*;
 
@@ -183,6 +193,40 @@ mod tests {
         assert_eq!(names(&legs("to = 'a'")), [("w", "a")]);
         assert_eq!(names(&legs("failover = ['b', 'a']")), [("w", "b")]);
         assert_eq!([base("w>a"), base("w")], ["w", "w"]);
+    }
+
+    fn receipt(watch: &str, to: &str) -> Receipt {
+        let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 1, ctime_ns: 1 };
+        let item = Item { path: RelPath::parse(b"f").expect("a path"), stamp, mode: 0o644 };
+        let theirs = Digest::new(Algorithm::Blake3, [7; 32]);
+        let digests = Digests { blake3: theirs, sha256: None };
+        let shipment = Shipment::new(watch, to, ShipmentKind::Single, vec![item.clone()]);
+        let (mut delivery, _) = Delivery::plan(shipment, false);
+        delivery.on(Event::Staged(vec![Staged::Landed { digests, theirs }]));
+        match delivery.on(Event::Published(vec![Placed::At(item.path)])).command {
+            Some(Command::Finish(mut receipts)) => receipts.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether the source may go, when the leg to `to` has delivered it.
+    fn goes(muster: &Muster, route: &str, to: &str) -> bool {
+        let legs = legs(&settings(route), "m");
+        let leg = legs.watches.iter().find(|watch| watch.to == to).expect("a leg");
+        muster.arrived(leg, &[receipt(&leg.name, to)], None).expect("no journal is read")[0]
+    }
+
+    #[test]
+    fn what_a_leg_has_is_known_by_its_name_when_the_configuration_changes() {
+        let muster = Muster::default();
+        assert!(!goes(&muster, "to = ['a', 'b', 'c']", "b"));
+        assert!(!goes(&muster, "to = ['b', 'a', 'c']", "c"), "a has not got it");
+        assert!(goes(&muster, "to = ['c', 'a', 'b']", "a"));
+
+        let muster = Muster::default();
+        assert!(!goes(&muster, "to = ['a', 'b']", "a"));
+        assert!(!goes(&muster, "to = ['c', 'b']", "b"), "c has not got it");
+        assert!(goes(&muster, "to = ['b', 'c']", "c"));
     }
 
     #[test]

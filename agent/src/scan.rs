@@ -6,9 +6,13 @@
 
 mod place;
 mod settled;
+mod unsettled;
 mod walk;
 
-use std::collections::{BTreeMap, HashMap};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +38,8 @@ const POLL: Duration = Duration::from_secs(2);
 const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// How soon after trouble everything is looked at again: what was out of reach may tell nobody when it no longer is.
 const TROUBLE: Duration = Duration::from_secs(30);
+/// How often a full disk is looked at.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// A polled tree rests so many times as long as it took to scan.
 const POLL_SHARE: u32 = 10;
 
@@ -60,6 +66,7 @@ pub enum ScanError {
 }
 
 /// Scans one watch.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for apart from the others")]
 pub struct Scanner {
     context: Arc<WatchContext>,
     name: Arc<str>,
@@ -79,7 +86,12 @@ pub struct Scanner {
     next_scan: Moment,
     events: Option<Watch>,
     was_mounted: bool,
+    /// Whether what isn't met may be there all the same.
+    keeps_all: bool,
     trouble: bool,
+    /// When to tell of what doesn't settle, and what was told.
+    next_told: Moment,
+    told_unsettled: HashSet<RelPath>,
     /// What the scan has met that is no file, and how often; and what was told of it last.
     left_out: BTreeMap<&'static str, u64>,
     told: BTreeMap<&'static str, u64>,
@@ -113,7 +125,10 @@ impl Scanner {
             next_scan,
             events: None,
             was_mounted: false,
+            keeps_all: true,
             trouble: false,
+            next_told: Moment::START,
+            told_unsettled: HashSet::new(),
             left_out: BTreeMap::new(),
             told: BTreeMap::new(),
         }
@@ -127,14 +142,39 @@ impl Scanner {
             if self.waker.is_paused() {
                 continue;
             }
-            if let Some(root) = self.root() {
-                self.look_round(&root, wake)?;
+            // The folder isn't held open while it waits.
+            let looked = self.root().map_or(Ok(()), |root| self.look_round(&root, wake));
+            match looked {
+                Err(ScanError::Journal(error @ JournalError::NoSpace { .. })) => {
+                    self.wait_for_space(&error);
+                    continue;
+                }
+                looked => looked?,
             }
+            self.tell_unsettled(clock::now());
             if self.settler.is_empty() && !self.first_scan {
                 self.waker.answer(ticket);
             }
         }
         Ok(())
+    }
+
+    /// What was left out is looked at when there is space again.
+    fn wait_for_space(&mut self, error: &JournalError) {
+        let watch = &self.context.settings.name;
+        tracing::error!(%watch, %error, "waiting for space; nothing is found meanwhile");
+        let still_full = || {
+            self.journal
+                .as_ref()
+                .is_some_and(|it| matches!(it.try_again(), Err(JournalError::NoSpace { .. })))
+        };
+        while !self.waker.is_stopped() {
+            self.waker.wait_for_stop(NO_SPACE_PAUSE);
+            if !still_full() {
+                break;
+            }
+        }
+        self.next_scan = Moment::START;
     }
 
     fn patience(&mut self) -> Duration {

@@ -26,6 +26,21 @@ pub enum Observation {
 struct Seen {
     stamp: Stamp,
     settles: Moment,
+    since: Moment,
+    open: bool,
+}
+
+/// A file that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The file.
+    pub path: RelPath,
+    /// What it looked like last.
+    pub stamp: Stamp,
+    /// When it was seen first.
+    pub since: Moment,
+    /// Whether it held still, but a writer has it open.
+    pub open: bool,
 }
 
 /// Watches stamps hold still.
@@ -58,7 +73,8 @@ impl Settler {
     /// `path` held still but isn't complete, for a writer has it open: look again after the quiet time.
     pub fn postpone(&mut self, path: &RelPath, stamp: Stamp, now: Moment) -> Moment {
         let wait = self.quiet.max(Duration::from_millis(100));
-        self.schedule(path, Seen { stamp, settles: now + wait });
+        let since = self.since(path, now);
+        self.schedule(path, Seen { stamp, settles: now + wait, since, open: true });
         now + wait
     }
 
@@ -98,10 +114,25 @@ impl Settler {
         self.seen.is_empty()
     }
 
+    /// The files that have been waited for for longer than `wait` beyond the quiet time, in no order.
+    pub fn late(&self, wait: Duration, now: Moment) -> impl Iterator<Item = Unsettled> {
+        let limit = self.quiet + wait;
+        let late = self.seen.iter().filter(move |(_, seen)| now.since(seen.since) > limit);
+        late.map(|(path, seen)| {
+            let Seen { stamp, since, open, .. } = *seen;
+            Unsettled { path: path.clone(), stamp, since, open }
+        })
+    }
+
     fn wait(&mut self, path: &RelPath, stamp: Stamp, now: Moment) -> Observation {
         let settles = now + self.quiet;
-        self.schedule(path, Seen { stamp, settles });
+        let since = self.since(path, now);
+        self.schedule(path, Seen { stamp, settles, since, open: false });
         Observation::Waits(settles)
+    }
+
+    fn since(&self, path: &RelPath, now: Moment) -> Moment {
+        self.seen.get(path).map_or(now, |seen| seen.since)
     }
 
     fn schedule(&mut self, path: &RelPath, seen: Seen) {
@@ -167,6 +198,28 @@ mod tests {
         settler.observe(&path("a"), size(1), at(0));
         assert_eq!(settler.postpone(&path("a"), size(1), at(1)), at(2));
         assert_eq!(settler.observe(&path("a"), size(1), at(1)), Observation::Waits(at(2)));
+    }
+
+    #[test]
+    fn what_never_settles_is_late_since_it_was_seen_first() {
+        let mut settler = Settler::new(QUIET, 10);
+        settler.observe(&path("open"), size(1), at(0));
+        settler.observe(&path("grows"), size(1), at(0));
+        for second in 1..=60 {
+            settler.postpone(&path("open"), size(1), at(second));
+            settler.observe(&path("grows"), size(second + 1), at(second));
+        }
+        settler.observe(&path("new"), size(1), at(60));
+        let late = |settler: &Settler, seconds| {
+            let mut late: Vec<_> = settler.late(Duration::from_secs(59), at(seconds)).collect();
+            late.sort_by(|a, b| a.path.cmp(&b.path));
+            late.into_iter().map(|late| (late.path, late.since, late.open)).collect::<Vec<_>>()
+        };
+        assert_eq!(late(&settler, 60), []);
+        assert_eq!(late(&settler, 61), [(path("grows"), at(0), false), (path("open"), at(0), true)]);
+        settler.forget(&path("open"));
+        settler.observe(&path("open"), size(1), at(61));
+        assert_eq!(late(&settler, 61), [(path("grows"), at(0), false)]);
     }
 
     #[test]

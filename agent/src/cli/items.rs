@@ -113,11 +113,13 @@ fn show(args: &Items, list: &[Item]) {
             ItemState::Waiting => "waiting",
             ItemState::Quarantined => "quarantined",
             ItemState::Growing => "growing",
+            ItemState::Settling => "settling",
             ItemState::Delivered => item.delivered.as_deref().unwrap_or("delivered"),
         };
         let all = item.bytes.map_or_else(|| "-".to_owned(), size::bytes);
         let size = item.delivered_bytes.map(|part| format!("{} of {all}", size::bytes(part))).unwrap_or(all);
         let path = match &item.reason {
+            Some(reason) if item.state == ItemState::Settling => format!("{}\n    {reason}", item.path),
             Some(reason) => format!(
                 "{}\n    {} ({})",
                 item.path,

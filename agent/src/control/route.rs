@@ -190,6 +190,10 @@ async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
         control.orders.send(Order::Items(most, answer)).await.map_err(|_| Refusal::ended())?;
         list.extend(answered.await.map_err(|_| Refusal::ended())?);
     }
+    if of(&["all", "pending"]) {
+        let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
+        list.extend(roster.iter().flat_map(|context| context.settling().1));
+    }
     if of(&["all", "growing"]) {
         let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
         list.extend(roster.iter().flat_map(|context| context.logs()));

@@ -223,6 +223,7 @@ impl Dispatcher {
                 last_delivery_ms: tally.last_delivery_ms,
                 pending,
                 held: Held { waiting: tally.held.len() as u64 - quarantined, quarantined },
+                settling: context.settling().0,
             }
         };
         live.into_iter().map(view).collect()

@@ -223,7 +223,10 @@ impl Work {
         match complete {
             Ok(complete) => {
                 let each = receipts.iter().zip(complete);
-                each.map(|(receipt, complete)| self.dispose_of(root, receipt, complete)).collect()
+                let disposals = each.map(|(receipt, complete)| self.dispose_of(root, receipt, complete));
+                let disposals = disposals.collect();
+                finish::tidy(root);
+                disposals
             }
             Err(error) => {
                 let left = Trouble::retryable(format!("cannot tell whether the others have it: {error}"));

@@ -1,6 +1,8 @@
 //! What goes, what stays because it isn't what was delivered, and what a crash left half-way.
 
+use super::private::{LEAVING, SET_ASIDE, put_back, take_out};
 use super::*;
+use crate::source::OWN_FOLDER;
 use skiff_common::delivery::{Command, Delivery, Event, Placed, Staged};
 use skiff_common::digest::Hasher;
 use skiff_common::{Algorithm, Item, Shipment, ShipmentKind};
@@ -116,4 +118,109 @@ fn what_cannot_go_back_is_set_aside_and_keeps_nothing_from_leaving() {
     assert_eq!(fs::read(aside).expect("it is kept"), b"before");
     let receipt = receipt(&root, "sub/a");
     assert_eq!(dispose(&root, &receipt, &After::Delete, None), Disposal::Removed);
+}
+
+#[test]
+fn what_is_planted_is_not_followed_when_a_removal_is_undone() {
+    use std::os::unix::fs::symlink;
+    let (folder, root) = root();
+    let outside = tempfile::tempdir().expect("a folder");
+    fs::create_dir(outside.path().join("journal")).expect("made");
+    fs::write(outside.path().join("journal/db"), "state").expect("written");
+    let own = folder.path().join(OWN_FOLDER);
+    fs::create_dir(&own).expect("made");
+    symlink(outside.path(), own.join(LEAVING)).expect("planted");
+    assert!(restore(&root).is_err());
+    assert!(!folder.path().join("journal").exists(), "nothing comes in");
+
+    // Nor out, where a folder that was left became a symlink.
+    fs::remove_file(own.join(LEAVING)).expect("removed");
+    fs::create_dir_all(own.join(LEAVING).join("link")).expect("made");
+    fs::write(own.join(LEAVING).join("link/f"), "left").expect("written");
+    symlink(outside.path(), folder.path().join("link")).expect("planted");
+    assert_eq!(restore(&root).expect("it is done"), 0);
+    assert!(!outside.path().join("f").exists(), "nothing goes out");
+    assert_eq!(fs::read(own.join(SET_ASIDE).join("0/f")).expect("it is kept"), b"left");
+
+    fs::remove_dir_all(&own).expect("removed");
+    symlink(outside.path(), &own).expect("planted");
+    fs::create_dir(outside.path().join(LEAVING)).expect("made");
+    fs::write(outside.path().join(LEAVING).join("secret"), "").expect("written");
+    assert!(restore(&root).is_err());
+    assert!(!folder.path().join("secret").exists());
+}
+
+#[test]
+fn a_private_folder_that_others_may_write_to_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, root) = root();
+    let own = folder.path().join(OWN_FOLDER);
+    fs::create_dir_all(own.join(LEAVING)).expect("made");
+    fs::write(own.join(LEAVING).join("planted"), "").expect("written");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).expect("opened");
+    assert!(restore(&root).is_err());
+    let delivered = receipt(&root, "sub/a");
+    assert!(matches!(dispose(&root, &delivered, &After::Delete, None), Disposal::Left(_)));
+    assert!(folder.path().join("sub/a").exists());
+}
+
+#[test]
+fn what_is_not_to_go_finds_back_though_its_folder_was_removed_meanwhile() {
+    let (folder, root) = root();
+    let item = path("sub/a");
+    let from = root.folder_of(&item).expect("it opens");
+    let leaving = take_out(&root, &from, &item).expect("taken out");
+    fs::remove_dir(folder.path().join("sub")).expect("it is empty");
+    put_back(&root, &leaving, &from, &item).expect("put back");
+    assert_eq!(fs::read(folder.path().join("sub/a")).expect("back"), b"content");
+
+    // Something else took the folder's name.
+    let from = root.folder_of(&item).expect("it opens");
+    let leaving = take_out(&root, &from, &item).expect("taken out");
+    fs::remove_dir(folder.path().join("sub")).expect("it is empty");
+    fs::write(folder.path().join("sub"), "").expect("written");
+    put_back(&root, &leaving, &from, &item).expect("set aside");
+    let aside = folder.path().join(OWN_FOLDER).join(SET_ASIDE).join("0/a");
+    assert_eq!(fs::read(aside).expect("it is kept"), b"content");
+}
+
+#[test]
+fn nothing_stays_of_the_folders_that_files_left_through() {
+    let (folder, root) = root();
+    fs::create_dir_all(folder.path().join("2026/11/25")).expect("made");
+    fs::write(folder.path().join("2026/11/25/f"), "content").expect("written");
+    for name in ["sub/a", "2026/11/25/f"] {
+        let receipt = receipt(&root, name);
+        assert_eq!(dispose(&root, &receipt, &After::Delete, None), Disposal::Removed);
+    }
+    let stuck = folder.path().join(OWN_FOLDER).join(LEAVING).join("stuck");
+    fs::create_dir_all(stuck.join("empty")).expect("made");
+    fs::write(stuck.join("f"), "").expect("written");
+    tidy(&root);
+    let left: Vec<_> = fs::read_dir(stuck.parent().expect("it has one"))
+        .expect("it is there")
+        .map(|entry| entry.expect("it is read").file_name())
+        .collect();
+    assert_eq!(left, ["stuck"]);
+    assert!(stuck.join("f").exists() && !stuck.join("empty").exists());
+}
+
+/// Those who tidy up remove folders under the hands of those who use them.
+#[test]
+fn many_leave_while_others_tidy_up() {
+    let (folder, root) = root();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (folder, root) = (&folder, &root);
+            scope.spawn(move || {
+                for number in 0..200 {
+                    let name = format!("sub/{worker}-{number}");
+                    fs::write(folder.path().join(&name), &name).expect("written");
+                    let receipt = receipt(root, &name);
+                    assert_eq!(dispose(root, &receipt, &After::Delete, None), Disposal::Removed);
+                    tidy(root);
+                }
+            });
+        }
+    });
 }

@@ -3,7 +3,7 @@
 use super::error::JournalError;
 use super::keys::{HEAD, Kind};
 use super::place::{Place, bytes_in, remove_folder, sync_folder};
-use super::store::{Store, TRANSACTION_OPS};
+use super::store::{Bytes, Store, TRANSACTION_OPS};
 
 /// Smaller stores aren't worth it.
 const SMALL_BYTES: u64 = 64 << 20;
@@ -27,13 +27,17 @@ pub(super) fn copy_if_bloated(store: &Store, logical_bytes: u64, place: &Place) 
     }
 }
 
+fn is_head(record: &Result<(Bytes, Bytes), JournalError>) -> bool {
+    record.as_ref().is_ok_and(|(key, _)| key == HEAD)
+}
+
 /// Copies in key order, which fills sled's leaves. The head, which accounts for all, comes last.
 pub(super) fn copy(store: &Store, logical_bytes: u64, place: &Place) -> Result<(), JournalError> {
     place.require_space("make a smaller copy of", BLOAT * logical_bytes)?;
     let dir = place.copy();
     let copy = Store::open(&dir)?;
-    for kind in Kind::RECORDS {
-        let mut records = store.scan(kind, &[]);
+    for kind in Kind::ALL {
+        let mut records = store.scan(kind, &[]).filter(|record| !is_head(record));
         loop {
             let some = records.by_ref().take(TRANSACTION_OPS).collect::<Result<Vec<_>, _>>()?;
             if some.is_empty() {

@@ -19,6 +19,7 @@ const CHUNK_ENTRIES: usize = VALUE_BYTES / ENTRY_BYTES;
 const FOLD_AT: usize = CHUNK_ENTRIES / 2;
 
 /// A chunk as it stands in the store.
+#[derive(PartialEq)]
 pub(super) struct Chunk {
     pub(super) key: Bytes,
     pub(super) number: u64,
@@ -31,7 +32,18 @@ pub(super) fn chunks(
     kind: Kind,
     folder: ItemId,
 ) -> impl DoubleEndedIterator<Item = Result<Chunk, JournalError>> {
-    store.scan(kind, folder.bytes()).map(move |record| {
+    chunks_from(store, kind, folder, 0)
+}
+
+/// The same, from this number on.
+pub(super) fn chunks_from(
+    store: &Store,
+    kind: Kind,
+    folder: ItemId,
+    number: u64,
+) -> impl DoubleEndedIterator<Item = Result<Chunk, JournalError>> {
+    let keys = chunk_key(folder, number)..=chunk_key(folder, u64::MAX);
+    store.range(kind, keys).map(move |record| {
         let (key, value) = record?;
         let (_, number) = read_chunk_key(&key)
             .ok_or_else(|| store.bad_value(BadValue::Damaged("a chunk's key has the wrong length")))?;
@@ -65,6 +77,12 @@ fn fold(ledger: &mut Ledger, folder: ItemId, recent: &[Chunk], new: &[Entry]) ->
         number += 1;
     }
     recent.iter().try_for_each(|chunk| ledger.push(Op::remove(Kind::Recent, &chunk.key)))
+}
+
+/// The number of the chunk that the next fold writes to first, unless it begins another.
+pub(super) fn last_number(store: &Store, folder: ItemId) -> Result<u64, JournalError> {
+    let last = chunks(store, Kind::Completed, folder).next_back().transpose()?;
+    Ok(last.map_or(0, |chunk| chunk.number))
 }
 
 /// Removes these (sorted) versions of items, and joins chunks that fit into one then.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skiff_common::{Digest, ItemId};
 
-use super::completed::{chunks, latest};
+use super::completed::{chunks, chunks_from, last_number, latest};
 use super::error::JournalError;
 use super::keys::{Kind, chunk_key};
 use super::slot::Slot;
@@ -35,17 +35,38 @@ struct Known {
 
 impl DeliveredFolder {
     pub(super) fn read(slot: &Arc<Slot>, folder: ItemId) -> Result<Self, JournalError> {
+        Self::read_while(slot, folder, || {})
+    }
+
+    /// Reads it while somebody does something `meanwhile`, as the writer may.
+    pub(super) fn read_while(
+        slot: &Arc<Slot>,
+        folder: ItemId,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Self, JournalError> {
         let store = slot.store()?;
-        let empty = Self { slot: slot.clone(), folder, known: vec![], chunks: vec![], replaced: vec![] };
+        let mut read = Self { slot: slot.clone(), folder, known: vec![], chunks: vec![], replaced: vec![] };
+        let recent = || chunks(&store, Kind::Recent, folder).collect::<Result<Vec<_>, _>>();
         // The recent chunks are read first: what the writer moves meanwhile is then seen twice, not never.
-        let recent = chunks(&store, Kind::Recent, folder).collect::<Result<Vec<_>, _>>()?;
-        let mut read = empty;
-        for chunk in chunks(&store, Kind::Completed, folder) {
-            let chunk = chunk?;
-            read.add(Kind::Completed, chunk.number, &chunk.entries);
-        }
-        for chunk in recent {
-            read.add(Kind::Recent, chunk.number, &chunk.entries);
+        let mut before = recent()?;
+        let mut from = 0;
+        loop {
+            let last = last_number(&store, folder)?;
+            meanwhile();
+            for chunk in chunks_from(&store, Kind::Completed, folder, from) {
+                let chunk = chunk?;
+                read.add(Kind::Completed, chunk.number, &chunk.entries);
+            }
+            let now = recent()?;
+            if before.iter().all(|chunk| now.contains(chunk)) {
+                for chunk in now {
+                    read.add(Kind::Recent, chunk.number, &chunk.entries);
+                }
+                break;
+            }
+            // What was moved may be newer than what was read, or older: that end is read again.
+            read.drop_from(last);
+            (before, from) = (now, last);
         }
         read.keep_latest();
         Ok(read)
@@ -100,6 +121,14 @@ impl DeliveredFolder {
         self.chunks.push((kind, number));
         let known = |entry: &Entry| Known { item: entry.item, chunk, stamp: entry.stamp.to_be_bytes() };
         self.known.extend(entries.iter().map(known));
+    }
+
+    /// Forgets what was read from these chunks on.
+    fn drop_from(&mut self, number: u64) {
+        let kept = self.chunks.partition_point(|(_, of)| *of < number);
+        let known = self.known.partition_point(|known| known.chunk() < kept);
+        self.chunks.truncate(kept);
+        self.known.truncate(known);
     }
 
     fn keep_latest(&mut self) {

@@ -51,7 +51,7 @@ pub use trust::{Opening, Trust};
 pub(crate) use value::any_value;
 
 use change::Change;
-use keys::Kind;
+use keys::{Kind, mount_key};
 use lock::Lock;
 use place::Place;
 use slot::Slot;
@@ -133,6 +133,22 @@ impl Journal {
         let watch = ItemId::of_folder(watch, None);
         let kept = keep.into_iter().map(|log| Change::Grown(watch, Box::new(log)));
         self.ask_blocking(Work::Write(kept.chain(over.iter().map(|log| Change::Over(watch, *log))).collect()))
+    }
+
+    /// Whether the folder of this watch was a mount when a scanner looked last. Blocking.
+    pub fn was_mount(&self, watch: &str) -> Result<bool, JournalError> {
+        let key = mount_key(ItemId::of_folder(watch, None));
+        Ok(self.slot.store()?.get(Kind::Meta, &key)?.is_some())
+    }
+
+    /// Keeps that in mind; durable on return. Blocking.
+    pub fn note_mount(&self, watch: &str, is_mount: bool) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Write(vec![Change::Mount(ItemId::of_folder(watch, None), is_mount)]))
+    }
+
+    /// Whether it takes records, and is opened again where the disk was full before. Blocking.
+    pub fn try_again(&self) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Write(Vec::new()))
     }
 
     /// What the journal in `state_dir` says, while no skiff works with it: nothing is made, repaired or set aside.

@@ -86,7 +86,23 @@ impl Store {
         kind: Kind,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
-        let records = self.tree(kind).scan_prefix(prefix);
+        self.noted(kind, self.tree(kind).scan_prefix(prefix))
+    }
+
+    /// Keys and values from one key to another, both included, in order.
+    pub(super) fn range(
+        &self,
+        kind: Kind,
+        keys: std::ops::RangeInclusive<Vec<u8>>,
+    ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
+        self.noted(kind, self.tree(kind).range(keys))
+    }
+
+    fn noted(
+        &self,
+        kind: Kind,
+        records: sled::Iter,
+    ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
         records.map(move |record| {
             let noted = record.and_then(|(key, value)| {
                 self.note_read(kind, &key, value.len())?;
@@ -167,6 +183,10 @@ fn apply_to(trees: &[TransactionalTree], ops: &[Op]) -> Result<Head, Conflictabl
             Some(value) => tree.insert(&key[..], &value[..])?,
             None => tree.remove(&key[..])?,
         };
+        // What is no record the head gives no account of: to lose it costs comparing again.
+        if *kind == Kind::Meta {
+            continue;
+        }
         if let Some(old) = old {
             head.take_away(*kind, key, &old);
         }

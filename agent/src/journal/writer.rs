@@ -90,9 +90,6 @@ impl Writer {
     }
 
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
         // Asked before, because sled's handle is useless once it met a full disk.
         self.place.require_space("write to", 0)?;
         let store = self.store()?;

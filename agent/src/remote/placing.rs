@@ -2,7 +2,7 @@
 //!
 //! Owns the order of questions, which is the same by every transport. Lacks the steps themselves ([`Placer`]).
 
-use skiff_common::delivery::conflict::name_beside;
+use skiff_common::delivery::conflict::{name_beside, name_of_content};
 use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
 use skiff_common::{Digest, ItemId, RelPath, RemotePath};
 
@@ -50,7 +50,7 @@ pub(super) enum Replaced {
     Failed(String),
 }
 
-/// Brings a staged file under its name, or the one beside it.
+/// Brings a staged file under its name, or one beside it.
 pub(super) async fn place(
     placer: &mut impl Placer,
     placement: &Placement,
@@ -60,17 +60,20 @@ pub(super) async fn place(
     // Each round either ends or has seen the destination change under it; that doesn't go on for ever.
     const ROUNDS: usize = 8;
     let path = &placement.item.path;
-    let beside = name_beside(path, sender, id);
-    let mut name = path.clone();
+    let beside =
+        [name_beside(path, sender, id), name_of_content(path, sender, id, &placement.digests.blake3)];
+    let (mut name, mut beside) = (path.clone(), beside.into_iter().peekable());
     for _ in 0..ROUNDS {
         let theirs = match placer.place(&name).await? {
             Met::Nothing => return Ok(Placed::At(name)),
             Met::File(theirs) => theirs,
-            Met::Other(_) if conflicts.policy == OnConflict::KeepBoth && name != beside => {
-                name = beside.clone();
-                continue;
-            }
             Met::Other(what) => {
+                if conflicts.policy == OnConflict::KeepBoth
+                    && let Some(other) = beside.next()
+                {
+                    name = other;
+                    continue;
+                }
                 let reason =
                     format!("cannot write {name} at the destination: something else stands there ({what})");
                 return Ok(Placed::Refused(Trouble::permanent(reason)));
@@ -80,9 +83,10 @@ pub(super) async fn place(
                 return Ok(Placed::Refused(Trouble::retryable(reason)));
             }
         };
-        // The name beside belongs to this source alone, so what stands there is our own earlier version.
-        let own = |digest: &Digest| name == beside || (conflicts.ours_before)(&name, digest);
-        match resolve(&placement.digests, &theirs, own, conflicts.policy, Some(beside.clone())) {
+        // What was claimed for the source's own name may have come under one beside it before a crash.
+        let names = [&name, path];
+        let own = |digest: &Digest| names.iter().any(|name| (conflicts.ours_before)(name, digest));
+        match resolve(&placement.digests, &theirs, own, conflicts.policy, beside.peek().cloned()) {
             Resolution::Same => {
                 placer.sync(&name).await?;
                 return Ok(Placed::At(name));
@@ -90,6 +94,7 @@ pub(super) async fn place(
             Resolution::Rename(other) => {
                 tracing::warn!(path = %name, beside = %other, "another file stands at the destination: keeping both");
                 name = other;
+                beside.next();
             }
             Resolution::Park => {
                 let reason = format!("another file named {name} stands at the destination");
@@ -112,4 +117,92 @@ pub(super) async fn place(
 /// What to do about the server's reason, if it is a known one.
 fn remedy(why: &str, root: &RemotePath) -> String {
     Reason::of(why).map_or_else(String::new, |reason| format!(". Try: {}", reason.hint(&root.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use skiff_common::digest::Digests;
+    use skiff_common::{Algorithm, Item, Stamp};
+
+    use super::*;
+
+    /// A destination: what stands under which name.
+    struct There {
+        files: HashMap<RelPath, Digest>,
+        ours: Digest,
+    }
+
+    impl Placer for There {
+        async fn place(&mut self, name: &RelPath) -> Result<Met, RemoteError> {
+            if let Some(theirs) = self.files.get(name) {
+                return Ok(Met::File(*theirs));
+            }
+            self.files.insert(name.clone(), self.ours);
+            Ok(Met::Nothing)
+        }
+
+        async fn replace(&mut self, name: &RelPath, theirs: &Digest) -> Result<Replaced, RemoteError> {
+            assert_eq!(self.files.insert(name.clone(), self.ours), Some(*theirs));
+            Ok(Replaced::Done)
+        }
+
+        async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
+            Ok(())
+        }
+    }
+
+    fn path() -> RelPath {
+        RelPath::parse(b"f").expect("a path")
+    }
+
+    fn digest(byte: u8) -> Digest {
+        Digest::new(Algorithm::Blake3, [byte; 32])
+    }
+
+    fn name() -> RelPath {
+        name_beside(&path(), "sender", ItemId::of("w", &path()))
+    }
+
+    /// Brings this content, where the receipts and claims say that `known` was brought under that name before.
+    async fn bring(there: &mut There, content: u8, known: &[(RelPath, u8)]) -> Placed {
+        let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        let item = Item { path: path(), stamp, mode: 0o644 };
+        there.ours = digest(content);
+        let digests = Digests { blake3: there.ours, sha256: None };
+        let placement = Placement { item, digests, theirs: there.ours };
+        let ours_before = |name: &RelPath, theirs: &Digest| {
+            known.iter().any(|(of, byte)| of == name && digest(*byte) == *theirs)
+        };
+        let conflicts = Conflicts { policy: OnConflict::KeepBoth, ours_before: &ours_before };
+        let root = RemotePath::parse(b"/srv").expect("a path");
+        let placed = place(there, &placement, (&root, "sender", ItemId::of("w", &path())), &conflicts).await;
+        placed.expect("nothing fails")
+    }
+
+    /// A copied machine has the same name beside, and nothing of the other's receipts.
+    #[tokio::test]
+    async fn what_a_copied_machine_brought_beside_it_is_not_replaced() {
+        let files = HashMap::from([(path(), digest(1)), (name(), digest(2))]);
+        let mut there = There { files, ours: digest(0) };
+        let Placed::At(at) = bring(&mut there, 3, &[]).await else { panic!("it is refused") };
+        assert!(at != path() && at != name());
+        assert_eq!(
+            (there.files[&path()], there.files[&name()], there.files[&at]),
+            (digest(1), digest(2), digest(3))
+        );
+        assert_eq!(bring(&mut there, 3, &[]).await, Placed::At(at), "the name follows from the content");
+        assert_eq!(there.files.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_we_brought_beside_it_is_replaced_also_after_a_crash() {
+        for known in [(name(), 2), (path(), 2)] {
+            let files = HashMap::from([(path(), digest(1)), (name(), digest(2))]);
+            let mut there = There { files, ours: digest(0) };
+            assert_eq!(bring(&mut there, 3, &[known]).await, Placed::At(name()));
+            assert_eq!((there.files[&path()], there.files[&name()]), (digest(1), digest(3)));
+        }
+    }
 }

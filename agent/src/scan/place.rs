@@ -8,6 +8,7 @@ use skiff_common::{Moment, RelPath};
 use super::{POLL, Scanner};
 use crate::clock;
 use crate::finish;
+use crate::journal::JournalError;
 use crate::source::{Root, SourceError};
 use crate::watch::Watch;
 
@@ -43,6 +44,8 @@ impl Scanner {
             return Err(SourceError::Unmounted { path: self.context.settings.path.display().to_string() });
         }
         self.was_mounted = is_mounted;
+        // Until a scan has asked the journal.
+        self.keeps_all = !self.context.once;
         self.restore(&root);
         self.attach();
         self.context.set_folder(Some(id));
@@ -61,6 +64,39 @@ impl Scanner {
             }
             Err(error) => self.context.complain(&format!("cannot undo an interrupted removal: {error}")),
         }
+    }
+
+    /// Where a file system was mounted when an earlier process looked, and none is, the folder below it is scanned like
+    /// any other, but doesn't say what was deleted.
+    pub(super) fn look_for_mount(&mut self) -> Result<(), JournalError> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.context.once) else {
+            self.keeps_all = false;
+            return Ok(());
+        };
+        let watch = &self.context.settings.name;
+        let was_mount = journal.was_mount(watch)?;
+        if self.was_mounted && !was_mount {
+            journal.note_mount(watch, true)?;
+        }
+        self.keeps_all = was_mount && !self.was_mounted;
+        if self.keeps_all {
+            self.context.complain(
+                "a file system was mounted at the watched folder, and is not now: what was delivered of it is kept in mind",
+            );
+        }
+        Ok(())
+    }
+
+    /// What was delivered stands in the folder as it is now, so no file system is missing there.
+    pub(super) fn knows_the_place(&mut self) -> Result<(), JournalError> {
+        if self.keeps_all
+            && !self.was_mounted
+            && let Some(journal) = &self.journal
+        {
+            journal.note_mount(&self.context.settings.name, false)?;
+            self.keeps_all = false;
+        }
+        Ok(())
     }
 
     fn attach(&mut self) {

@@ -33,6 +33,9 @@ impl Scanner {
         let id = self.id(path);
         let fingerprint = stamp.fingerprint();
         let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
+        if known {
+            self.knows_the_place()?;
+        }
         if known || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
             self.settler.forget(path);
             return Ok(());
@@ -48,6 +51,7 @@ impl Scanner {
                     self.settled(root, Item { path: path.clone(), stamp, mode });
                     return Ok(());
                 }
+                Observation::Full if self.waker.is_stopped() => return Ok(()),
                 Observation::Full => self.make_room(root),
             }
         }
@@ -55,9 +59,9 @@ impl Scanner {
 
     /// Waits until one of the files that are waited for is due, and looks at it.
     fn make_room(&mut self, root: &Root) {
-        if let Some(due) = self.settler.next_due() {
-            std::thread::sleep(due.since(clock::now()).min(POLL));
-        }
+        let wait = self.settler.next_due().map_or(POLL, |due| due.since(clock::now()).min(POLL));
+        self.waker.wait_for_stop(wait);
+        self.tell_unsettled(clock::now());
         // What is due is looked at alone: a folder among it would lead back here.
         while let Some(path) = self.settler.take_due(clock::now()) {
             if self.waker.is_stopped() {

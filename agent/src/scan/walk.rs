@@ -25,13 +25,14 @@ struct Met {
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
         let (census, watch) = (self.census.clone(), self.context.number);
+        self.look_for_mount()?;
         if let Some(census) = &census {
             census.begin(watch)?;
         }
         self.left_out.clear();
         self.scan_folder(root, None)?;
         self.tell_left_out();
-        let whole = !self.trouble && !self.waker.is_stopped() && !self.waker.is_paused();
+        let whole = !self.trouble && !self.keeps_all && !self.waker.is_stopped() && !self.waker.is_paused();
         Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
     }
 
@@ -62,7 +63,8 @@ impl Scanner {
             }
         }
         let Met { delivered, seen, folders } = met;
-        if let (Some(journal), Some(delivered), true) = (&self.journal, &delivered, complete) {
+        let forgets = complete && !self.keeps_all;
+        if let (Some(journal), Some(delivered), true) = (&self.journal, &delivered, forgets) {
             journal.keep_only(delivered, |item| seen.contains(&item))?;
         }
         drop((delivered, seen));
@@ -127,20 +129,30 @@ impl Scanner {
                 self.cached = delivered;
                 outcome
             }
-            // A folder that appears may be filled before it is watched.
-            Ok(Look::Folder) if self.context.enters(root, path, &mut self.ignores) => {
-                self.cover(path);
-                self.scan_folder(root, Some(path))
-            }
-            Ok(Look::Folder) => Ok(()),
-            Ok(Look::Other(kind)) => {
-                self.refuse(path, kind);
-                Ok(())
+            // What may have been a file until now settles no more.
+            Ok(other) => {
+                self.settler.forget(path);
+                self.look_at_other(root, path, other)
             }
             Err(_) => {
                 self.settler.forget(path);
                 Ok(())
             }
+        }
+    }
+
+    fn look_at_other(&mut self, root: &Root, path: &RelPath, look: Look) -> Result<(), ScanError> {
+        match look {
+            // A folder that appears may be filled before it is watched.
+            Look::Folder if self.context.enters(root, path, &mut self.ignores) => {
+                self.cover(path);
+                self.scan_folder(root, Some(path))
+            }
+            Look::Other(kind) => {
+                self.refuse(path, kind);
+                Ok(())
+            }
+            Look::Folder | Look::File { .. } => Ok(()),
         }
     }
 

@@ -210,6 +210,18 @@ pub struct Watch {
     pub pending: Pending,
     /// Files that failed.
     pub held: Held,
+    /// Files that are still written to.
+    #[serde(default)]
+    pub settling: Settling,
+}
+
+/// Files that have been written to, or held open for writing, for more than a minute: nothing of them is pending yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settling {
+    /// Files.
+    pub files: u64,
+    /// Since when the oldest is waited for.
+    pub since_ms: Option<u64>,
 }
 
 /// A shipment on its way.
@@ -294,6 +306,8 @@ pub enum ItemState {
     Delivered,
     /// A log that is delivered while it grows.
     Growing,
+    /// It has been written to, or held open for writing, for more than a minute.
+    Settling,
 }
 
 impl Snapshot {
@@ -339,6 +353,7 @@ pub(crate) mod tests {
             last_delivery_ms: Some(1_790_000_000_500),
             pending: Pending { items: 4, bytes: 4000, oldest_ms: Some(1_790_000_000_000), more: false },
             held: Held { waiting: 1, quarantined: 2 },
+            settling: Settling::default(),
         }
     }
 
@@ -357,7 +372,8 @@ pub(crate) mod tests {
             paused: Some(text()),
             last_error: Some(LastError { code: text(), message: text(), at_ms: 0 }),
         };
-        let watch = Watch { trouble: Some(text()), ..watch() };
+        let watch =
+            Watch { trouble: Some(text()), settling: Settling { files: 0, since_ms: some }, ..watch() };
         let on_its_way = OnItsWay {
             shipment: text(),
             watch: text(),

@@ -51,10 +51,20 @@ pub fn resolve(
     }
 }
 
-/// The name beside `path` that belongs to this source alone: it depends on the sender and the source, never on the attempt.
+/// The name beside `path` that is this source's own: it depends on the sender and the source, never on the attempt.
+/// Machines that were copied with all they know of themselves share it all the same.
 pub fn name_beside(path: &RelPath, sender: &str, item: ItemId) -> RelPath {
+    beside(path, sender, item, b"")
+}
+
+/// The name beside `path` that is this content's own, where somebody else has taken the other one.
+pub fn name_of_content(path: &RelPath, sender: &str, item: ItemId, digest: &Digest) -> RelPath {
+    beside(path, sender, item, digest.bytes())
+}
+
+fn beside(path: &RelPath, sender: &str, item: ItemId, content: &[u8]) -> RelPath {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(sender.as_bytes()).update(b"\0").update(item.bytes());
+    hasher.update(sender.as_bytes()).update(b"\0").update(item.bytes()).update(content);
     path.with_suffix(&format!("~{}", &hasher.finalize().to_hex()[..12]))
 }
 

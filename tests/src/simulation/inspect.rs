@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::blob::Blob;
 use super::disk::Proof;
-use super::names::{MOST, PLACES, beside, owner};
+use super::names::{MOST, PLACES, owner, places};
 use super::world::World;
 use skiff_common::delivery::OnConflict;
 
@@ -98,9 +98,8 @@ impl World<'_> {
             }
             let delivered = agent.has_delivered(name, stamp) && !self.scenario.delete;
             self.expect(delivered, &format!("file {name} is neither delivered nor held: it is forgotten"));
-            let taken = [name, beside(name)].iter().any(|place| self.touched_ms[*place].is_some());
-            let there =
-                [name, beside(name)].iter().any(|place| self.destination.at(*place) == Some(file.blob));
+            let taken = places(name).iter().any(|place| self.touched_ms[*place].is_some());
+            let there = places(name).iter().any(|place| self.destination.at(*place) == Some(file.blob));
             self.expect(there || taken, &format!("file {name} counts as delivered and is not there"));
         }
         for name in 0..MOST {
@@ -114,7 +113,7 @@ impl World<'_> {
             let name = owner(place);
             let held = end.quarantined[name].is_some() || other_end.quarantined[name].is_some();
             let same = self.destination.at(place) == other.destination.at(place);
-            let stranger = [name, beside(name)].iter().any(|place| self.touched_ms[*place].is_some());
+            let stranger = places(name).iter().any(|place| self.touched_ms[*place].is_some());
             self.expect(same || held || stranger, "another end than before");
         }
     }

@@ -5,8 +5,9 @@ use skiff_common::{ItemId, RelPath};
 
 /// Files of a scenario, at most.
 pub(super) const MOST: usize = 6;
-/// Final names: each file's own, then each file's other one.
-pub(super) const PLACES: usize = 2 * MOST;
+/// Final names: each file's own, then each file's other one, then the one that follows from its content, too. Of the latter
+/// each content has its own, and only the one that was used last is looked at.
+pub(super) const PLACES: usize = 3 * MOST;
 pub(super) const WATCH: &str = "w";
 pub(super) const DESTINATION: &str = "d";
 
@@ -24,9 +25,13 @@ impl Names {
         let paths = ["a", "b.csv", "c\nd", "f/a", "f/e", "g/h"]
             .map(|path| RelPath::parse(path.as_bytes()).expect("a path"));
         let items = [0, 1, 2, 3, 4, 5].map(|n: usize| ItemId::of(WATCH, &paths[n]));
-        let place = |place: usize| match place.checked_sub(MOST) {
-            None => paths[place].clone(),
-            Some(name) => name_beside(&paths[name], "sender", items[name]),
+        let place = |place: usize| {
+            let name = owner(place);
+            match place / MOST {
+                0 => paths[name].clone(),
+                1 => name_beside(&paths[name], "sender", items[name]),
+                _ => paths[name].with_suffix("~content"),
+            }
         };
         Self { places: std::array::from_fn(place), paths, items }
     }
@@ -54,6 +59,16 @@ impl Names {
 /// The other final name of a file.
 pub(super) const fn beside(name: usize) -> usize {
     name + MOST
+}
+
+/// The final name of a file that follows from its content.
+pub(super) const fn of_content(name: usize) -> usize {
+    name + 2 * MOST
+}
+
+/// All final names of a file.
+pub(super) const fn places(name: usize) -> [usize; 3] {
+    [name, beside(name), of_content(name)]
 }
 
 /// The file that a final name is of.

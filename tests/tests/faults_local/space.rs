@@ -42,6 +42,29 @@ fn state_folder_fills_up(fill: impl FnOnce(&Path), said: &str) {
     assert_eq!(tree::count(&sshd.root()), 51);
 }
 
+/// What is gone from the watched folder can't be forgotten while the state folder is full: that waits, too.
+#[test]
+fn fault_01_a_scan_waits_for_space() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'");
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    source.small_files(20, 3);
+    agent.wait_until("all is delivered", || tree::equal(source.root(), &sshd.root()));
+
+    let filler = agent.state_dir().join("filler");
+    fs::write(&filler, vec![1; 50 << 20]).expect("there is room so far");
+    for file in tree::files(source.root()).expect("it can be read").into_keys() {
+        fs::remove_file(source.root().join(file)).expect("it is there");
+    }
+    agent.wait_until_logged("it says so", |line| line.contains("waiting for space"));
+    fs::remove_file(filler).expect("it was written");
+    expect_goes_on(&mut agent, &mut source, &sshd);
+}
+
 /// Two reads fail, then the disk recovers.
 #[test]
 fn fault_02_read_error_is_retried() {

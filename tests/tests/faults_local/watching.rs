@@ -151,3 +151,41 @@ fn fault_28_unmounted_watched_folder_pauses() {
     after.remove(Path::new("zz-last"));
     assert_eq!(after, writings, "nothing is sent again");
 }
+
+/// The machine starts skiff before it mounts: the empty folder below doesn't say that all was deleted.
+#[test]
+fn fault_28_mounted_after_the_start() {
+    if !machine::is_root("a mount") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
+    fs::create_dir_all(&at).expect("there is room");
+    let mount = || process::run(Command::new("mount").arg("--bind").arg(&disk).arg(&at));
+    let _disk = Mounted::tmpfs(&disk, 16 << 20);
+    let mut source = Tree::new(&disk, 2);
+    source.small_files(20, 3);
+    mount();
+    let mounted = Mounted::already(&at);
+    let mut agent = Agent::to(&sshd).watch("in", &at, "rescan = '1s'").started();
+    agent.wait_until("the files are delivered", || tree::equal(&disk, &sshd.root()));
+    let writings = tree::writings(&sshd.root());
+    agent.terminate();
+    assert!(mounted.try_unmount());
+    agent.start();
+    // What comes here meanwhile is delivered, and shows that the folder was scanned.
+    fs::write(at.join("aa-below"), "below").expect("there is room");
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    let all = || fs::read_to_string(&receipts).unwrap_or_default();
+    agent.wait_until("the folder is scanned", || all().contains("aa-below"));
+    mount();
+    source.file("zz-last", 100);
+
+    agent.wait_until("it goes on", || all().contains("zz-last"));
+    let mut after = tree::writings(&sshd.root());
+    for name in ["aa-below", "zz-last"] {
+        after.remove(Path::new(name));
+    }
+    assert_eq!(after, writings, "nothing is sent again");
+    assert_eq!(all().lines().count(), writings.len() + 2, "nor asked for again");
+}

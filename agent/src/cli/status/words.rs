@@ -134,6 +134,10 @@ fn row(paint: Paint, snapshot: &Snapshot, watch: &Watch) -> Vec<String> {
     let folder = match (&watch.trouble, watch.paused) {
         (Some(trouble), _) => format!("{} {}", watch.path, paint.bad(&format!("({trouble})"))),
         (None, true) => format!("{} {}", watch.path, paint.warn("(paused)")),
+        (None, false) if watch.settling.files > 0 => {
+            let open = format!("({} still written to: skiff items)", size::number(watch.settling.files));
+            format!("{} {}", watch.path, paint.warn(&open))
+        }
         (None, false) => watch.path.clone(),
     };
     vec![

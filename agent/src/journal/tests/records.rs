@@ -1,7 +1,7 @@
 //! What is recorded is there, now and after a restart.
 
-use super::super::JournalError;
 use super::super::side::Side;
+use super::super::{DeliveredFolder, JournalError};
 use super::*;
 
 fn seq(dir: &Path) -> u64 {
@@ -200,4 +200,33 @@ async fn many_tasks_record_at_once() {
     assert!(matches!(clone.record(vec![Record::Held(held(1))]).await, Err(JournalError::Closed)));
     assert!(matches!(clone.delivered_in(folder_id("a")), Err(JournalError::Closed)));
     assert_eq!(open(dir.path()).1.pending, []);
+}
+
+/// The writer moves the small chunks into large ones while a scanner reads the folder.
+#[test]
+fn what_is_moved_while_a_folder_is_read_stays_the_latest() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    deliver(&journal, "a", 0..230);
+    let older = item("a", 1000);
+    let newer = Item { stamp: Stamp { size: 5000, ..older.stamp }, ..older.clone() };
+    let finish = |journal: &Journal, delivered| {
+        record(journal, vec![Record::Finished { shipment: shipment("a", 0..1).id, delivered }]);
+    };
+    finish(&journal, vec![delivered(&older)]);
+    let mut moves = vec![2000..2100, 1001..1100].into_iter();
+    let meanwhile = || {
+        let others = moves.next().into_iter().flatten().map(|number| delivered(&item("a", number)));
+        finish(&journal, [delivered(&newer)].into_iter().chain(others).collect());
+    };
+    let known = DeliveredFolder::read_while(&journal.slot, folder_id("a"), meanwhile).expect("it is read");
+
+    let has = |known: &DeliveredFolder, item: &Item| known.has(id(item), item.stamp.fingerprint());
+    assert!(has(&known, &newer) && !has(&known, &older));
+    assert_eq!(known.len(), 230 + 1 + 100 + 99);
+    let gone = id(&item("a", 0));
+    journal.keep_only(&known, |item| item != gone).expect("it is written");
+    let known = journal.delivered_in(folder_id("a")).expect("it is read");
+    assert!(has(&known, &newer), "what is left out is not the latest version");
+    assert_eq!(known.len(), 229 + 1 + 100 + 99);
 }

@@ -8,7 +8,7 @@ use super::super::blob::Blob;
 use super::super::defect::Defect;
 use super::super::destination::{Answer, Manner, Staged, Verb};
 use super::super::disk::Proof;
-use super::super::names::{MOST, Names, beside, owner};
+use super::super::names::{MOST, Names, beside, of_content, owner};
 use super::super::world::World;
 use super::{At, Next, Trip, Worker, failed, lost};
 
@@ -73,8 +73,11 @@ impl Worker {
             return self.refused(world, at, Trouble::retryable("it keeps changing at the destination"));
         }
         let placement = &self.placements()[at];
-        let own = |digest: &Digest| place >= MOST || world.delivered_before(place, Blob::of(digest));
-        let other = world.names.path_of(beside(owner(place))).clone();
+        let (places, own_name) = ([place, owner(place)], place == of_content(owner(place)));
+        let before = |theirs| places.iter().any(|place| world.delivered_before(*place, theirs));
+        let own = |digest: &Digest| own_name || before(Blob::of(digest));
+        let other = if place < MOST { beside(place) } else { of_content(owner(place)) };
+        let other = world.names.path_of(other).clone();
         match resolve(&placement.digests, &theirs.digest(), own, world.scenario.policy, Some(other)) {
             Resolution::Same if world.scenario.defect == Some(Defect::NamesTheAttempt) && place < MOST => {
                 self.at = At::Place(at, beside(place), rounds - 1);

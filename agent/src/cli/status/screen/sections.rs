@@ -93,6 +93,9 @@ fn note(pen: Pen, watch: &Watch) -> (String, Style) {
         (Some(trouble), _) => (trouble.clone(), pen.bad()),
         (None, true) => ("paused".to_owned(), pen.warn()),
         (None, false) if failed > 0 => (format!("{failed} failed, {}", watch.to), pen.bad()),
+        (None, false) if watch.settling.files > 0 => {
+            (format!("{} still written to, {}", watch.settling.files, watch.to), pen.warn())
+        }
         (None, false) => (watch.to.clone(), Pen::PLAIN),
     }
 }

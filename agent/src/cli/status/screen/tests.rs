@@ -22,6 +22,7 @@ fn snapshot() -> Snapshot {
         last_delivery_ms: Some(now - 1000),
         pending: Pending { items, bytes: items << 20, oldest_ms: Some(now - 3_700_000), more: false },
         held: Held { waiting: 0, quarantined },
+        settling: crate::status::snapshot::Settling::default(),
     };
     let on_its_way = |first: &str, files, sent: u64| OnItsWay {
         shipment: "0".to_owned(),
