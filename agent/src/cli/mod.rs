@@ -17,7 +17,6 @@ mod push;
 mod run;
 mod scp;
 pub(crate) mod signals;
-pub mod size;
 mod source;
 mod status;
 mod trust;
@@ -27,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::size;
 use args::{Args, Command, ConfigCommand};
 
 /// Runs the command that the process was started with.

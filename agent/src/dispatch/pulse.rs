@@ -5,7 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use skiff_common::Moment;
 
-use crate::cli::size;
+use crate::size;
 use crate::clock;
 use crate::status::Snapshot;
 
