@@ -157,7 +157,9 @@ fn shell_answers(bytes: &[u8]) {
     let mut lines = Lines::new("n0nce".to_owned());
     let mut ready = false;
     for piece in pieces(bytes) {
-        lines.push(piece);
+        if let Err(error) = lines.push(piece, "looking") {
+            return assert_printable(&error.to_string());
+        }
         ready = ready || lines.skip_to_ready();
         if !ready {
             continue;
