@@ -2,6 +2,7 @@
 //!
 //! Owns the order of questions, which is the same by every transport. Lacks the steps themselves ([`Placer`]).
 
+use futures_util::future::BoxFuture;
 use skiff_common::delivery::conflict::name_beside;
 use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
 use skiff_common::{Digest, ItemId, RelPath, RemotePath};
@@ -13,7 +14,7 @@ pub(crate) struct Conflicts<'a> {
     /// What the configuration says.
     pub(crate) policy: OnConflict,
     /// Whether the digest is of an earlier version of the same source, delivered under that name.
-    pub(crate) ours_before: &'a (dyn Fn(&RelPath, &Digest) -> bool + Send + Sync),
+    pub(crate) ours_before: &'a (dyn Fn(&RelPath, &Digest) -> BoxFuture<'a, bool> + Send + Sync),
 }
 
 /// Steps at the destination for one staged file.
@@ -81,8 +82,9 @@ pub(super) async fn place(
             }
         };
         // The name beside belongs to this source alone, so what stands there is our own earlier version.
-        let own = |digest: &Digest| name == beside || (conflicts.ours_before)(&name, digest);
-        match resolve(&placement.digests, &theirs, own, conflicts.policy, Some(beside.clone())) {
+        let own = !placement.digests.agree_with(&theirs)
+            && (name == beside || (conflicts.ours_before)(&name, &theirs).await);
+        match resolve(&placement.digests, &theirs, |_| own, conflicts.policy, Some(beside.clone())) {
             Resolution::Same => {
                 placer.sync(&name).await?;
                 return Ok(Placed::At(name));
