@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 pub use history::{Histories, History, Sample};
 pub(crate) use problems::{MOST_PROBLEMS, Problems, latest};
-pub use progress::{Progress, counting, note_sent};
+pub use progress::{Progress, counted, counting, note_sent};
 pub use snapshot::Snapshot;
 
 /// Counts since the start.
