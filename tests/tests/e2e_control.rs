@@ -319,6 +319,12 @@ fn figures_and_health_are_served_to_those_with_the_token() {
     assert_eq!(metrics.status, 200);
     assert!(metrics.body.contains("skiff_delivered_files_total{watch=\"in\"} 10\n"), "{}", metrics.body);
     assert_eq!(get("/v1/nothing", &with).status, 404);
+    // Why it isn't ready names folders, users and hosts.
+    fs::rename(source.root(), scratch.path().join("away")).expect("ours");
+    agent.wait_until("it isn't ready", || get("/readyz", &[]).status == 503);
+    assert_eq!(get("/readyz", &[]).body.trim_ascii(), "not ready");
+    assert_eq!(get("/readyz", &with).status, 503);
+    assert!(get("/readyz", &with).body.contains(source.root().to_str().expect("plain")));
     // A page elsewhere could post, but not with this header.
     let pause =
         |headers: &[&str]| http::ask(port, "POST /v1/pause", headers, "{}").expect("it answers").status;
