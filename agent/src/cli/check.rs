@@ -1,5 +1,6 @@
 //! `skiff check`: everything that could stop a delivery, each a line with ok or what to do.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::{config, exit, size};
 use crate::context::remote_root;
 use crate::login::{self, login};
 use crate::reach;
+use crate::remote::host_key::KnownHosts;
 use crate::remote::{Found, Limiter, Reason, RemoteError, scp, sftp};
 use crate::source::Root;
 
@@ -146,6 +148,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
     for notice in &notices {
         lines.warn(&what, notice);
     }
+    tell_skipped(&what, &login.known_hosts, lines);
     let reached = format!("{}@{} port {}", login.user, login.host, login.port);
     let limits = (None, Arc::new(Limiter::new(None)));
     let remote = reach::with_login(destination, login, &Arc::default(), limits);
@@ -169,6 +172,17 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         }
     }
     remote.close().await;
+}
+
+/// Lines of recorded host keys that say nothing. That a file can't be read is told by connecting.
+fn tell_skipped(what: &str, known_hosts: &[PathBuf], lines: &mut Lines) {
+    /// Enough to see what is wrong with a file.
+    const MOST: usize = 3;
+    let Ok(known) = tokio::task::block_in_place(|| KnownHosts::load(known_hosts)) else { return };
+    known.skipped().iter().take(MOST).for_each(|skipped| lines.warn(what, &skipped.to_string()));
+    if let Some(more) = known.skipped().len().checked_sub(MOST).filter(|more| *more > 0) {
+        lines.warn(what, &format!("{} more of known hosts can't be read", size::count(more as u64, "line")));
+    }
 }
 
 /// What the first step of a follower would find.
