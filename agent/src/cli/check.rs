@@ -257,16 +257,20 @@ fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut 
         Found::Scp(facts) => (facts.room, "`df`"),
         Found::Sftp { facts, .. } => (facts.room, "the server"),
     };
-    let least = room.map_or(0, |room| destination.keep_free.bytes_of(room.all)).max(LITTLE_BYTES);
+    let keep = room.map_or(0, |room| destination.keep_free.bytes_of(room.all));
     match room.map(|room| room.free) {
         Some(0) => {
             let (why, hint) = ("No space left", Reason::NoSpace.hint(&destination.path.to_string()));
             lines.fail(what, &Obstacle { why, hint: &hint, code: Reason::NoSpace.code() }, exit::FAILED);
         }
-        Some(bytes) if bytes < least => {
-            let why = format!("only {} are free, {} are needed", size::bytes(bytes), size::bytes(least));
+        Some(bytes) if bytes < keep => {
+            let why = format!("only {} are free, {} are to stay free", size::bytes(bytes), size::bytes(keep));
             let hint = "make room there: `df -h` shows what is full";
             lines.fail(what, &Obstacle { why: &why, hint, code: "low-space" }, exit::FAILED);
+        }
+        // Deliveries go on until it is full.
+        Some(bytes) if bytes < LITTLE_BYTES => {
+            lines.warn(what, &format!("only {} are free: make room there", size::bytes(bytes)));
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
         None => lines.warn(what, &format!("{teller} does not tell the free space")),
