@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
     });
     // A worker that was aborted may sit in a system call; the process doesn't wait for it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    person::unsilence();
     code
 }
 
