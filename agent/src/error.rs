@@ -29,8 +29,8 @@ pub enum AgentError {
     /// A thread can't be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
-    /// A thread panicked.
-    #[error("the scanner of {0} panicked")]
+    /// A watch's thread panicked: its scanner, its follower, or what keeps its room.
+    #[error("a thread of the watch {0} panicked")]
     Panicked(String),
     /// Nobody could ask it anything.
     #[error(transparent)]

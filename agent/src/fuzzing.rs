@@ -28,7 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("journal-values", crate::journal::any_value),
     ("known-hosts", crate::remote::host_key::any_file),
     ("paths", paths),
-    ("greeting", crate::remote::session::any_greeting),
+    ("greeting", greeting),
     ("sftp-replies", sftp_replies),
 ];
 
@@ -52,6 +52,11 @@ fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn assert_printable(text: &str) {
     let deceives = |c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     assert!(!text.chars().any(|c| c.is_control() || deceives(c)), "{text:?}");
+}
+
+/// Whatever a server says first.
+fn greeting(bytes: &[u8]) {
+    assert_printable(&crate::remote::session::any_greeting(bytes));
 }
 
 /// What a server's `scp -t` answers while a file is sent to it.
@@ -157,7 +162,9 @@ fn shell_answers(bytes: &[u8]) {
     let mut lines = Lines::new("n0nce".to_owned());
     let mut ready = false;
     for piece in pieces(bytes) {
-        lines.push(piece);
+        if let Err(error) = lines.push(piece, "looking") {
+            return assert_printable(&error.to_string());
+        }
         ready = ready || lines.skip_to_ready();
         if !ready {
             continue;

@@ -39,6 +39,7 @@ pub mod retain;
 pub mod route;
 pub mod scan;
 pub mod ship;
+pub mod size;
 pub mod source;
 pub mod ssh_config;
 pub mod status;

@@ -19,8 +19,6 @@ pub struct Wake {
     pub paths: Vec<RelPath>,
     /// Whether to look at everything.
     pub all: bool,
-    /// Whether to end.
-    pub stop: bool,
 }
 
 /// Wakes one scanner.
@@ -126,13 +124,9 @@ impl Waker {
             .wait_timeout_while(state, at_most, quiet)
             .expect("nothing panics while it holds the lock");
         if state.paused {
-            return (Wake { stop: state.stop, ..Wake::default() }, state.asked);
+            return (Wake::default(), state.asked);
         }
-        let wake = Wake {
-            paths: state.paths.drain().collect(),
-            all: std::mem::take(&mut state.all),
-            stop: state.stop,
-        };
+        let wake = Wake { paths: state.paths.drain().collect(), all: std::mem::take(&mut state.all) };
         (wake, state.asked)
     }
 
@@ -167,7 +161,7 @@ mod tests {
         waker.path(path("a"));
         waker.path(path("a"));
         let (wake, ticket) = waker.wait(Duration::ZERO);
-        assert_eq!(wake, Wake { paths: vec![path("a")], all: false, stop: false });
+        assert_eq!(wake, Wake { paths: vec![path("a")], all: false });
         assert!(!waker.is_idle());
         waker.answer(ticket);
         assert!(waker.is_idle());
@@ -182,7 +176,7 @@ mod tests {
         assert_eq!(waker.wait(Duration::ZERO).0, Wake::default());
         waker.pause(false);
         let (wake, _) = waker.wait(Duration::ZERO);
-        assert_eq!(wake, Wake { paths: vec![path("a")], all: true, stop: false });
+        assert_eq!(wake, Wake { paths: vec![path("a")], all: true });
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub enum Fault {
     Retryable,
     /// It won't work until somebody changes something: quarantine.
     Permanent,
-    /// Going on would be wrong: stop this destination, loudly.
+    /// Nothing works there until somebody changes something: a person is told at once; a service tells it and tries again.
     Fatal,
 }
 

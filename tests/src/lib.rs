@@ -8,6 +8,7 @@ pub mod asyncssh;
 pub mod bench;
 pub mod campaign;
 pub mod chromium;
+pub mod consumer;
 pub mod dropbear;
 pub mod fault_proxy;
 pub mod fleet;

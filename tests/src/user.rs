@@ -5,8 +5,9 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::skiff::{Ended, binary, command, run};
@@ -66,15 +67,7 @@ impl User {
     /// The same on a terminal of its own, where one of `typed` is typed each time that `prompt` stands there once more.
     /// Whether it succeeded, and what was shown.
     pub fn on_a_terminal(&self, words: &[String], prompt: &str, typed: &[&str]) -> (bool, String) {
-        let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
-        let line: Vec<_> = std::iter::once(binary().display().to_string()).chain(words.to_vec()).collect();
-        let line = line.iter().map(quoted).collect::<Vec<_>>().join(" ");
-        let transcript = self.home().join("transcript");
-        let mut script = Command::new("script");
-        script.args(["-qefc", &line]).arg(&transcript);
-        script.current_dir(self.home()).env("HOME", self.home()).env_remove("SSH_AUTH_SOCK");
-        script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut script = script.spawn().expect("script (bsdutils) is installed");
+        let (mut script, transcript) = self.terminal(words, "");
         let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
         let mut input = script.stdin.take().expect("it is a pipe");
         for (index, line) in typed.iter().enumerate() {
@@ -89,5 +82,35 @@ impl User {
         drop(input);
         let status = script.wait().expect("a child can be waited for");
         (ended.is_some() && status.success(), shown())
+    }
+
+    /// The same, where a signal comes while `prompt` stands there. What the terminal is like afterwards, in `stty`'s words.
+    pub fn ended_on_a_terminal(&self, words: &[String], prompt: &str, signal: Signal) -> String {
+        let after = self.home().join("stty");
+        let (mut script, transcript) = self.terminal(words, &format!("; stty -a >{}", after.display()));
+        let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
+        assert!(wait::came_true(wait::LIMIT, || shown().contains(prompt)), "no {prompt:?} in {:?}", shown());
+        let is_skiff = |pid: &Pid| {
+            let name = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+            name.is_ok_and(|name| name.starts_with("skiff"))
+        };
+        let below = process::descendants(process::pid(&script));
+        let skiff = below.into_iter().find(is_skiff).expect("it runs");
+        process::signal(skiff, signal);
+        assert!(process::wait_for_end(&mut script, wait::LIMIT).is_some(), "it goes on: {:?}", shown());
+        fs::read_to_string(after).expect("stty has told")
+    }
+
+    /// A terminal on which skiff runs with these words, and then `more`; and where stands what it shows.
+    fn terminal(&self, words: &[String], more: &str) -> (Child, PathBuf) {
+        let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+        let line: Vec<_> = std::iter::once(binary().display().to_string()).chain(words.to_vec()).collect();
+        let line = line.iter().map(quoted).collect::<Vec<_>>().join(" ") + more;
+        let transcript = self.home().join("transcript");
+        let mut script = Command::new("script");
+        script.args(["-qefc", &line]).arg(&transcript);
+        script.current_dir(self.home()).env("HOME", self.home()).env_remove("SSH_AUTH_SOCK");
+        script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        (script.spawn().expect("script (bsdutils) is installed"), transcript)
     }
 }

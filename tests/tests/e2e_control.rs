@@ -208,6 +208,26 @@ fn fault_89_bad_configuration_is_refused_and_the_old_one_stays() {
     agent.ask(&["reload", "--state-dir", state_dir]).expect_code(2).expect_said("restart");
 }
 
+/// By SFTP too it is seen how far a shipment is.
+#[test]
+fn what_is_sent_by_sftp_is_counted_as_it_goes() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 7);
+    let agent = Agent::with_destination(&sshd, "transport = 'sftp'\nbandwidth = '8 Mbit/s'")
+        .watch("in", source.root(), "")
+        .started();
+    source.file("large.bin", 4 << 20);
+    wait_for_status(&agent, "some of it is sent", |said| {
+        said["on_its_way"].as_array().is_some_and(|list| {
+            list.iter().any(|one| {
+                one["sent_bytes"].as_u64() > Some(1 << 18) && one["sent_bytes"].as_u64() < Some(4 << 20)
+            })
+        })
+    });
+    let said = wait_for_status(&agent, "it is delivered", |said| said["totals"]["delivered_files"] == 1);
+    assert_eq!(said["totals"]["resent_bytes"], 0, "{said:#}");
+}
+
 /// Just what has changed begins again; a transfer that is under way goes on to its end.
 #[test]
 fn reload_changes_watches_and_keeps_what_is_on_its_way() {
@@ -299,6 +319,12 @@ fn figures_and_health_are_served_to_those_with_the_token() {
     assert_eq!(metrics.status, 200);
     assert!(metrics.body.contains("skiff_delivered_files_total{watch=\"in\"} 10\n"), "{}", metrics.body);
     assert_eq!(get("/v1/nothing", &with).status, 404);
+    // Why it isn't ready names folders, users and hosts.
+    fs::rename(source.root(), scratch.path().join("away")).expect("ours");
+    agent.wait_until("it isn't ready", || get("/readyz", &[]).status == 503);
+    assert_eq!(get("/readyz", &[]).body.trim_ascii(), "not ready");
+    assert_eq!(get("/readyz", &with).status, 503);
+    assert!(get("/readyz", &with).body.contains(source.root().to_str().expect("plain")));
     // A page elsewhere could post, but not with this header.
     let pause =
         |headers: &[&str]| http::ask(port, "POST /v1/pause", headers, "{}").expect("it answers").status;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use skiff_tests::machine::is_root;
 use skiff_tests::skiff::Ended;
 use skiff_tests::{Sshd, User, process};
@@ -271,4 +272,15 @@ fn verbosity_shows_the_negotiation() {
     let secret = private.lines().nth(2).expect("it has many lines");
     assert!(!three.contains(secret), "the key is shown");
     println!("{three}");
+}
+
+/// However it ends while it asks, the terminal shows again what is typed.
+#[test]
+fn a_signal_while_a_passphrase_is_asked_leaves_the_terminal_as_it_was() {
+    let (sshd, user) = (Sshd::start(), User::new());
+    let key = sshd.key().display().to_string();
+    process::run(Command::new("ssh-keygen").args(["-q", "-p", "-N", "open sesame", "-f", &key]));
+    let words = push_words(&user, &sshd, &["-q", "-i", &key], &sshd.root());
+    let after = user.ended_on_a_terminal(&words, &format!("Passphrase for {key}:"), Signal::TERM);
+    assert!(after.contains(" echo ") && after.contains(" icanon"), "{after}");
 }

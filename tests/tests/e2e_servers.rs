@@ -90,9 +90,7 @@ fn openssh_serves_with_start_up_files_that_print() {
 /// The same where the shell runs the SFTP server: what it prints comes before SFTP's first word, on the same stream.
 #[test]
 fn openssh_serves_by_sftp_with_start_up_files_that_print() {
-    let places = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
-    let server = places.iter().map(|folder| Path::new(folder).join("sftp-server")).find(|path| path.exists());
-    let server = server.expect("this machine has no sftp-server. Try: apt install openssh-sftp-server");
+    let server = skiff_tests::consumer::server();
     let by_sftp = ["-q", "--transport", "sftp"];
     for talker in TALKERS {
         let (sshd, shell) = talks(talker, &format!("Subsystem sftp {}", server.display()));

@@ -247,3 +247,11 @@ fn names_that_a_lying_sftp_server_lists_lead_nowhere() {
         assert_eq!(tree::count(scratch.path()), 0, "{name:?} led somewhere");
     }
 }
+
+/// What a file is claimed to have costs no memory, and is refused where it can't fit.
+#[test]
+fn a_file_larger_than_the_disk_is_refused_and_the_others_come() {
+    let (liar, said) = listed(r"printf 'f 4611686018427387904 0 644 ./a\0f 5 0 644 ./b\0'", 1);
+    assert!(said.contains("free here"), "{said}");
+    liar.expect_here(&["data/b"]);
+}

@@ -3,6 +3,7 @@
 mod lines;
 mod local;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::{config, exit, size};
 use crate::context::remote_root;
 use crate::login::{self, login};
 use crate::reach;
+use crate::remote::host_key::KnownHosts;
 use crate::remote::{Found, Limiter, Reason, RemoteError, scp, sftp};
 
 /// Below this, nobody can be sure that a file fits.
@@ -53,6 +55,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
     for notice in &notices {
         lines.warn(&what, notice);
     }
+    tell_skipped(&what, &login.known_hosts, lines);
     let reached = format!("{}@{} port {}", login.user, login.host, login.port);
     let limits = (None, Arc::new(Limiter::new(None)));
     let remote = reach::with_login(destination, login, &Arc::default(), limits);
@@ -76,6 +79,17 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         }
     }
     remote.close().await;
+}
+
+/// Lines of recorded host keys that say nothing. That a file can't be read is told by connecting.
+fn tell_skipped(what: &str, known_hosts: &[PathBuf], lines: &mut Lines) {
+    /// Enough to see what is wrong with a file.
+    const MOST: usize = 3;
+    let Ok(known) = tokio::task::block_in_place(|| KnownHosts::load(known_hosts)) else { return };
+    known.skipped().iter().take(MOST).for_each(|skipped| lines.warn(what, &skipped.to_string()));
+    if let Some(more) = known.skipped().len().checked_sub(MOST).filter(|more| *more > 0) {
+        lines.warn(what, &format!("{} more of known hosts can't be read", size::count(more as u64, "line")));
+    }
 }
 
 /// What the first step of a follower would find.
@@ -150,16 +164,20 @@ fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut 
         Found::Scp(facts) => (facts.room, "`df`"),
         Found::Sftp { facts, .. } => (facts.room, "the server"),
     };
-    let least = room.map_or(0, |room| destination.keep_free.bytes_of(room.all)).max(LITTLE_BYTES);
+    let keep = room.map_or(0, |room| destination.keep_free.bytes_of(room.all));
     match room.map(|room| room.free) {
         Some(0) => {
             let (why, hint) = ("No space left", Reason::NoSpace.hint(&destination.path.to_string()));
             lines.fail(what, &Obstacle { why, hint: &hint, code: Reason::NoSpace.code() }, exit::FAILED);
         }
-        Some(bytes) if bytes < least => {
-            let why = format!("only {} are free, {} are needed", size::bytes(bytes), size::bytes(least));
+        Some(bytes) if bytes < keep => {
+            let why = format!("only {} are free, {} are to stay free", size::bytes(bytes), size::bytes(keep));
             let hint = "make room there: `df -h` shows what is full";
             lines.fail(what, &Obstacle { why: &why, hint, code: "low-space" }, exit::FAILED);
+        }
+        // Deliveries go on until it is full.
+        Some(bytes) if bytes < LITTLE_BYTES => {
+            lines.warn(what, &format!("only {} are free: make room there", size::bytes(bytes)));
         }
         Some(bytes) => lines.ok(what, &format!("{} are free", size::bytes(bytes))),
         None => lines.warn(what, &format!("{teller} does not tell the free space")),

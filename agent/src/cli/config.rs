@@ -29,7 +29,7 @@ pub(super) fn check(args: &ConfigFile) -> ExitCode {
             println!(
                 "{}: ok, {} and {}",
                 args.config.display(),
-                super::size::count(watches, "watch").replace("watchs", "watches"),
+                super::size::count(watches, "watch"),
                 super::size::count(destinations, "destination")
             );
             ExitCode::SUCCESS

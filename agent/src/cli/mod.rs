@@ -17,7 +17,6 @@ mod push;
 mod run;
 mod scp;
 pub(crate) mod signals;
-pub mod size;
 mod source;
 mod status;
 mod trust;
@@ -27,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::size;
 use args::{Args, Command, ConfigCommand};
 
 /// Runs the command that the process was started with.
@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
     });
     // A worker that was aborted may sit in a system call; the process doesn't wait for it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    person::unsilence();
     code
 }
 

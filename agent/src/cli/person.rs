@@ -1,15 +1,18 @@
 //! A person at the terminal who is asked for a secret: nothing of the answer is shown.
 //!
 //! It asks at the terminal itself, so that standard input and output may be anything. Promises to leave the terminal as it
-//! found it, also when the answer is ^C. Lacks remembering: that is for who asks.
+//! found it, also when the answer is ^C or a signal ends the process first. Lacks remembering: that is for who asks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
+use super::{exit, signals};
 use crate::remote::session::Asker;
 
 const TERMINAL: &str = "/dev/tty";
@@ -21,16 +24,50 @@ const BACKSPACE: u8 = 0x08;
 const NAK: u8 = 0x15;
 const DELETE: u8 = 0x7f;
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+/// What the terminal was, while it is silent: who asks sits in a system call when the process ends.
+static SILENT: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// Whether a question stands on the terminal, which nobody else should write to meanwhile.
 pub(super) fn is_asked() -> bool {
-    ASKED.load(Ordering::Relaxed)
+    silent().is_some()
 }
 
-/// Somebody to ask, if there is a terminal.
+/// Somebody to ask, if there is a terminal. From then on SIGTERM and SIGHUP end the process at the latest here, for by
+/// themselves they would leave the terminal silent.
 pub(super) fn asker() -> Option<Asker> {
-    open().is_ok().then(|| Asker::new(|question| ask(question).ok().flatten()))
+    open().ok()?;
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(end_at_signals());
+    }
+    Some(Asker::new(|question| ask(question).ok().flatten()))
+}
+
+async fn end_at_signals() {
+    let signals = [SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [Ok(mut terminate), Ok(mut hangup)] = signals else { return };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        if is_asked() || !signals::are_listened_to() {
+            unsilence();
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+    }
+}
+
+/// Leaves the terminal as it was found. For who ends the process while somebody may be asked.
+pub(super) fn unsilence() {
+    let silent = silent().take();
+    if let Some((terminal, before)) = silent {
+        // The terminal may have gone.
+        let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
+    }
+}
+
+fn silent() -> MutexGuard<'static, Option<(File, Termios)>> {
+    SILENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open() -> io::Result<File> {
@@ -41,10 +78,8 @@ fn open() -> io::Result<File> {
 fn ask(question: &str) -> io::Result<Option<Zeroizing<String>>> {
     let mut terminal = open()?;
     let _silence = Silence::over(terminal.try_clone()?)?;
-    ASKED.store(true, Ordering::Relaxed);
     // What a bar has left on the line goes.
     let answer = write!(terminal, "\r\x1b[K{question}").and_then(|()| line(&mut terminal));
-    ASKED.store(false, Ordering::Relaxed);
     terminal.write_all(b"\r\n")?;
     answer
 }
@@ -74,25 +109,23 @@ fn line(from: &mut impl Read) -> io::Result<Option<Zeroizing<String>>> {
 }
 
 /// While it lives, the terminal shows nothing of what is typed and makes no signals of it.
-struct Silence {
-    terminal: File,
-    before: Termios,
-}
+struct Silence;
 
 impl Silence {
     fn over(terminal: File) -> io::Result<Self> {
         let before = tcgetattr(&terminal)?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        let mut kept = self::silent();
         tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
-        Ok(Self { terminal, before })
+        *kept = Some((terminal, before));
+        Ok(Self)
     }
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        // The terminal may have gone.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
+        unsilence();
     }
 }
 

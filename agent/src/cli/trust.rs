@@ -10,7 +10,7 @@ use super::{exit, person, scp};
 use crate::login::Wish;
 use crate::remote::host_key::{KnownHosts, Verdict, append, described, fingerprint, random_art};
 use crate::remote::session::{Login, offered_key};
-use crate::ssh_config::parse_jumps;
+use crate::ssh_config::{parse_jumps, split_port};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -103,10 +103,9 @@ fn agreed(args: &Trust, shown: &str) -> Result<(), (String, &'static str)> {
 
 /// Where to look, as `ssh_config` files say too.
 fn login(args: &Trust) -> Result<Login, (String, &'static str)> {
-    let (user, host, port) = server(&args.server);
-    if host.is_empty() || host.starts_with('-') {
+    let Some((user, host, port)) = server(&args.server) else {
         return Err((format!("{:?} is no server", args.server), "skiff trust [user@]host[:port]"));
-    }
+    };
     let jumps = args.way.jump.as_deref().map(parse_jumps).transpose();
     let mut base = Login { connect_timeout: TIMEOUT, ..Login::to("", host, 22) };
     base.credentials.identities.clone_from(&args.way.identity);
@@ -140,15 +139,33 @@ fn usual_known_hosts() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".ssh/known_hosts"))
 }
 
-/// `[user@]host[:port]`, with brackets around an IPv6 host that has a port.
-fn server(text: &str) -> (Option<&str>, &str, Option<u16>) {
+/// `[user@]host[:port]`, with brackets around an IPv6 host that has a port. A port that is none is no reason to take
+/// another: its key would be recorded.
+fn server(text: &str) -> Option<(Option<&str>, &str, Option<u16>)> {
     let (user, place) = match text.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
         None => (None, text),
     };
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
-        _ => (place, None),
+    let (host, port) = split_port(place)?;
+    let port = match port {
+        Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+        None => None,
     };
-    (user, host.trim_start_matches('[').trim_end_matches(']'), port)
+    (!host.is_empty() && !host.starts_with('-')).then_some((user, host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_none_is_no_other_port() {
+        assert_eq!(server("u@host:2222"), Some((Some("u"), "host", Some(2222))));
+        assert_eq!(server("host"), Some((None, "host", None)));
+        assert_eq!(server("[::1]:2222"), Some((None, "::1", Some(2222))));
+        assert_eq!(server("::1"), Some((None, "::1", None)));
+        for text in ["host:99999", "host:22x", "host:0", "host:", "[::1]x", "", "-oProxyCommand=x", ":22"] {
+            assert_eq!(server(text), None, "{text}");
+        }
+    }
 }

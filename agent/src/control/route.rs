@@ -97,7 +97,9 @@ pub(super) async fn route(control: &Arc<Control>, caller: &Caller, request: Requ
             Ok(with(StatusCode::OK, format.content_type(), text.into_bytes()))
         }
         (&Method::GET, "/healthz") => Ok(health(control).await),
-        (&Method::GET, "/readyz") => Ok(readiness(&snapshot(control).await)),
+        (&Method::GET, "/readyz") => {
+            Ok(readiness(&snapshot(control).await, is_known(caller, &request).is_ok()))
+        }
         (&Method::POST, "/v1/retry") => retry(control, request).await,
         (&Method::POST, "/v1/pause") => pause(control, request, true).await,
         (&Method::POST, "/v1/resume") => pause(control, request, false).await,
@@ -107,11 +109,16 @@ pub(super) async fn route(control: &Arc<Control>, caller: &Caller, request: Requ
     answer.unwrap_or_else(|Refusal(status, code, why)| refusal(status, code, &why))
 }
 
-fn admit(caller: &Caller, request: &Request<Incoming>) -> Result<(), Refusal> {
-    let Caller::Network { token } = caller else { return Ok(()) };
+fn admit<B>(caller: &Caller, request: &Request<B>) -> Result<(), Refusal> {
     if request.method() == Method::GET && matches!(request.uri().path(), "/" | "/healthz" | "/readyz") {
         return Ok(());
     }
+    is_known(caller, request)
+}
+
+/// Whether it comes from somebody who may see and do everything.
+fn is_known<B>(caller: &Caller, request: &Request<B>) -> Result<(), Refusal> {
+    let Caller::Network { token } = caller else { return Ok(()) };
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     match token {
         Some(token) => {
@@ -327,7 +334,8 @@ async fn health(control: &Arc<Control>) -> Reply {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-fn readiness(snapshot: &Snapshot) -> Reply {
+/// With the reasons, folders and addresses among them, only for those who may know them.
+fn readiness(snapshot: &Snapshot, tells_why: bool) -> Reply {
     let folders = snapshot.watches.iter().filter_map(|watch| watch.trouble.as_ref());
     let destinations = snapshot.destinations.iter().filter(|destination| destination.failures > 0);
     let troubles: Vec<String> = folders
@@ -339,6 +347,7 @@ fn readiness(snapshot: &Snapshot) -> Reply {
         .collect();
     match troubles.is_empty() {
         true if snapshot.pid != 0 => with(StatusCode::OK, TEXT, b"ready\n".to_vec()),
+        _ if !tells_why => with(StatusCode::SERVICE_UNAVAILABLE, TEXT, b"not ready\n".to_vec()),
         true => with(StatusCode::SERVICE_UNAVAILABLE, TEXT, b"starting\n".to_vec()),
         false => with(StatusCode::SERVICE_UNAVAILABLE, TEXT, (troubles.join("\n") + "\n").into_bytes()),
     }

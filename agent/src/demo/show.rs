@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::server::EmbeddedServer;
 use super::workload::{count, differences, fill};
-use crate::cli::{exit, size};
+use crate::{cli::exit, size};
 
 /// The demo ends by then, one way or the other.
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -70,7 +70,6 @@ impl Dispatcher {
                 self.status.failed(if held.quarantined { "quarantined" } else { "item" });
                 tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
                     quarantined = held.quarantined, "not delivered: {}", held.reason);
-                Status::add(&self.status.held_files, 1);
                 let again = self.admission.set(held.item, Standing::Held(held.stamp));
                 if let Some(context) = self.context(&held.watch).filter(|_| again) {
                     context.waker.path(held.path.clone());

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use futures_util::FutureExt as _;
 use skiff_common::delivery::manifest::{Manifest, ManifestStyle};
 use skiff_common::delivery::{OnConflict, Placed, Placement, Receipt, Staged, Trouble};
 use skiff_common::{Digest, Item, RelPath, Shipment, ShipmentKind};
@@ -88,7 +89,7 @@ async fn send(place: &Place, root: &Root, own: &Shipment) -> Result<(), Manifest
         Staged::Spoiled(trouble) => return Err(refused(why(trouble))),
     };
     // What stands there and isn't the same is somebody else's, or of a shipment that delivered less before it failed.
-    let ours_before = |_: &RelPath, _: &Digest| false;
+    let ours_before = |_: &RelPath, _: &Digest| std::future::ready(false).boxed();
     let conflicts = Conflicts { policy: OnConflict::KeepBoth, ours_before: &ours_before };
     let placement = Placement { item: item.clone(), digests, theirs };
     match place.remote.publish(&place.root, own, &[placement], &conflicts).await?.pop() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use skiff_common::Moment;
 
-use crate::cli::size;
 use crate::clock;
+use crate::size;
 use crate::status::Snapshot;
 
 /// How often the line may change.
@@ -62,6 +62,33 @@ fn line(snapshot: &Snapshot) -> String {
         parts.push(format!("{} quarantined", snapshot.held.quarantined));
     }
     let in_trouble = snapshot.destinations.iter().filter(|destination| destination.failures > 0);
-    parts.extend(in_trouble.map(|destination| format!("{} is out of reach", destination.name)));
+    parts.extend(in_trouble.map(|destination| {
+        let code = destination.last_error.as_ref().map_or("in trouble", |error| &error.code);
+        format!("{}: {code}", destination.name)
+    }));
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::snapshot::{Destination, DestinationState, LastError, Source};
+
+    #[test]
+    fn a_destination_in_trouble_is_told_with_its_code() {
+        let error = LastError { code: "no-space".to_owned(), message: String::new(), at_ms: 0 };
+        let destination = Destination {
+            name: "collector".to_owned(),
+            address: String::new(),
+            state: DestinationState::Waiting,
+            retry_at_ms: None,
+            failures: 2,
+            running: 0,
+            queued: 0,
+            paused: None,
+            last_error: Some(error),
+        };
+        let snapshot = Snapshot { destinations: vec![destination], ..Snapshot::empty(Source::Agent) };
+        assert_eq!(line(&snapshot), "0 files delivered, collector: no-space");
+    }
 }

@@ -39,9 +39,6 @@ pub enum DispatchError {
     /// The journal can't be written: going on would mean acting without a record.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A worker panicked.
-    #[error("a worker panicked: {0}")]
-    Panicked(String),
     /// A scanner has ended: its watch would be forgotten.
     #[error("a scanner has ended")]
     NoScanner,

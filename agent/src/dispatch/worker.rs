@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use skiff_common::delivery::manifest::ManifestStyle;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Trouble};
 use skiff_common::fault::Classify as _;
 use skiff_common::{Digest, Fault, RelPath, RemotePath, Shipment};
 use skiff_config::ManifestFile;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_blocking;
 use tracing::Instrument as _;
 
@@ -18,7 +19,7 @@ use crate::context::WatchContext;
 use crate::finish::{self, After};
 use crate::hooks;
 use crate::journal::Journal;
-use crate::receipts::Receipts;
+use crate::receipts::{Earlier, Receipts};
 use crate::remote::scp::Stood;
 use crate::remote::{Conflicts, RemoteError};
 use crate::route;
@@ -120,7 +121,12 @@ impl Work {
         if let Err(error) = self.claim(Arc::clone(&placements)).await {
             return local_failure(format!("cannot write the claims: {error}"));
         }
-        let ours_before = |name: &RelPath, digest: &Digest| self.delivered_before(name, digest);
+        let (destination, watch) = (&self.shipment.destination, route::base(&self.shipment.watch));
+        let names = placements.iter().map(|placement| placement.item.path.clone());
+        let earlier = Arc::new(Mutex::new(self.receipts.earlier(destination, watch, names)));
+        let ours_before = |name: &RelPath, digest: &Digest| {
+            delivered_before(Arc::clone(&earlier), name.clone(), *digest).boxed()
+        };
         let conflicts = Conflicts { policy: context.on_conflict, ours_before: &ours_before };
         let placed = place.remote.publish(&place.root, &self.shipment, &placements, &conflicts).await;
         placed.map_or_else(|error| failure(&error, &place.root), |placed| report(Event::Published(placed)))
@@ -132,15 +138,6 @@ impl Work {
         let watch = route::base(&self.shipment.watch).to_owned();
         let written = spawn_blocking(move || receipts.claim(&watch, &destination, &placements)).await;
         written.expect("claiming doesn't panic and isn't aborted")
-    }
-
-    /// Asked only in conflicts, which are rare; it reads the receipts.
-    fn delivered_before(&self, name: &RelPath, digest: &Digest) -> bool {
-        let (destination, watch) = (&self.shipment.destination, route::base(&self.shipment.watch));
-        self.receipts.delivered_before(destination, watch, name, digest).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the receipts, so the file at the destination counts as foreign");
-            false
-        })
     }
 
     async fn finish(self, root: Root, receipts: Vec<Receipt>) -> Report {
@@ -243,6 +240,16 @@ impl Work {
         let marker = self.context.settings.settle_marker.as_deref();
         finish::dispose(root, receipt, &self.context.after, marker)
     }
+}
+
+/// Asked of each file that was rewritten here: all of a shipment share what was read of the receipts.
+async fn delivered_before(earlier: Arc<Mutex<Earlier>>, name: RelPath, digest: Digest) -> bool {
+    let mut earlier = earlier.lock_owned().await;
+    let known = spawn_blocking(move || earlier.had(&name, &digest)).await;
+    known.expect("reading doesn't panic and isn't aborted").unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot read the receipts, so the file at the destination counts as foreign");
+        false
+    })
 }
 
 fn report(event: Event) -> Report {

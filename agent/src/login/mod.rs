@@ -115,10 +115,12 @@ pub fn settings_alone(destination: &Destination) -> Login {
     Login { jumps: destination.jump.iter().map(|jump| hop(&last, jump)).collect(), ..last }
 }
 
-/// A server on the way is logged in to as the last one is, but under its own name.
+/// A server on the way is logged in to with the keys of the last one, under its own name. The password is the last one's
+/// alone.
 fn hop(last: &Login, jump: &Jump) -> Login {
     let user = jump.user.clone().unwrap_or_else(own_name);
-    Login { user, host: jump.host.clone(), port: jump.port, jumps: Vec::new(), ..last.clone() }
+    let credentials = Credentials { password_file: None, ..last.credentials.clone() };
+    Login { user, host: jump.host.clone(), port: jump.port, jumps: Vec::new(), credentials, ..last.clone() }
 }
 
 /// The user that skiff runs as.
@@ -139,6 +141,16 @@ fn name_of(uid: u32, passwd: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_on_the_way_gets_the_keys_and_not_the_password() {
+        let mut last = Login::to("me", "last", 22);
+        last.credentials.identities = vec!["key".into()];
+        last.credentials.password_file = Some("password".into());
+        let hop = hop(&last, &Jump { user: None, host: "between".to_owned(), port: 22 });
+        assert_eq!(hop.credentials.identities, last.credentials.identities);
+        assert_eq!((hop.credentials.password_file, &*hop.host), (None, "between"));
+    }
 
     #[test]
     fn the_first_user_with_the_number_counts() {

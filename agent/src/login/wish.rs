@@ -209,6 +209,7 @@ impl Wish {
     fn hop(&self, spec: JumpSpec, reached: bool) -> Self {
         let mut base = Login { port: 22, known_as: None, new_hosts: NewHosts::Refuse, ..self.base.clone() };
         (base.ciphers, base.compression) = (Vec::new(), false);
+        base.credentials.password_file = None;
         if self.adds_identities {
             // As for ssh: keys that were named for the last server are for it alone.
             base.credentials.identities.clear();
@@ -273,6 +274,28 @@ mod tests {
 
     fn names(list: &str) -> Vec<String> {
         ciphers(list).expect("some").iter().map(|one| one.as_ref().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_server_on_the_way_is_not_told_the_password_of_the_last() {
+        let mut base = Login::to("", "last", 22);
+        base.credentials.identities = vec!["key".into()];
+        base.credentials.password_file = Some("password".into());
+        let wish = Wish {
+            host: "last".to_owned(),
+            user: None,
+            port: None,
+            known_hosts: None,
+            connect_timeout: None,
+            keepalive: None,
+            jumps: None,
+            agent: None,
+            adds_identities: false,
+            base,
+        };
+        let hop = wish.hop(JumpSpec { user: None, host: "between".to_owned(), port: None }, false);
+        let credentials = hop.base.credentials;
+        assert_eq!((credentials.identities.len(), credentials.password_file), (1, None));
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Giver {
     /// be asked for.
     pub(super) async fn bodies(
         &mut self,
-        jobs: &[Job],
+        jobs: impl Iterator<Item = Job>,
         in_flight: usize,
         mut pace: impl AsyncFnMut(&Job),
         mut each: impl AsyncFnMut(&Job, Heard<'_>) -> Result<(), RemoteError>,
@@ -186,11 +186,11 @@ impl Giver {
         const ATTEMPT: &str = "receiving";
         let marker = format!("\n{} end\n", self.nonce);
         let mut under_way = VecDeque::new();
-        let mut ahead = jobs.iter();
+        let mut ahead = jobs;
         loop {
             while under_way.len() < in_flight.min(WAITING_MESSAGES) {
                 let Some(job) = ahead.next() else { break };
-                pace(job).await;
+                pace(&job).await;
                 self.talk.say(job.request());
                 under_way.push_back(job);
             }
@@ -198,13 +198,13 @@ impl Giver {
             let (_, lines) = self.answer(ATTEMPT).await?;
             for number in lines.iter().filter_map(|line| unreadable(line)) {
                 if let Some(file) = job.file(number) {
-                    each(job, Heard::Unreadable(file)).await?;
+                    each(&job, Heard::Unreadable(file)).await?;
                 }
             }
             while let Some(piece) = self.talk.piece(marker.as_bytes(), ATTEMPT).await? {
-                each(job, Heard::Piece(&piece)).await?;
+                each(&job, Heard::Piece(&piece)).await?;
             }
-            each(job, Heard::End).await?;
+            each(&job, Heard::End).await?;
         }
     }
 

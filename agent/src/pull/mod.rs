@@ -10,10 +10,12 @@
 
 mod channel;
 mod giver;
+mod jobs;
 mod listing;
 mod pace;
 mod publish;
 mod receive;
+mod report;
 mod round;
 mod server;
 mod sftp;
@@ -23,10 +25,9 @@ mod split;
 mod target;
 mod whole;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use skiff_common::fault::Classify as _;
 use skiff_common::retry::Retry;
@@ -34,10 +35,11 @@ use skiff_common::scp::ScpError;
 use skiff_common::{Fault, RelPath};
 use skiff_config::Transport;
 
+pub use self::report::{Failure, Progress, Report};
 pub use self::source::{Source, SourceError};
 pub use self::target::LocalError;
 
-use self::giver::{Found, Giver};
+use self::giver::{Found, Giver, MOST_NAMES};
 use self::listing::Listed;
 use self::server::Server;
 use self::sftp::SftpGiver;
@@ -45,6 +47,7 @@ use self::sorted::{Fetch, Folder, Sorted};
 use self::target::{Standing, Target};
 use crate::remote::RemoteError;
 use crate::remote::session::{Login, Session};
+use crate::size;
 
 /// A file that changes while it is read is tried so often.
 const ROUNDS: usize = 3;
@@ -70,77 +73,6 @@ pub struct Wish {
     pub limit: Option<u64>,
     /// How often a lost connection is made again.
     pub retry: Retry,
-}
-
-/// How far it is. A sink: nothing decides by it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Files to fetch, as far as is known.
-    pub found_files: AtomicU64,
-    /// Their bytes.
-    pub found_bytes: AtomicU64,
-    /// Bytes that came.
-    pub received_bytes: AtomicU64,
-    /// Files that are here, verified, under their final names.
-    pub fetched_files: AtomicU64,
-    /// Their bytes.
-    pub fetched_bytes: AtomicU64,
-    /// Files that stood here already.
-    pub standing_files: AtomicU64,
-}
-
-impl Progress {
-    fn add(count: &AtomicU64, more: u64) {
-        count.fetch_add(more, Ordering::Relaxed);
-    }
-}
-
-/// How it ended.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// What went wrong, one line each, escaped.
-    pub problems: Vec<String>,
-    /// Files that are not here.
-    pub failed_files: u64,
-    /// Things at the server that are no files or folders: left out.
-    pub left_out: u64,
-    /// Sources that are folders.
-    pub folders: Vec<String>,
-    /// Why it ended before its end.
-    pub failure: Option<Failure>,
-    /// What a dry run would have fetched, with sizes.
-    pub would_fetch: Vec<(RelPath, u64)>,
-    settled: HashSet<RelPath>,
-    kept_bytes: u64,
-    said: HashSet<String>,
-}
-
-/// Why a pull ended early.
-#[derive(Debug)]
-pub struct Failure {
-    /// What and why.
-    pub what: String,
-    /// What to do.
-    pub hint: String,
-    /// A stable word for programs.
-    pub code: &'static str,
-}
-
-impl Report {
-    /// Once for each thing, however often the connection was made again.
-    fn problem(&mut self, what: String) {
-        if self.said.insert(what.clone()) {
-            self.problems.push(what);
-        }
-    }
-
-    /// This file is not to be had; it is not tried again.
-    fn give_up(&mut self, to: &RelPath, what: String) {
-        if self.settled.insert(to.clone()) {
-            self.failed_files += 1;
-        }
-        self.problem(what);
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +126,7 @@ impl Pull<'_> {
                 Err(error) => error,
             };
             let (is_retryable, hint, code) = match &error {
-                PullError::Remote(error) => (is_retryable(error), error.hint(), error.code()),
+                PullError::Remote(error) => (is_retryable(error), hint(error), error.code()),
                 PullError::Local(_) => (false, String::new(), "local"),
             };
             // What came proves nothing; what was kept or published does.
@@ -287,7 +219,10 @@ impl Pull<'_> {
             if fetches.is_empty() {
                 break;
             }
-            let changed = Box::pin(self.round(session, &mut giver, fetches, report)).await?;
+            fetches = self.those_that_fit(fetches, report);
+            // One that grows moves all that come behind it; once more, each comes alone.
+            let most_names = if round == 1 { MOST_NAMES } else { 1 };
+            let changed = Box::pin(self.round(session, &mut giver, fetches, most_names, report)).await?;
             if round == ROUNDS {
                 for fetch in changed {
                     let what = format!(
@@ -302,6 +237,30 @@ impl Pull<'_> {
             fetches = self.look_again(&mut giver, changed, report).await?;
         }
         Ok(())
+    }
+
+    /// Those for which there is room here, each by itself: what a server claims of sizes is believed so far.
+    fn those_that_fit(&self, fetches: Vec<Fetch>, report: &mut Report) -> Vec<Fetch> {
+        let Some((target, free)) = self.target.as_ref().and_then(|target| Some((target, target.free()?)))
+        else {
+            return fetches;
+        };
+        let fits = |fetch: &Fetch| {
+            let left = || target.left(&target::token(&self.server, &fetch.from, &fetch.to));
+            fetch.size <= free
+                || left().is_some_and(|part| {
+                    part.metadata().is_ok_and(|part| fetch.size <= free.saturating_add(part.len()))
+                })
+        };
+        let (fit, too_large): (Vec<_>, Vec<_>) = fetches.into_iter().partition(fits);
+        for Fetch { to, size, .. } in too_large {
+            let (size, free) = (size::bytes(size), size::bytes(free));
+            report.give_up(
+                &to,
+                format!("cannot fetch {to}: no space left for its {size}, {free} are free here"),
+            );
+        }
+        fit
     }
 
     /// What came of a file that is given up is of no more use.
@@ -335,6 +294,8 @@ impl Pull<'_> {
 
     /// What is to be fetched of all that was found.
     fn sort(&self, found: Vec<Found>, report: &mut Report) -> (Vec<Fetch>, Vec<Folder>) {
+        // A list once more has them all once more.
+        report.left_out = 0;
         let mut sorted = Sorted::default();
         for (source, found) in self.wish.sources.iter().zip(found) {
             match found {
@@ -415,8 +376,7 @@ impl Pull<'_> {
                     problems.push(error.to_string());
                 }
             }
-            let wanted: std::collections::HashMap<_, _> =
-                folders.iter().map(|folder| (&folder.to, folder)).collect();
+            let wanted: HashMap<_, _> = folders.iter().map(|folder| (&folder.to, folder)).collect();
             for made in target.has_made() {
                 if let Some(folder) = wanted.get(&made) {
                     target.dress_folder(&made, folder.mode, folder.mtime_ns);
@@ -434,6 +394,16 @@ impl Pull<'_> {
 
 fn taken(to: &RelPath) -> String {
     format!("{to} stands here with other content and is left alone; --replace fetches it all the same")
+}
+
+/// What to do about it where nothing is to be written there.
+fn hint(error: &RemoteError) -> String {
+    match error {
+        RemoteError::Refused { .. } | RemoteError::Scp(_) => {
+            "look at the server whether the login user may read what was asked for".to_owned()
+        }
+        error => error.hint(),
+    }
 }
 
 /// Whether a new connection may help. A server that talks nonsense is not asked again.

@@ -9,14 +9,15 @@ use skiff_common::digest::{Digests, Hasher};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::giver::{BLOCK_BYTES, Job, MOST_NAMES};
+use super::giver::{BLOCK_BYTES, MOST_NAMES};
+use super::jobs::Jobs;
 use super::pace::Pace;
 use super::publish::{Publisher, Told};
 use super::receive::{Landed, Landing, Receiver, hasher};
 use super::server::Server;
 use super::split::{Kept, Splitter, Splitting, receive_all};
 use super::target::{Target, read_into, token};
-use super::{Fetch, Progress, Pull, PullError, Report};
+use super::{Fetch, Pull, PullError, Report};
 use crate::remote::RemoteError;
 use crate::remote::session::Session;
 
@@ -24,12 +25,13 @@ use crate::remote::session::Session;
 const WAITING_FILES: usize = 1024;
 
 impl Pull<'_> {
-    /// Fetches all of them once. Returns those that changed meanwhile.
+    /// Fetches all of them once, at most `most_names` with one request. Returns those that changed meanwhile.
     pub(super) async fn round(
         &self,
         session: &Session,
         giver: &mut Server,
         fetches: Vec<Fetch>,
+        most_names: usize,
         report: &mut Report,
     ) -> Result<Vec<Fetch>, PullError> {
         let target = Arc::clone(self.target.as_ref().expect("a dry run fetches nothing"));
@@ -37,10 +39,14 @@ impl Pull<'_> {
         let kept = self.kept(giver, &target, &fetches).await?;
         report.kept_bytes = report.kept_bytes.max(kept.values().map(|kept| kept.skip).sum());
         let pace = Pace::new(self.wish.limit);
-        let jobs = jobs(&fetches, &kept, giver.facts().parts, pace.job_bytes());
-        Progress::add(&self.progress.found_files, fetches.len() as u64);
-        Progress::add(&self.progress.found_bytes, fetches.iter().map(|fetch| fetch.size).sum());
-        Progress::add(&self.progress.received_bytes, kept.values().map(|kept| kept.skip).sum());
+        let skips = kept.iter().map(|(file, kept)| (*file, kept.skip)).collect();
+        let parts = giver.facts().parts;
+        let jobs = Jobs::new(&fetches, skips, parts, (most_names, pace.job_bytes()));
+        self.progress.goes_for(
+            fetches.len() as u64,
+            fetches.iter().map(|fetch| fetch.size).sum(),
+            kept.values().map(|kept| kept.skip).sum(),
+        );
 
         let (landed_sender, landed) = mpsc::channel(WAITING_FILES);
         let (told_sender, told) = mpsc::channel(WAITING_FILES);
@@ -61,14 +67,14 @@ impl Pull<'_> {
         let second = giver.second(session, stall).await.ok();
         let mut publisher = Publisher::new(self, &target, &fetches);
         let outcome = {
-            let (jobs, pace, fetches) = (&jobs, &pace, &fetches);
+            let (pace, fetches) = (&pace, &fetches);
             let talking = async move {
                 if let Some(mut second) = second {
-                    let reading = receive_all(writing, giver, jobs, pace);
+                    let reading = receive_all(writing, giver, jobs.clone(), pace);
                     let asking = self.ask(&mut second, fetches, jobs, pace, told_sender);
                     tokio::try_join!(reading, asking)?;
                 } else {
-                    receive_all(writing, giver, jobs, pace).await?;
+                    receive_all(writing, giver, jobs.clone(), pace).await?;
                     self.ask(giver, fetches, jobs, pace, told_sender).await?;
                 }
                 Ok(())
@@ -122,7 +128,7 @@ impl Pull<'_> {
         &self,
         giver: &mut Server,
         fetches: &Arc<Vec<Fetch>>,
-        jobs: &[Job],
+        jobs: Jobs<'_>,
         pace: &Pace,
         told: mpsc::Sender<Told>,
     ) -> Result<(), RemoteError> {
@@ -205,99 +211,20 @@ fn left_behind(target: &Target, server: &str, fetch: &Fetch, algorithm: Algorith
     (read == blocks * BLOCK_BYTES).then_some((blocks, hasher))
 }
 
-/// Small files many at a time, large ones block by block.
-fn jobs(fetches: &[Fetch], kept: &HashMap<usize, Kept>, parts: bool, job_bytes: u64) -> Vec<Job> {
-    let (mut jobs, mut files, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for (file, fetch) in fetches.iter().enumerate() {
-        if parts && (fetch.size > job_bytes || kept.contains_key(&file)) {
-            jobs.extend(parts_of(file, fetch, kept.get(&file).map_or(0, |kept| kept.skip), job_bytes));
-            continue;
-        }
-        if files.len() == MOST_NAMES || (bytes + fetch.size > job_bytes && !files.is_empty()) {
-            jobs.push(Job::Files(std::mem::take(&mut files)));
-            bytes = 0;
-        }
-        bytes += fetch.size;
-        files.push((file, fetch.size, fetch.from.clone()));
-    }
-    if !files.is_empty() {
-        jobs.push(Job::Files(files));
-    }
-    jobs
-}
-
-fn parts_of(file: usize, fetch: &Fetch, skip: u64, job_bytes: u64) -> impl Iterator<Item = Job> + '_ {
-    let (first, end) = (skip / BLOCK_BYTES, fetch.size.div_ceil(BLOCK_BYTES));
-    let step = (job_bytes / BLOCK_BYTES).max(1);
-    // At least one, that ends the file, where all of it is here already.
-    let starts = (first..end.max(first + 1)).step_by(usize::try_from(step).unwrap_or(usize::MAX));
-    starts.map(move |skipped_blocks| Job::Part {
-        file,
-        name: fetch.from.clone(),
-        skipped_blocks,
-        blocks: step.min(end.saturating_sub(skipped_blocks)),
-    })
-}
-
 /// What to ask the digests of at once.
 fn batches(fetches: &[Fetch]) -> Vec<Vec<(usize, u64, Vec<u8>)>> {
     let mut batches: Vec<Vec<_>> = Vec::new();
-    let mut bytes = 0;
+    let mut bytes = 0_u64;
     for (file, fetch) in fetches.iter().enumerate() {
-        let is_new =
-            batches.last().is_none_or(|last| last.len() == MOST_NAMES || bytes + fetch.size > 64 << 20);
+        let is_new = batches
+            .last()
+            .is_none_or(|last| last.len() == MOST_NAMES || bytes.saturating_add(fetch.size) > 64 << 20);
         if is_new {
             batches.push(Vec::new());
             bytes = 0;
         }
-        bytes += fetch.size;
+        bytes = bytes.saturating_add(fetch.size);
         batches.last_mut().expect("one was just pushed").push((file, fetch.size, fetch.from.clone()));
     }
     batches
-}
-
-#[cfg(test)]
-mod tests {
-    use skiff_common::RelPath;
-
-    use super::*;
-
-    fn fetch(name: &str, size: u64) -> Fetch {
-        let to = RelPath::parse(name.as_bytes()).expect("a path");
-        Fetch { from: name.as_bytes().to_vec(), to, size, mtime_ns: None, mode: 0o644 }
-    }
-
-    #[test]
-    fn small_files_share_a_job_and_large_ones_come_in_parts() {
-        let mut fetches: Vec<_> = (0..600).map(|n| fetch(&format!("f{n}"), 10)).collect();
-        fetches.push(fetch("large", 10 * BLOCK_BYTES + 1));
-        let jobs = jobs(&fetches, &HashMap::new(), true, 4 * BLOCK_BYTES);
-        let members: Vec<_> = jobs
-            .iter()
-            .map(|job| match job {
-                Job::Files(files) => files.len() as u64,
-                Job::Part { skipped_blocks, blocks, .. } => skipped_blocks * 100 + blocks,
-            })
-            .collect();
-        assert_eq!(members, [256, 256, 4, 404, 803, 88]);
-    }
-
-    #[test]
-    fn what_is_here_already_is_not_asked_for() {
-        let fetches = [fetch("large", 10 * BLOCK_BYTES + 1), fetch("all", 2 * BLOCK_BYTES)];
-        let hasher = || hasher(None);
-        let kept = HashMap::from([
-            (0, Kept { skip: 9 * BLOCK_BYTES, hasher: hasher() }),
-            (1, Kept { skip: 2 * BLOCK_BYTES, hasher: hasher() }),
-        ]);
-        let jobs = jobs(&fetches, &kept, true, 4 * BLOCK_BYTES);
-        let parts: Vec<_> = jobs
-            .iter()
-            .map(|job| match job {
-                Job::Part { file, skipped_blocks, blocks, .. } => (*file, *skipped_blocks, *blocks),
-                Job::Files(_) => panic!("both go on"),
-            })
-            .collect();
-        assert_eq!(parts, [(0, 9, 2), (1, 2, 0)]);
-    }
 }

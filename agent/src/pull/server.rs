@@ -68,7 +68,7 @@ impl Server {
     /// be asked for.
     pub(super) async fn bodies(
         &mut self,
-        jobs: &[Job],
+        jobs: impl Iterator<Item = Job>,
         in_flight: usize,
         pace: impl AsyncFnMut(&Job),
         each: impl AsyncFnMut(&Job, Heard<'_>) -> Result<(), RemoteError>,

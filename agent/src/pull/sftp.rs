@@ -218,29 +218,32 @@ impl SftpGiver {
     /// Asks for all jobs, `in_flight` at a time, and hands on what comes.
     pub(super) async fn bodies(
         &self,
-        jobs: &[Job],
+        jobs: impl Iterator<Item = Job>,
         in_flight: usize,
         mut pace: impl AsyncFnMut(&Job),
         mut each: impl AsyncFnMut(&Job, Heard<'_>) -> Result<(), RemoteError>,
     ) -> Result<(), RemoteError> {
         let mut under_way = FuturesOrdered::new();
-        let mut ahead = jobs.iter().peekable();
+        let mut ahead = jobs.peekable();
         loop {
             let most =
                 |job: &Job| if matches!(job, Job::Part { .. }) { in_flight.min(PARTS) } else { in_flight };
             while let Some(job) = ahead.next_if(|job| under_way.len() < most(job)) {
-                pace(job).await;
-                under_way.push_back(async move { (job, self.fetch(job).await) });
+                pace(&job).await;
+                under_way.push_back(async move {
+                    let fetched = self.fetch(&job).await;
+                    (job, fetched)
+                });
             }
             let Some((job, fetched)) = under_way.next().await else { return Ok(()) };
             let Fetched { unreadable, pieces } = fetched?;
             for file in unreadable {
-                each(job, Heard::Unreadable(file)).await?;
+                each(&job, Heard::Unreadable(file)).await?;
             }
             for piece in pieces {
-                each(job, Heard::Piece(&piece)).await?;
+                each(&job, Heard::Piece(&piece)).await?;
             }
-            each(job, Heard::End).await?;
+            each(&job, Heard::End).await?;
         }
     }
 

@@ -9,6 +9,7 @@ use skiff_common::escape::escaped;
 use tokio::sync::mpsc;
 
 use super::giver::{BLOCK_BYTES, Heard, Job};
+use super::jobs::Jobs;
 use super::pace::Pace;
 use super::receive::{Landed, Landing, Opening, Order, hasher};
 use super::server::Server;
@@ -50,7 +51,7 @@ pub(super) struct Splitting {
 }
 
 impl Splitter<'_> {
-    async fn receive(&mut self, giver: &mut Server, jobs: &[Job], pace: &Pace) -> Result<(), RemoteError> {
+    async fn receive(&mut self, giver: &mut Server, jobs: Jobs<'_>, pace: &Pace) -> Result<(), RemoteError> {
         let size = |job: &Job| match job {
             Job::Files(files) => files.iter().map(|(_, size, _)| size).sum(),
             Job::Part { blocks, .. } => blocks * BLOCK_BYTES,
@@ -203,7 +204,7 @@ impl Splitter<'_> {
 pub(super) async fn receive_all(
     mut splitter: Splitter<'_>,
     giver: &mut Server,
-    jobs: &[Job],
+    jobs: Jobs<'_>,
     pace: &Pace,
 ) -> Result<(), RemoteError> {
     splitter.receive(giver, jobs, pace).await

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps, flock, fstat,
-    futimens, linkat, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
+    fstatvfs, futimens, linkat, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use skiff_common::digest::{Digests, Hasher};
@@ -141,6 +141,12 @@ impl Target {
 
     pub(super) fn path(&self) -> &Path {
         self.root.path()
+    }
+
+    /// How much room there is, in bytes, where the file system tells.
+    pub(super) fn free(&self) -> Option<u64> {
+        let space = fstatvfs(self.root.descriptor()).ok().filter(|space| space.f_blocks > 0)?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     /// What stands at `path`; an error if a symlink leads there.

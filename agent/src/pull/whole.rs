@@ -40,7 +40,10 @@ impl Pull<'_> {
             return Err(RemoteError::Refused { attempt: "a dry run", why }.into());
         }
         let mut folders = Vec::new();
+        // After a lost connection all comes once more.
+        self.progress.goes_for(0, 0, 0);
         for source in &self.wish.sources {
+            let found = self.progress.found();
             let Some(command) = command(&source.path) else {
                 report.problem(format!(
                     "cannot fetch {source}: the server runs no shell, and such a name cannot be told to its scp"
@@ -53,6 +56,7 @@ impl Pull<'_> {
                     break;
                 }
                 // There is no asking for one of them.
+                self.progress.has_found(found);
                 fetches = self.one(session, source, &command, &mut folders, report).await?;
             }
             for fetch in fetches {
@@ -80,7 +84,7 @@ impl Pull<'_> {
         for what in first.problems {
             report.problem(what);
         }
-        report.failed_files += first.failed;
+        report.skips(source.to_string(), first.failed);
         folders.extend(first.folders);
         let mut second = if first.fetches.is_empty() {
             HashMap::new()

@@ -61,30 +61,46 @@ pub(super) fn all(path: &Path) -> io::Result<Vec<File>> {
     Ok(files)
 }
 
-/// Shows the lines of `file` from the last to the first, until `more` is false. Reads no more than it has to.
-pub(super) fn backwards(file: &File, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
-    const PIECE: u64 = 64 << 10;
-    let mut end = file.metadata()?.len();
-    let mut rest = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(PIECE);
-        let mut bytes = vec![0; usize::try_from(end - start).expect("a piece is small")];
-        file.read_exact_at(&mut bytes, start)?;
-        bytes.append(&mut rest);
-        end = start;
-        // What stands before the first line end may go on in the piece before.
-        while let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
-            if at + 1 < bytes.len() && !more(&bytes[at + 1..]) {
-                return Ok(());
+/// Lines of a file from the last to the first. Reads no more than it has to.
+#[derive(Debug)]
+pub(super) struct Backwards {
+    file: File,
+    /// Where what was read begins.
+    start: u64,
+    /// What was read and not shown; it may begin in the middle of a line.
+    rest: Vec<u8>,
+}
+
+impl Backwards {
+    /// Of what the file holds now.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let start = file.metadata()?.len();
+        Ok(Self { file, start, rest: Vec::new() })
+    }
+
+    /// The next one that isn't empty.
+    pub(super) fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        const PIECE: u64 = 64 << 10;
+        loop {
+            if let Some(at) = memchr::memrchr(b'\n', &self.rest) {
+                let line = self.rest.split_off(at + 1);
+                self.rest.pop();
+                if line.is_empty() {
+                    continue;
+                }
+                return Ok(Some(line));
             }
-            bytes.truncate(at);
+            if self.start == 0 {
+                let first = std::mem::take(&mut self.rest);
+                return Ok(Some(first).filter(|line| !line.is_empty()));
+            }
+            let start = self.start.saturating_sub(PIECE);
+            let mut bytes = vec![0; usize::try_from(self.start - start).expect("a piece is small")];
+            self.file.read_exact_at(&mut bytes, start)?;
+            bytes.append(&mut self.rest);
+            (self.start, self.rest) = (start, bytes);
         }
-        rest = bytes;
     }
-    if !rest.is_empty() {
-        more(&rest);
-    }
-    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<File> {

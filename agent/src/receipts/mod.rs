@@ -5,9 +5,10 @@
 //! That question has to be answered too where a crash or a lost answer came between a file's publishing and its receipt.
 //! So what is about to be published is claimed before, in a file of its own, for a claim proves nothing.
 
+mod earlier;
 mod file;
 
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,8 @@ use skiff_config::ReceiptFiles;
 use crate::clock;
 use crate::remote::scp::Stood;
 
-use file::append;
+pub(crate) use earlier::Earlier;
+use file::{Backwards, append};
 
 /// Losses are for people, who read no more of them than this.
 const LOSSES: ReceiptFiles = ReceiptFiles { rotate_bytes: 64 << 20, keep: NonZeroUsize::MIN };
@@ -105,8 +107,18 @@ impl Receipts {
         append(&self.path, self.files, std::iter::once(line))
     }
 
-    /// Whether a version of this source with this digest was delivered under `name`, or was about to be. Reads all
-    /// receipts and claims. Blocks.
+    /// To be asked what these names had before.
+    pub(crate) fn earlier(
+        &self,
+        destination: &str,
+        watch: &str,
+        names: impl Iterator<Item = RelPath>,
+    ) -> Earlier {
+        let names = names.map(|name| name.to_string());
+        Earlier::new([self.path.clone(), self.claims.clone()], destination, watch, names)
+    }
+
+    /// Whether a version of this source with this digest was delivered under `name`, or was about to be. Blocks.
     pub fn delivered_before(
         &self,
         destination: &str,
@@ -114,19 +126,7 @@ impl Receipts {
         name: &RelPath,
         digest: &Digest,
     ) -> io::Result<bool> {
-        let (name, digest) = (name.to_string(), digest.to_string());
-        let files = file::all(&self.path)?.into_iter().chain(file::all(&self.claims)?);
-        for file in files {
-            for line in BufReader::new(file).split(b'\n') {
-                // A torn line proves nothing.
-                let Ok(line) = serde_json::from_slice::<Value>(&line?) else { continue };
-                let same = line["destination"] == destination && line["watch"] == watch;
-                if same && (is_of(&line, &name, &digest) || claims(&line, &name, &digest)) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+        self.earlier(destination, watch, std::iter::once(name.clone())).had(name, digest)
     }
 }
 
@@ -191,20 +191,6 @@ fn claim_line(watch: &str, destination: &str, placements: &[Placement]) -> Value
     json!({ "v": CLAIMS_VERSION, "watch": watch, "destination": destination, "names": names })
 }
 
-/// Whether a line claims the name for this digest.
-fn claims(line: &Value, name: &str, digest: &str) -> bool {
-    let is = |claim: &Value| {
-        let ours = claim[1].as_str().zip(digest.strip_prefix("blake3:")).is_some_and(|(a, b)| a == b);
-        claim[0] == name && (ours || claim[2] == digest)
-    };
-    line["names"].as_array().is_some_and(|names| names.iter().any(is))
-}
-
-/// Whether a line is a receipt, or a claim of the first version, of that name with this digest.
-fn is_of(line: &Value, name: &str, digest: &str) -> bool {
-    line["name"] == name && (line["digest"] == digest || line["theirs"] == digest)
-}
-
 /// The receipts as they are written, for others than the file.
 pub fn lines(watch: &str, destination: &str, receipts: &[Receipt]) -> Vec<u8> {
     let time = clock::written(Timestamp::now());
@@ -234,16 +220,14 @@ pub fn latest(state_dir: &Path, most: usize, wanted: impl Fn(&Value) -> bool) ->
 
 /// Shows each receipt, the latest first, until `more` is false. Blocks.
 pub fn each(state_dir: &Path, mut more: impl FnMut(Value) -> bool) -> io::Result<()> {
-    let mut goes_on = true;
     for file in file::all(&state_dir.join("receipts.jsonl"))? {
-        if !goes_on {
-            break;
-        }
-        file::backwards(&file, |line| {
+        let mut lines = Backwards::new(file)?;
+        while let Some(line) = lines.line()? {
             // A torn line is no receipt.
-            goes_on = serde_json::from_slice(line).map_or(true, &mut more);
-            goes_on
-        })?;
+            if !serde_json::from_slice(&line).map_or(true, &mut more) {
+                return Ok(());
+            }
+        }
     }
     Ok(())
 }

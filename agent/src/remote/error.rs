@@ -72,7 +72,7 @@ pub enum RemoteError {
         tool: &'static str,
     },
     /// A step was refused.
-    #[error("{attempt} failed at the destination: {why}")]
+    #[error("{attempt} failed at the server: {why}")]
     Refused {
         /// What was being done.
         attempt: &'static str,

@@ -2,6 +2,7 @@
 //!
 //! Owns the order of questions, which is the same by every transport. Lacks the steps themselves ([`Placer`]).
 
+use futures_util::future::BoxFuture;
 use skiff_common::delivery::conflict::{name_beside, name_of_content};
 use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
 use skiff_common::{Digest, ItemId, RelPath, RemotePath};
@@ -13,7 +14,7 @@ pub(crate) struct Conflicts<'a> {
     /// What the configuration says.
     pub(crate) policy: OnConflict,
     /// Whether the digest is of an earlier version of the same source, delivered under that name.
-    pub(crate) ours_before: &'a (dyn Fn(&RelPath, &Digest) -> bool + Send + Sync),
+    pub(crate) ours_before: &'a (dyn Fn(&RelPath, &Digest) -> BoxFuture<'a, bool> + Send + Sync),
 }
 
 /// Steps at the destination for one staged file.
@@ -83,10 +84,13 @@ pub(super) async fn place(
                 return Ok(Placed::Refused(Trouble::retryable(reason)));
             }
         };
-        // What was claimed for the source's own name may have come under one beside it before a crash.
-        let names = [&name, path];
-        let own = |digest: &Digest| names.iter().any(|name| (conflicts.ours_before)(name, digest));
-        match resolve(&placement.digests, &theirs, own, conflicts.policy, beside.peek().cloned()) {
+        let mut own = false;
+        if !placement.digests.agree_with(&theirs) {
+            // What was claimed for the source's own name may have come under one beside it before a crash.
+            own = (conflicts.ours_before)(path, &theirs).await
+                || (name != *path && (conflicts.ours_before)(&name, &theirs).await);
+        }
+        match resolve(&placement.digests, &theirs, |_| own, conflicts.policy, beside.peek().cloned()) {
             Resolution::Same => {
                 placer.sync(&name).await?;
                 return Ok(Placed::At(name));
@@ -123,6 +127,7 @@ fn remedy(why: &str, root: &RemotePath) -> String {
 mod tests {
     use std::collections::HashMap;
 
+    use futures_util::FutureExt as _;
     use skiff_common::digest::Digests;
     use skiff_common::{Algorithm, Item, Stamp};
 
@@ -173,7 +178,7 @@ mod tests {
         let digests = Digests { blake3: there.ours, sha256: None };
         let placement = Placement { item, digests, theirs: there.ours };
         let ours_before = |name: &RelPath, theirs: &Digest| {
-            known.iter().any(|(of, byte)| of == name && digest(*byte) == *theirs)
+            std::future::ready(known.iter().any(|(of, byte)| of == name && digest(*byte) == *theirs)).boxed()
         };
         let conflicts = Conflicts { policy: OnConflict::KeepBoth, ours_before: &ours_before };
         let root = RemotePath::parse(b"/srv").expect("a path");

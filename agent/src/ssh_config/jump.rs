@@ -36,7 +36,7 @@ fn one(text: &str) -> Result<JumpSpec, String> {
 }
 
 /// The host without its brackets, and what is behind its colon.
-fn split_port(place: &str) -> Option<(&str, Option<&str>)> {
+pub fn split_port(place: &str) -> Option<(&str, Option<&str>)> {
     if let Some(bracketed) = place.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;
         return match rest.strip_prefix(':') {

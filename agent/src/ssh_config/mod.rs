@@ -21,5 +21,5 @@ pub use block::matches;
 pub use error::SshConfigError;
 pub use expand::{Tokens, file as expand_file, host as expand_host};
 pub use files::Files;
-pub use jump::{JumpSpec, parse as parse_jumps};
+pub use jump::{JumpSpec, parse as parse_jumps, split_port};
 pub use options::{KnownHostsFiles, Looked, Strict};

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 pub use history::{Histories, History, Sample};
 pub(crate) use problems::{MOST_PROBLEMS, Problems, latest};
-pub use progress::{Progress, counting, note_sent};
+pub use progress::{Progress, counted, counting, note_sent};
 pub use snapshot::Snapshot;
 
 /// Counts since the start.
@@ -30,8 +30,6 @@ pub struct Status {
     pub standing_files: AtomicU64,
     /// Bytes that were sent, tar headers included.
     pub sent_bytes: AtomicU64,
-    /// Files that wait or are quarantined.
-    pub held_files: AtomicU64,
     /// Whole shipments that failed and were begun again.
     pub failures: AtomicU64,
     /// Bytes of [`sent_bytes`](Self::sent_bytes) that had been sent before.

@@ -20,6 +20,11 @@ pub async fn counting<T>(progress: Progress, work: impl Future<Output = T>) -> T
     PROGRESS.scope(progress, work).await
 }
 
+/// What this task counts into, for another that sends in its place; `None` where it works for no shipment.
+pub fn counted() -> Option<Progress> {
+    PROGRESS.try_with(Progress::clone).ok()
+}
+
 /// So many bytes were sent by this task; where it works for no shipment, nobody is told.
 pub fn note_sent(bytes: u64) {
     let _ = PROGRESS.try_with(|progress| Status::add(progress, bytes));

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ::skiff::cli::size::number;
+use ::skiff::size::number;
 use blake3::{Hash, Hasher};
 use clap::ValueEnum;
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use ::skiff::cli::size::number;
+use ::skiff::size::number;
 
 use super::{Course, Policy};
 use crate::svg::Sheet;

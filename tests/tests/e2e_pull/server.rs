@@ -152,3 +152,20 @@ fn by_scp_alone_the_same_arrives() {
 skiff_tests::by_sftp_too! {
     missing_source_fails_and_the_other_arrives,
 }
+
+/// A log that grows while it is read moves all that come behind it on the channel; they are files of their own.
+#[test]
+fn a_file_that_grows_all_the_time_costs_no_other() {
+    let grow = "for f do case $f in */0-grows) echo more >>\"$f\" ;; esac; done\nexec $REAL \"$@\"";
+    let tools = tools().with("cat", grow);
+    let (sshd, scratch) = (Sshd::start_with(&tools.lines()), scratch());
+    let mut source = Tree::new(sshd.root().join("data"), 8);
+    source.file("0-grows", 1000);
+    source.small_files(50, 2);
+
+    let ended = Pull::from(&sshd).with(&["--json"]).run(source.root(), scratch.path());
+
+    // Whether it has been at rest for a moment or not.
+    assert!(ended.number("fetched_files") >= 50, "{}", ended.said);
+    assert!(ended.number("failed_files") == 0 || ended.said.contains("0-grows changes"), "{}", ended.said);
+}

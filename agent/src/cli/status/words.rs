@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::paint::{Paint, table};
-use crate::cli::size;
+use crate::size;
 use crate::status::Snapshot;
 use crate::status::snapshot::{Destination, DestinationState, OnItsWay, Problem, Source, Watch};
 
@@ -36,8 +36,8 @@ fn head(paint: Paint, snapshot: &Snapshot) {
             bytes => format!(", {} of it again", size::bytes(bytes)),
         };
         println!(
-            "delivered  {} files, {}; sent {}{again}",
-            size::number(totals.delivered_files),
+            "delivered  {}, {}; sent {}{again}",
+            files(totals.delivered_files, ""),
             size::bytes(totals.delivered_bytes),
             size::bytes(totals.sent_bytes)
         );
@@ -57,7 +57,7 @@ pub(super) fn pending(snapshot: &Snapshot) -> String {
     if pending.items == 0 && more.is_empty() {
         return "nothing".to_owned();
     }
-    let mut words = format!("{}{more} files, {}", size::number(pending.items), size::bytes(pending.bytes));
+    let mut words = format!("{}, {}", files(pending.items, more), size::bytes(pending.bytes));
     if let Some(oldest) = pending.oldest_ms {
         let age = size::age(ms(snapshot.time_ms.saturating_sub(oldest)));
         words = format!("{words}, oldest {age}");
@@ -67,6 +67,12 @@ pub(super) fn pending(snapshot: &Snapshot) -> String {
         words = format!("{words}, done in about {lasts}");
     }
     words
+}
+
+/// `1 file`, `1,234 files`, `1+ files`.
+pub(super) fn files(count: u64, more: &str) -> String {
+    let several = if more.is_empty() { count } else { u64::MAX };
+    format!("{}{more} {}", size::number(count), size::of(several, "file"))
 }
 
 fn destinations(paint: Paint, snapshot: &Snapshot) {

@@ -1,10 +1,12 @@
 //! The files of recorded host keys, and what they say about a key.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use russh::keys::ssh_key::public::KeyData;
@@ -34,6 +36,15 @@ pub struct Skipped {
     pub at: Place,
     /// Why.
     pub flaw: Flaw,
+    /// Whether it was to revoke a key.
+    pub revokes: bool,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let revokes = if self.revokes { ", and revokes no key" } else { "" };
+        write!(f, "{} can't be read ({}), so it says nothing{revokes}", self.at, self.flaw)
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +62,7 @@ impl KnownHosts {
         for path in paths {
             known.add_file(path, &read(path)?);
         }
+        known.tell_skipped();
         Ok(known)
     }
 
@@ -122,7 +134,19 @@ impl KnownHosts {
         Ok(None)
     }
 
-    /// Lines that were skipped because they could not be read; at most 1,000 are remembered.
+    /// Once for each line, however often the file is read.
+    fn tell_skipped(&self) {
+        static TOLD: Mutex<BTreeSet<(PathBuf, usize)>> = Mutex::new(BTreeSet::new());
+        let mut told = TOLD.lock().expect("nothing panics while it holds the lock");
+        for skipped in &self.skipped {
+            if told.len() < MAX_SKIPPED && told.insert((skipped.at.file.clone(), skipped.at.line)) {
+                tracing::warn!("{skipped}");
+            }
+        }
+    }
+
+    /// Lines that were skipped because they could not be read, those that were to revoke a key first; at most 1,000 are
+    /// remembered.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
@@ -135,14 +159,22 @@ impl KnownHosts {
                 None => {}
                 Some(Ok(line)) => self.entries.push(Entry { file: Arc::clone(&file), number, line }),
                 Some(Err(flaw)) => {
-                    self.skip(Skipped { at: Place { file: path.to_owned(), line: number }, flaw });
+                    let at = Place { file: path.to_owned(), line: number };
+                    self.skip(Skipped {
+                        at,
+                        flaw,
+                        revokes: bytes.trim_ascii_start().starts_with(b"@revoked"),
+                    });
                 }
             }
         }
     }
 
     fn skip(&mut self, skipped: Skipped) {
-        if self.skipped.len() < MAX_SKIPPED {
+        if skipped.revokes {
+            self.skipped.insert(0, skipped);
+            self.skipped.truncate(MAX_SKIPPED);
+        } else if self.skipped.len() < MAX_SKIPPED {
             self.skipped.push(skipped);
         }
     }

@@ -42,8 +42,8 @@ pub enum Verdict {
     },
     /// No key is recorded for the host: a person may be asked, and the key recorded.
     Unknown,
-    /// No key is recorded for the host, but authorities are: a certificate by one of them would be needed, and that
-    /// is not looked at yet. To a person who is asked it is as [`Verdict::Unknown`].
+    /// No key is recorded for the host, but authorities are: a certificate by one of them is needed, which is judged
+    /// elsewhere. To a person who is asked it is as [`Verdict::Unknown`].
     NeedsCertificate {
         /// The authorities' keys; never empty.
         authorities: Vec<Recorded>,

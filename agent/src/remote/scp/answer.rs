@@ -59,10 +59,19 @@ impl Lines {
         &self.nonce
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Keeps what came. While a body is sent nobody takes it, and the server may go on talking.
+    pub(crate) fn push(&mut self, bytes: &[u8], attempt: &'static str) -> Result<(), RemoteError> {
         self.waiting.drain(..self.start);
         self.start = 0;
         self.waiting.extend_from_slice(bytes);
+        self.check(attempt)
+    }
+
+    fn check(&self, attempt: &'static str) -> Result<(), RemoteError> {
+        if self.taken + self.waiting().len() > LONGEST_ANSWER {
+            return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) });
+        }
+        Ok(())
     }
 
     pub(crate) fn waiting(&self) -> &[u8] {
@@ -92,16 +101,15 @@ impl Lines {
     pub(crate) fn next_answer(&mut self, attempt: &'static str) -> Result<Option<Answer>, RemoteError> {
         while let Some(end) = self.waiting().iter().position(|b| *b == b'\n') {
             let line = self.take(end + 1)[..end].to_vec();
-            self.taken += line.len();
+            // An empty line takes room as well.
+            self.taken += line.len() + size_of::<Vec<u8>>();
             if let Some(rest) = line.strip_prefix(self.nonce.as_bytes()) {
                 self.taken = 0;
                 return last_line(rest, std::mem::take(&mut self.complete), attempt).map(Some);
             }
             self.complete.push(line);
         }
-        if self.taken + self.waiting().len() > LONGEST_ANSWER {
-            return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) });
-        }
+        self.check(attempt)?;
         Ok(None)
     }
 }
@@ -153,9 +161,9 @@ mod tests {
     #[test]
     fn noise_before_the_first_word_is_skipped() {
         let mut lines = Lines::new("n0".to_owned());
-        lines.push(b"Welcome!\nn0 ok rea");
+        lines.push(b"Welcome!\nn0 ok rea", "x").expect("little");
         assert!(!lines.skip_to_ready());
-        lines.push(b"dy\nn0 ok 5\n");
+        lines.push(b"dy\nn0 ok 5\n", "x").expect("little");
         assert!(lines.skip_to_ready());
         assert_eq!(lines.next_answer("x").expect("sense").expect("whole").words, b"5");
     }
@@ -163,7 +171,7 @@ mod tests {
     #[test]
     fn answers_hold_the_lines_before_them() {
         let mut lines = Lines::new("n0".to_owned());
-        lines.push(b"left a b\nn0 no sync I/O error\nn0 ok\nrest");
+        lines.push(b"left a b\nn0 no sync I/O error\nn0 ok\nrest", "x").expect("little");
         let answer = lines.next_answer("x").expect("sense").expect("whole");
         assert_eq!((answer.ok, answer.why("sync"), answer.lines.len()), (false, "I/O error".to_owned(), 1));
         assert!(lines.next_answer("x").expect("sense").expect("whole").ok);
@@ -171,10 +179,26 @@ mod tests {
         assert_eq!(lines.waiting(), b"rest");
     }
 
+    /// What comes while nobody takes it is bounded, and so are lines of nothing.
+    #[test]
+    fn a_server_that_does_not_stop_talking_is_given_up() {
+        let piece = vec![b'x'; 1 << 20];
+        let mut lines = Lines::new("n0".to_owned());
+        let mut pushed = (0..LONGEST_ANSWER >> 19).map(|_| lines.push(&piece, "x"));
+        assert!(pushed.any(|one| matches!(one, Err(RemoteError::Nonsense { .. }))));
+
+        let mut lines = Lines::new("n0".to_owned());
+        let mut answers = (0..LONGEST_ANSWER >> 20).map(|_| {
+            lines.push(&vec![b'\n'; 1 << 20], "x")?;
+            lines.next_answer("x")
+        });
+        assert!(answers.any(|one| matches!(one, Err(RemoteError::Nonsense { .. }))));
+    }
+
     #[test]
     fn a_reply_that_is_neither_yes_nor_no_is_an_error() {
         let mut lines = Lines::new("n0".to_owned());
-        lines.push(b"n0 perhaps\n");
+        lines.push(b"n0 perhaps\n", "x").expect("little");
         assert!(matches!(lines.next_answer("x"), Err(RemoteError::Nonsense { .. })));
     }
 

@@ -31,16 +31,21 @@ const WAITING_PIECES: usize = 64;
 pub(crate) struct Hand {
     write: ExecWriter,
     incoming: mpsc::Receiver<Piece>,
-    lines: Lines,
+    heard: Heard,
     stall: Duration,
-    stderr: Vec<u8>,
     facts: Facts,
     usable: bool,
-    exited: bool,
     ahead: Vec<u8>,
     owed: VecDeque<&'static str>,
     traffic: Arc<Traffic>,
     _open: OpenChannel,
+}
+
+/// What was heard and not understood yet.
+struct Heard {
+    lines: Lines,
+    stderr: Vec<u8>,
+    exited: bool,
 }
 
 enum Piece {
@@ -79,12 +84,10 @@ impl Hand {
         let mut hand = Self {
             write,
             incoming,
-            lines: Lines::new(nonce),
+            heard: Heard { lines: Lines::new(nonce), stderr: Vec::new(), exited: false },
             stall,
-            stderr: Vec::new(),
             facts,
             usable: true,
-            exited: false,
             ahead: encode(program().as_bytes()),
             owed: VecDeque::new(),
             traffic,
@@ -107,7 +110,7 @@ impl Hand {
 
     /// What names this shell, and no other.
     pub(crate) fn nonce(&self) -> &str {
-        self.lines.nonce()
+        self.heard.lines.nonce()
     }
 
     /// What this shell's destination has in common with its other shells.
@@ -208,7 +211,7 @@ impl Hand {
     ) -> Result<Answer, RemoteError> {
         let whole = async {
             loop {
-                if let Some(answer) = self.lines.next_answer(attempt)? {
+                if let Some(answer) = self.heard.lines.next_answer(attempt)? {
                     tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
                     return Ok(answer);
                 }
@@ -220,7 +223,7 @@ impl Hand {
 
     /// What was heard and not understood yet.
     pub(super) const fn lines(&mut self) -> &mut Lines {
-        &mut self.lines
+        &mut self.heard.lines
     }
 
     /// How long nothing may move.
@@ -236,7 +239,7 @@ impl Hand {
     ) -> Result<(), RemoteError> {
         const ATTEMPT: &str = "reading back";
         while size > 0 {
-            let piece = self.lines.take(usize::try_from(size).unwrap_or(usize::MAX));
+            let piece = self.heard.lines.take(usize::try_from(size).unwrap_or(usize::MAX));
             if piece.is_empty() {
                 timeout(self.stall, self.more(ATTEMPT))
                     .await
@@ -259,9 +262,9 @@ impl Hand {
         const ATTEMPT: &str = "starting a shell";
         let after = self.stall;
         let whole = async {
-            while !self.lines.skip_to_ready() {
-                if self.lines.waiting().len() > MOST_NOISE {
-                    let words = escaped_up_to(self.lines.waiting(), 200);
+            while !self.heard.lines.skip_to_ready() {
+                if self.heard.lines.waiting().len() > MOST_NOISE {
+                    let words = escaped_up_to(self.heard.lines.waiting(), 200);
                     return Err(RemoteError::Nonsense { attempt: ATTEMPT, words });
                 }
                 self.more(ATTEMPT).await.map_err(|error| self.without_shell(error))?;
@@ -273,11 +276,10 @@ impl Hand {
 
     /// A server that runs no shell says so in its own words, on either stream, or nothing at all.
     fn without_shell(&self, error: RemoteError) -> RemoteError {
+        let Heard { lines, stderr, exited } = &self.heard;
         match error {
-            RemoteError::Ended { words, .. }
-                if self.exited || (words.is_empty() && !self.lines.is_empty()) =>
-            {
-                let said = [self.lines.waiting().trim_ascii(), self.stderr.trim_ascii()].join(&b' ');
+            RemoteError::Ended { words, .. } if *exited || (words.is_empty() && !lines.is_empty()) => {
+                let said = [lines.waiting().trim_ascii(), stderr.trim_ascii()].join(&b' ');
                 let said = escaped_up_to(said.trim_ascii(), 200);
                 let words =
                     if said.is_empty() { "what it runs said nothing and ended".to_owned() } else { said };
@@ -290,28 +292,7 @@ impl Hand {
     /// Waits for the next piece of output.
     pub(super) async fn more(&mut self, attempt: &'static str) -> Result<(), RemoteError> {
         let piece = self.incoming.recv().await;
-        self.took(piece, attempt)
-    }
-
-    fn took(&mut self, piece: Option<Piece>, attempt: &'static str) -> Result<(), RemoteError> {
-        match piece {
-            Some(Piece::Out(bytes)) => self.lines.push(&bytes),
-            Some(Piece::Err(bytes)) => {
-                // The last words tell most; 4 KiB are enough of them.
-                self.stderr.extend(bytes);
-                let start = self.stderr.len().saturating_sub(4096);
-                self.stderr.drain(..start);
-            }
-            Some(Piece::Exited) => self.exited = true,
-            Some(Piece::Refused(words)) => return Err(RemoteError::NoShell { words }),
-            Some(Piece::Lost(words)) => return Err(RemoteError::Ended { attempt, words }),
-            None => return Err(RemoteError::Ended { attempt, words: self.last_words() }),
-        }
-        Ok(())
-    }
-
-    fn last_words(&self) -> String {
-        escaped_up_to(self.stderr.trim_ascii(), 300)
+        self.heard.took(piece, attempt)
     }
 
     /// Writes, and reads what comes meanwhile.
@@ -321,30 +302,41 @@ impl Hand {
         attempt: &'static str,
     ) -> Result<(), RemoteError> {
         let after = self.stall;
-        let mut came = Vec::new();
-        let outcome = {
-            let write = self.write.data_bytes(bytes.into());
-            tokio::pin!(write);
-            let deadline = tokio::time::sleep(after);
-            tokio::pin!(deadline);
-            loop {
-                tokio::select! {
-                    biased;
-                    done = &mut write => break done.map_err(|_| None),
-                    piece = self.incoming.recv() => match piece {
-                        Some(piece) => came.push(piece),
-                        None => break Err(None),
-                    },
-                    () = &mut deadline => break Err(Some(RemoteError::Stalled { attempt, after })),
-                }
+        let write = self.write.data_bytes(bytes.into());
+        tokio::pin!(write);
+        let deadline = tokio::time::sleep(after);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut write => break done.map_err(|_| self.heard.ended(attempt)),
+                piece = self.incoming.recv() => self.heard.took(piece, attempt)?,
+                () = &mut deadline => break Err(RemoteError::Stalled { attempt, after }),
             }
-        };
-        for piece in came {
-            self.took(Some(piece), attempt)?;
         }
-        outcome.map_err(|stalled| {
-            stalled.unwrap_or_else(|| RemoteError::Ended { attempt, words: self.last_words() })
-        })
+    }
+}
+
+impl Heard {
+    fn took(&mut self, piece: Option<Piece>, attempt: &'static str) -> Result<(), RemoteError> {
+        match piece {
+            Some(Piece::Out(bytes)) => self.lines.push(&bytes, attempt)?,
+            Some(Piece::Err(bytes)) => {
+                // The last words tell most; 4 KiB are enough of them.
+                self.stderr.extend(bytes);
+                let start = self.stderr.len().saturating_sub(4096);
+                self.stderr.drain(..start);
+            }
+            Some(Piece::Exited) => self.exited = true,
+            Some(Piece::Refused(words)) => return Err(RemoteError::NoShell { words }),
+            Some(Piece::Lost(words)) => return Err(RemoteError::Ended { attempt, words }),
+            None => return Err(self.ended(attempt)),
+        }
+        Ok(())
+    }
+
+    fn ended(&self, attempt: &'static str) -> RemoteError {
+        RemoteError::Ended { attempt, words: escaped_up_to(self.stderr.trim_ascii(), 300) }
     }
 }
 

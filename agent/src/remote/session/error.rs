@@ -237,17 +237,6 @@ impl ConnectError {
             | Self::LoginRefused { .. } => Fault::Fatal,
         }
     }
-
-    /// Whether the host's identity is the trouble.
-    pub fn is_host_key(&self) -> bool {
-        matches!(
-            self,
-            Self::HostKeyUnknown { .. }
-                | Self::HostKeyChanged { .. }
-                | Self::HostKeyRevoked { .. }
-                | Self::HostKeyCertificate { .. }
-        )
-    }
 }
 
 impl Classify for ConnectError {

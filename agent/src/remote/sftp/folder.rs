@@ -25,10 +25,12 @@ const OLD_PROBE_S: u32 = 24 * 3600;
 const DEEPEST: usize = 64;
 
 /// A destination's folder.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that holds or doesn't")]
 pub(super) struct Folder {
     path: Vec<u8>,
     used: bool,
     reads_own: bool,
+    links: bool,
     is_roots: bool,
     stagings: Mutex<HashMap<String, Staging>>,
 }
@@ -74,7 +76,7 @@ impl Folder {
             channel.list(&path, true, ENTERING),
             channel.list(&own, false, ENTERING),
         )?;
-        let Probed { now, reads_own, is_roots } = match probed {
+        let Probed { now, reads_own, links, is_roots } = match probed {
             Ok(probed) => probed,
             Err(status) => {
                 let why = why(channel, &path, &status).await?;
@@ -84,7 +86,7 @@ impl Folder {
         // Who can't be listed may hold anything.
         let used = listed.map_or(true, |names| names.iter().any(|entry| &entry.name[..] != b".skiff"));
         let entries = entries.unwrap_or_default();
-        let folder = Self { path, used, reads_own, is_roots, stagings: Mutex::default() };
+        let folder = Self { path, used, reads_own, links, is_roots, stagings: Mutex::default() };
         folder.remember(&entries, sender);
         if sweep {
             folder.sweep(channel, &entries, sender, now).await?;
@@ -100,6 +102,11 @@ impl Folder {
     /// Whether a file that is written can be read by the same handle. Else it is closed before, and not gone on with.
     pub(super) const fn reads_own(&self) -> bool {
         self.reads_own
+    }
+
+    /// Whether a hard link is made there when the server says so.
+    pub(super) const fn links(&self) -> bool {
+        self.links
     }
 
     /// Whether it is root who writes there, as far as the server tells.
@@ -293,6 +300,7 @@ struct Probed {
     /// The server's time, in seconds since 1970.
     now: u32,
     reads_own: bool,
+    links: bool,
     is_roots: bool,
 }
 
@@ -309,6 +317,7 @@ async fn probe(channel: &Channel, own: &[u8]) -> Answer<Probed> {
     let reading = channel.begin_read(&handle, 0, 1, ENTERING).await?;
     let looking = channel.begin(Request::Fstat(&handle), ENTERING).await?;
     channel.close(&handle).await?;
+    let links = links(channel, &path).await?;
     let removing = channel.begin(Request::Remove(&path), ENTERING).await?;
     // Whatever else the server may answer to that.
     let reads_own = matches!(reading.reply().await?, Reply::Data(bytes) if bytes == MARK);
@@ -317,7 +326,23 @@ async fn probe(channel: &Channel, own: &[u8]) -> Answer<Probed> {
     let attributes = attributes.unwrap_or_default();
     let now = attributes.times.map_or(0, |(_, changed)| changed);
     let is_roots = attributes.owner.is_some_and(|(user, _)| user == 0);
-    Ok(written.map(|()| Probed { now, reads_own, is_roots }))
+    Ok(written.map(|()| Probed { now, reads_own, links, is_roots }))
+}
+
+/// There are servers that say yes and do nothing. Found out once, where nobody else takes the file: a link that is looked
+/// for under its final name may have been fetched by then.
+async fn links(channel: &Channel, path: &[u8]) -> Result<bool, RemoteError> {
+    if !channel.offered().hardlink {
+        return Ok(false);
+    }
+    let link = [path, b"l"].concat();
+    if channel.done(Request::Hardlink(path, &link), ENTERING).await?.is_err() {
+        return Ok(false);
+    }
+    let found = channel.standing(&link, ENTERING).await?.ok().flatten();
+    // Nothing waits for that.
+    let _removing = channel.begin(Request::Remove(&link), ENTERING).await?;
+    Ok(found.is_some_and(|found| matches!(found.kind(), FileKind::File | FileKind::Unknown)))
 }
 
 /// Removes these files, as far as they are there.

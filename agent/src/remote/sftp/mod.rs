@@ -83,7 +83,7 @@ impl SftpRemote {
         self.give_back(channel);
         Ok(Facts {
             fsync: offered.fsync,
-            hardlink: offered.hardlink,
+            hardlink: folder.links(),
             posix_rename: offered.posix_rename,
             is_root: folder.is_roots(),
             room: space,

@@ -48,7 +48,7 @@ impl SftpRemote {
                     ShipmentKind::Batch => member(&placement.item.path).into_bytes(),
                 };
                 let from = below(staging, &name);
-                let mut placer = Shelf { channel, folder, staging, from, placement, blocked, seen: None };
+                let mut placer = Shelf { channel, folder, staging, from, blocked, seen: None };
                 let who = (root, self.connection.sender.as_str(), shipment.item_id(&placement.item));
                 placing::place(&mut placer, placement, who, conflicts).await
             });
@@ -168,7 +168,6 @@ struct Shelf<'a> {
     folder: &'a Folder,
     staging: &'a [u8],
     from: Vec<u8>,
-    placement: &'a Placement,
     blocked: &'a HashMap<RelPath, String>,
     /// What the file under the name was when its digest was read.
     seen: Option<Attributes>,
@@ -180,11 +179,10 @@ impl Placer for Shelf<'_> {
             return Ok(Met::Trouble(why.clone()));
         }
         let (channel, to) = (self.channel, self.folder.at(name.as_bytes()));
-        if channel.offered().hardlink {
+        if self.folder.links() {
             match channel.done(Request::Hardlink(&self.from, &to), PUBLISHING).await? {
-                // There are servers that say yes and do nothing.
-                Ok(()) if self.stands(&to).await? => return Ok(Met::Nothing),
-                outcome => tracing::trace!(%name, ?outcome, "no link"),
+                Ok(()) => return Ok(Met::Nothing),
+                Err(status) => tracing::trace!(%name, %status, "no link"),
             }
         }
         // There are file systems without hard links, and servers that only offer them.
@@ -192,7 +190,7 @@ impl Placer for Shelf<'_> {
             return Ok(met);
         }
         match channel.done(Request::Rename(&self.from, &to), PUBLISHING).await? {
-            Ok(()) if self.has_moved(&to).await? => Ok(Met::Nothing),
+            Ok(()) if self.has_moved().await? => Ok(Met::Nothing),
             Ok(()) => Ok(Met::Trouble(LIES.to_owned())),
             Err(status) => match self.met(&to).await? {
                 Some(met) => Ok(met),
@@ -212,7 +210,7 @@ impl Placer for Shelf<'_> {
         }
         if channel.offered().posix_rename {
             match channel.done(Request::PosixRename(&self.from, &to), PUBLISHING).await? {
-                Ok(()) if self.has_moved(&to).await? => return Ok(Replaced::Done),
+                Ok(()) if self.has_moved().await? => return Ok(Replaced::Done),
                 Ok(()) => return Ok(Replaced::Failed(LIES.to_owned())),
                 Err(Status { code: Code::Unsupported, .. }) => {}
                 Err(status) => {
@@ -258,19 +256,10 @@ impl Shelf<'_> {
         }
     }
 
-    /// Whether a file of our size has the name: a yes alone proves nothing.
-    async fn stands(&self, to: &[u8]) -> Result<bool, RemoteError> {
-        let size = self.placement.item.stamp.size;
-        let there = self.channel.standing(to, PUBLISHING).await?.ok().flatten();
-        Ok(there.is_some_and(|found| {
-            matches!(found.kind(), FileKind::File | FileKind::Unknown)
-                && found.size.is_none_or(|theirs| theirs == size)
-        }))
-    }
-
-    /// The same, and that it is no longer where it was staged.
-    async fn has_moved(&self, to: &[u8]) -> Result<bool, RemoteError> {
-        Ok(self.stands(to).await? && self.channel.standing(&self.from, PUBLISHING).await? == Ok(None))
+    /// Whether it is no longer where it was staged: a yes alone proves nothing. Nobody looks under the final name, from
+    /// where it may have been fetched by then.
+    async fn has_moved(&self) -> Result<bool, RemoteError> {
+        Ok(self.channel.standing(&self.from, PUBLISHING).await? == Ok(None))
     }
 
     /// Where nothing can be renamed over what is there, that steps aside first. For a moment nothing has the name.
@@ -281,7 +270,7 @@ impl Shelf<'_> {
             return Ok(Replaced::Failed(status.to_string()));
         }
         let why = match channel.done(Request::Rename(&self.from, to), PUBLISHING).await? {
-            Ok(()) if self.has_moved(to).await? => return Ok(Replaced::Done),
+            Ok(()) if self.has_moved().await? => return Ok(Replaced::Done),
             Ok(()) => LIES.to_owned(),
             Err(status) => why(channel, self.folder.path(), &status).await?,
         };

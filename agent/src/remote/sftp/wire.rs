@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::remote::RemoteError;
 use crate::remote::session::{ChannelError, ExecChannel, ExecReader, ExecWriter, Said, WINDOW_BYTES};
 use crate::remote::traffic::{MOST_CHANNELS, Traffic};
+use crate::status::{self, Progress, Status};
 
 /// Bytes on their way in one direction: the 2 MiB that OpenSSH lets through a channel in a round trip, and the next. Six
 /// channels keep 30 MiB.
@@ -47,6 +48,8 @@ pub(crate) struct Wire {
 struct Ask {
     head: Vec<u8>,
     body: Bytes,
+    /// Of whoever asks: it isn't he who sends.
+    progress: Option<Progress>,
 }
 
 struct Shared {
@@ -167,7 +170,8 @@ impl Wire {
             }
             state.waiting.insert(id, Waiting { reply: answer, _room: [Some(asking), room] });
         }
-        let ask = Ask { head: request.encode(id), body };
+        let progress = status::counted().filter(|_| !body.is_empty());
+        let ask = Ask { head: request.encode(id), body, progress };
         if self.asks.send(ask).await.is_err() {
             return Err(shared.why_ended(attempt));
         }
@@ -353,12 +357,15 @@ async fn speak(
     stall: Duration,
 ) {
     while let Some(ask) = asked.recv().await {
+        let counted = |ask: &Ask| ask.progress.clone().map(|progress| (progress, ask.body.len() as u64));
+        let mut counts: Vec<_> = counted(&ask).into_iter().collect();
         let (mut heads, mut body) = (ask.head, ask.body);
         while body.len() + heads.len() <= TOGETHER {
             heads.extend_from_slice(&body);
             body = Bytes::new();
             match asked.try_recv() {
                 Ok(next) => {
+                    counts.extend(counted(&next));
                     heads.extend(next.head);
                     body = next.body;
                 }
@@ -372,6 +379,9 @@ async fn speak(
                 Err(None) => return,
                 Err(Some(ended)) => return shared.end(ended),
             }
+        }
+        for (progress, bytes) in counts {
+            Status::add(&progress, bytes);
         }
     }
 }

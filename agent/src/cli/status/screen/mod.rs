@@ -12,8 +12,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
-use super::words::{ms, pending};
-use crate::cli::size;
+use super::words::{files, ms, pending};
+use crate::size;
 use crate::status::snapshot::{DestinationState, Source};
 use crate::status::{Sample, Snapshot};
 use ink::{Pen, fit};
@@ -128,7 +128,9 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
         words.push(Span::styled("no agent is running; this is what its journal says", pen.warn()));
     } else {
         let up = size::age(ms(snapshot.time_ms.saturating_sub(snapshot.started_ms)));
-        words.push(Span::styled(doing(snapshot), pen.good()));
+        let doing = doing(snapshot);
+        let style = if matches!(doing, WAITING | PAUSED) { pen.warn() } else { pen.good() };
+        words.push(Span::styled(doing, style));
         if is_in_trouble(snapshot) {
             words.push(Span::styled(", in trouble", pen.bad()));
         }
@@ -142,12 +144,26 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot) {
     frame.render_widget(Line::from(Span::styled(time, Pen::DIM)).right_aligned(), area);
 }
 
-/// The whole of it in a word.
+const WAITING: &str = "waiting";
+const PAUSED: &str = "paused";
+
+/// The whole of it in a word. All is delivered only where nothing can be left that isn't counted here.
 fn doing(snapshot: &Snapshot) -> &'static str {
-    match (snapshot.on_its_way.len(), snapshot.pending.items) {
-        (0, 0) => "all delivered",
-        (0, _) => "waiting",
-        _ => "delivering",
+    let Snapshot { held, watches, .. } = snapshot;
+    if !snapshot.on_its_way.is_empty() {
+        "delivering"
+    } else if watches.iter().any(|watch| watch.paused) {
+        PAUSED
+    } else if snapshot.pending.items + held.quarantined + held.waiting > 0
+        || snapshot.pending.more
+        || watches.iter().any(|watch| watch.pending.more || watch.trouble.is_some())
+    {
+        WAITING
+    } else if snapshot.totals.found_files == 0 {
+        // Nobody knows yet, or there is nothing.
+        "nothing found so far"
+    } else {
+        "all delivered"
     }
 }
 
@@ -167,7 +183,7 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot)
         Source::Journal => "only an agent knows".to_owned(),
         Source::Agent => format!(
             "{}, {}; sent {}{again}",
-            files(totals.delivered_files),
+            files(totals.delivered_files, ""),
             size::bytes(totals.delivered_bytes),
             size::bytes(totals.sent_bytes)
         ),
@@ -186,8 +202,4 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, pen: Pen, snapshot: &Snapshot)
         line("failed", failed, style),
     ];
     frame.render_widget(Paragraph::new(lines), area);
-}
-
-fn files(count: u64) -> String {
-    format!("{} {}", size::number(count), if count == 1 { "file" } else { "files" })
 }

@@ -11,8 +11,8 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table};
 
 use super::Shown;
 use super::ink::{Pen, bar, fit, fit_end, width, wrapped};
-use crate::cli::size;
 use crate::cli::status::words::{headline, label, ms, percent, state};
+use crate::size;
 use crate::status::snapshot::{Destination, DestinationState, OnItsWay, Watch};
 use crate::status::{Sample, Snapshot};
 

@@ -173,3 +173,29 @@ fn a_tiny_terminal_and_an_empty_agent_are_borne() {
     let silent = Shown { silence: Some("no agent answers".to_owned()), ..Shown::default() };
     assert!(screen(&silent, 80, 24).contains("no agent answers"));
 }
+
+/// A word that calms is said only where nothing can be left.
+#[test]
+fn all_is_delivered_only_where_nothing_is_left() {
+    let done = || {
+        let mut snapshot = snapshot();
+        (snapshot.pending, snapshot.held) = (Pending::default(), Held::default());
+        snapshot.totals.found_files = 1;
+        snapshot.on_its_way.clear();
+        for watch in &mut snapshot.watches {
+            (watch.pending, watch.held) = (Pending::default(), Held::default());
+        }
+        snapshot
+    };
+    assert_eq!(doing(&done()), "all delivered");
+    let with = |change: fn(&mut Snapshot)| {
+        let mut snapshot = done();
+        change(&mut snapshot);
+        doing(&snapshot)
+    };
+    assert_eq!(with(|snapshot| snapshot.watches[0].paused = true), "paused");
+    assert_eq!(with(|snapshot| snapshot.watches[0].trouble = Some("gone".to_owned())), "waiting");
+    assert_eq!(with(|snapshot| snapshot.pending.more = true), "waiting");
+    assert_eq!(with(|snapshot| snapshot.held.quarantined = 1), "waiting");
+    assert_eq!(with(|snapshot| snapshot.totals.found_files = 0), "nothing found so far");
+}

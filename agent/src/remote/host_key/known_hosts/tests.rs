@@ -141,8 +141,18 @@ fn asks_for_the_kinds_that_are_recorded() {
 fn lines_that_cannot_be_read_are_skipped_and_remembered() {
     let known = known(&format!("@marked host {0}\nhost ssh-ed25519 AAAA\nhost {0}", ed25519_text(1)));
     assert_eq!(known.check("host", 22, &ed25519(1)), Verdict::Trusted { at: at(3) });
-    let skipped = [Skipped { at: at(1), flaw: Flaw::Marker }, Skipped { at: at(2), flaw: Flaw::Key }];
-    assert_eq!(known.skipped(), skipped);
+    let skipped = |line, flaw| Skipped { at: at(line), flaw, revokes: false };
+    assert_eq!(known.skipped(), [skipped(1, Flaw::Marker), skipped(2, Flaw::Key)]);
+}
+
+/// A key that was to be revoked and isn't: nobody may miss that behind other garbage.
+#[test]
+fn a_revocation_that_cannot_be_read_is_remembered_first() {
+    let garbage = "a\n".repeat(MAX_SKIPPED);
+    let known = known(&format!("{garbage}@revoked * ssh-ed25519 AAAA\n"));
+    let first = &known.skipped()[0];
+    assert_eq!((first.at.line, first.revokes), (MAX_SKIPPED + 1, true));
+    assert!(first.to_string().contains("revokes no key"), "{first}");
 }
 
 #[test]

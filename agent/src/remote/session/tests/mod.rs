@@ -218,7 +218,7 @@ async fn an_unknown_host_key_is_refused_with_what_trust_would_see() {
     let key = offered_key(&login_to(sshd.port)).await.expect("a key");
     let ConnectError::HostKeyUnknown { fingerprint: seen, .. } = &error else { panic!("{error}") };
     assert_eq!(*seen, fingerprint(&key));
-    assert!(error.is_host_key() && error.fault() == Fault::Fatal);
+    assert_eq!(error.fault(), Fault::Fatal);
     let known_hosts = sshd.folder.path().join("known_hosts");
     let trust = format!("skiff trust --known-hosts {} {HOST}:{}", known_hosts.display(), sshd.port);
     assert_eq!(error.hint().split(": ").last(), Some(&*trust));

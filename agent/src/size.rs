@@ -73,7 +73,16 @@ pub fn number(number: u64) -> String {
 
 /// `1 file`, `2 files`.
 pub fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    format!("{number} {}", of(number, noun))
+}
+
+/// `file` where it is one, else `files`; `watches`.
+pub fn of(count: u64, noun: &str) -> String {
+    match noun {
+        _ if count == 1 => noun.to_owned(),
+        _ if noun.ends_with("ch") => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +99,6 @@ mod tests {
         assert_eq!(ages, ["59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
         assert_eq!([7, 999, 1000, 1_234_567].map(number), ["7", "999", "1,000", "1,234,567"]);
         assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
+        assert_eq!((of(1, "watch"), of(2, "watch")), ("watch".to_owned(), "watches".to_owned()));
     }
 }
