@@ -21,7 +21,7 @@ pub(super) const VALUE_BYTES: usize = 5_600;
 /// The most operations of one transaction: 1,000 cost sled gigabytes of memory, 100 nothing.
 pub(super) const TRANSACTION_OPS: usize = 64;
 /// sled's own figure is 1 GiB. What is read again soon is one folder's chunks and the tip of each tree.
-const CACHE_BYTES: u64 = 8 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 /// See [`Store::note_read`].
 const NOTED_BYTES: usize = 350;
 /// sled's threads may hold its file for a moment after the handle is gone.
