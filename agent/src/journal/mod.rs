@@ -17,6 +17,7 @@ mod head;
 mod keys;
 mod ledger;
 mod lock;
+mod log;
 mod opening;
 mod place;
 mod side;

@@ -4,7 +4,6 @@
 //! leaf whole, and puts what exceeds 128 KiB into a file of its own, which it never syncs. So a value has 6 KB at most:
 //! chunks and parts of shipments have [`VALUE_BYTES`], held items a path and a cut reason.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 use super::error::{JournalError, is_lock};
 use super::head::Head;
 use super::keys::{HEAD, Kind};
+use super::log::Log;
 use super::value::BadValue;
 
 /// The most bytes of a value's payload.
@@ -53,7 +53,7 @@ pub(super) struct Store {
     dir: PathBuf,
     trees: [sled::Tree; 6],
     db: sled::Db,
-    log: File,
+    log: Log,
 }
 
 impl Store {
@@ -66,8 +66,7 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| JournalError::sled("open", dir, error))?;
         let trees = trees.try_into().unwrap_or_else(|_| unreachable!("a tree for each kind"));
-        let log =
-            File::open(dir.join("db")).map_err(|error| JournalError::io("open the log of", dir, error))?;
+        let log = Log::open(dir).map_err(|error| JournalError::io("open the log of", dir, error))?;
         Ok(Self { dir: dir.to_owned(), trees, db, log })
     }
 
@@ -152,7 +151,7 @@ impl Store {
         self.db.flush().map_err(|error| JournalError::sled("flush", &self.dir, error))?;
         // sled's flush is sync_file_range, which a power cut undoes: it neither waits for the device's cache nor
         // writes the file's length.
-        self.log.sync_data().map_err(|error| JournalError::io("sync", &self.dir, error))
+        self.log.sync().map_err(|error| JournalError::io("sync", &self.dir, error))
     }
 
     /// The error for a value that can't be read.

@@ -40,6 +40,23 @@ fn lone_files_are_packed_too() {
 }
 
 #[test]
+fn lone_files_rarely_make_the_log_longer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    let log = dir.path().join("journal/db");
+    let mut lengths = std::collections::BTreeSet::new();
+    for number in 0..100 {
+        deliver(&journal, "a", number..number + 1);
+        lengths.insert(fs::metadata(&log).expect("the log is there").len());
+    }
+    assert!(lengths.len() <= 3, "{lengths:?}");
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 100);
+}
+
+#[test]
 fn no_value_leaves_the_synced_log() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(dir.path());
