@@ -32,8 +32,14 @@ pub(super) enum Change {
 }
 
 impl Ledger<'_> {
-    /// Applies one change.
+    /// Adds one change; [`Ledger::apply`] ends it. A plan reads nothing but an earlier plan of the same shipment, so it
+    /// shares the transaction of what comes before it: of lone files, the end of one and the plan of the next.
     pub(super) fn write(&mut self, change: Change) -> Result<(), JournalError> {
+        match &change {
+            Change::Record(Record::Planned(shipment))
+                if !self.touches(Kind::Pending, shipment.id.as_str().as_bytes()) => {}
+            _ => self.apply()?,
+        }
         match change {
             Change::Record(Record::Planned(shipment)) => self.planned(&shipment)?,
             Change::Record(Record::Finished { shipment, delivered }) => {
@@ -57,7 +63,7 @@ impl Ledger<'_> {
                 self.remove_all(Kind::Completed, folder.bytes())?;
             }
         }
-        self.apply()
+        Ok(())
     }
 
     fn planned(&mut self, shipment: &Shipment) -> Result<(), JournalError> {

@@ -141,6 +141,7 @@ impl Writer {
 fn commit(store: &Store, side: &Side, changes: Vec<Change>) -> Result<(), JournalError> {
     let mut ledger = Ledger::new(store);
     changes.into_iter().try_for_each(|change| ledger.write(change))?;
+    ledger.apply()?;
     let Some(seq) = ledger.seq() else { return Ok(()) };
     store.sync()?;
     side.write(seq)

@@ -4,6 +4,7 @@ use super::super::compact;
 use super::super::completed::chunks;
 use super::super::keys::Kind;
 use super::super::place::{Place, bytes_in};
+use super::super::side::Side;
 use super::super::store::Store;
 use super::super::verify::verify;
 use super::*;
@@ -54,6 +55,26 @@ fn lone_files_rarely_make_the_log_longer() {
     let (journal, opening) = open(dir.path());
     assert_eq!(opening.trust, Trust::Kept);
     assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 100);
+}
+
+#[test]
+fn an_end_and_the_next_plan_take_one_transaction() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    let seq = || Side::read(&dir.path().join("journal.seq")).expect("it can be read").expect("there is one");
+    let (first, second, third) = (shipment("a", 0..1), shipment("a", 1..2), shipment("a", 2..3));
+    record(&journal, vec![Record::Planned(first.clone()), Record::Planned(second.clone())]);
+    assert_eq!(seq(), 1);
+    record(&journal, vec![finished(&first), Record::Planned(third.clone())]);
+    assert_eq!(seq(), 2);
+    record(
+        &journal,
+        vec![finished(&second), finished(&third), Record::Planned(first.clone()), finished(&first)],
+    );
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!((opening.trust, opening.pending), (Trust::Kept, vec![]));
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 3);
 }
 
 #[test]
