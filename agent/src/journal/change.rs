@@ -31,6 +31,13 @@ pub(super) enum Change {
     Mount(ItemId, bool),
 }
 
+impl Change {
+    /// Whether the store is likely to hold much less afterwards.
+    pub(super) fn frees(&self) -> bool {
+        matches!(self, Self::Drop { .. } | Self::Forget(_))
+    }
+}
+
 impl Ledger<'_> {
     /// Adds one change; [`Ledger::apply`] ends it. A plan reads nothing but an earlier plan of the same shipment, so it
     /// shares the transaction of what comes before it: of lone files, the end of one and the plan of the next.

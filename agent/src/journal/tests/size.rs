@@ -1,5 +1,8 @@
 //! What the journal takes on the disk.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::super::compact;
 use super::super::completed::chunks;
 use super::super::keys::Kind;
@@ -139,4 +142,32 @@ fn a_copy_is_smaller_and_the_same() {
     assert!(journal.was_mount(WATCH).expect("it is read"));
     let copied = bytes_in(&place.journal()).expect("it can be measured");
     assert!(copied * 4 < bytes, "{copied} of {bytes} bytes");
+}
+
+#[test]
+fn a_bloated_store_gets_smaller_while_it_is_open() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    let (journal, opening) = open(dir.path());
+    let bytes = || bytes_in(&dir.path().join("journal")).expect("it can be measured");
+    for commit in 0.. {
+        deliver(&journal, "churn", commit * 1000..commit * 1000 + 1000);
+        if bytes() > 65 << 20 {
+            break;
+        }
+    }
+    let before = contents(&journal, &opening);
+    journal.forget(&[folder_id("churn")]).expect("it is forgotten");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bytes() > 16 << 20 {
+        assert!(Instant::now() < deadline, "{} bytes", bytes());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(contents(&journal, &opening), before);
+    deliver(&journal, "churn", 0..1);
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!(contents(&journal, &opening), before);
+    assert_eq!(journal.delivered_in(folder_id("churn")).expect("it can be read").len(), 1);
 }
