@@ -19,7 +19,25 @@ use crate::status::{Progress, Status, counting};
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
-    pub(super) async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), DispatchError> {
+    pub(super) async fn apply(&mut self, mut effects: Vec<Effect>) -> Result<(), DispatchError> {
+        // Whoever delivers once waits for the end.
+        if !self.once {
+            let Some(urgent) = self.late.keep(effects, clock::now()) else { return Ok(()) };
+            effects = urgent;
+        }
+        if effects.iter().any(|effect| matches!(effect, Effect::Record(_))) {
+            effects.splice(0..0, self.late.take());
+        }
+        self.apply_now(effects).await
+    }
+
+    /// What has waited for company.
+    pub(super) async fn apply_late(&mut self) -> Result<(), DispatchError> {
+        let late = self.late.take();
+        self.apply_now(late).await
+    }
+
+    async fn apply_now(&mut self, effects: Vec<Effect>) -> Result<(), DispatchError> {
         let (records, rest): (Vec<_>, Vec<_>) =
             effects.into_iter().partition(|effect| matches!(effect, Effect::Record(_)));
         let unwrap = |effect| if let Effect::Record(record) = effect { Some(record) } else { None };

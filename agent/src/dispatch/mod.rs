@@ -5,6 +5,7 @@
 
 mod board;
 mod effects;
+mod late;
 mod manifest;
 mod orders;
 mod pulse;
@@ -34,6 +35,7 @@ use crate::route;
 use crate::scan::Found;
 use crate::status::{Progress, Status};
 use board::Board;
+use late::Late;
 pub(crate) use orders::pending_item;
 pub use orders::{Change, Order};
 use pulse::Pulse;
@@ -74,6 +76,7 @@ pub struct Dispatcher {
     once: bool,
     fresh: bool,
     desk: Desk,
+    late: Late,
     /// Destinations that are paused, and why.
     rests: BTreeMap<String, String>,
     settled: mpsc::Receiver<Found>,
@@ -171,6 +174,7 @@ impl Dispatcher {
             once: setup.once,
             fresh: opening.trust != Trust::Kept,
             desk,
+            late: Late::default(),
             rests: BTreeMap::new(),
             settled,
             workers: JoinSet::new(),
@@ -202,6 +206,7 @@ impl Dispatcher {
                 Input::Report(report) => self.report(*report).await?,
                 Input::Order(order) => {
                     self.board.touch();
+                    self.apply_late().await?;
                     self.obey(order).await?;
                 }
                 Input::ScannerIdle => {}
@@ -217,6 +222,8 @@ impl Dispatcher {
             }
         }
         self.workers.shutdown().await;
+        // A full disk may have no room soon; what isn't recorded is looked at again.
+        tokio::time::timeout(GRACE, self.apply_late()).await.unwrap_or(Ok(()))?;
         Ok(std::mem::take(&mut self.outcome))
     }
 
@@ -295,7 +302,7 @@ impl Dispatcher {
     fn next_due(&self) -> Option<Moment> {
         let held = self.held.peek().map(|Reverse((due, ..))| *due);
         let cut = self.watches.values().filter_map(|live| live.planner.cut_at()).min();
-        let others = [self.desk.next_due(), self.board.due(), self.pulse.due()];
+        let others = [self.desk.next_due(), self.board.due(), self.pulse.due(), self.late.due()];
         [held, cut].into_iter().chain(others).flatten().min()
     }
 
@@ -342,6 +349,9 @@ impl Dispatcher {
     }
 
     async fn timer(&mut self, urgency: Urgency) -> Result<(), DispatchError> {
+        if self.late.due().is_some_and(|due| due <= clock::now()) {
+            self.apply_late().await?;
+        }
         if urgency != Urgency::Run {
             return Ok(());
         }

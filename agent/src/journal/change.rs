@@ -31,9 +31,22 @@ pub(super) enum Change {
     Mount(ItemId, bool),
 }
 
+impl Change {
+    /// Whether the store is likely to hold much less afterwards.
+    pub(super) fn frees(&self) -> bool {
+        matches!(self, Self::Drop { .. } | Self::Forget(_))
+    }
+}
+
 impl Ledger<'_> {
-    /// Applies one change.
+    /// Adds one change; [`Ledger::apply`] ends it. A plan reads nothing but an earlier plan of the same shipment, so it
+    /// shares the transaction of what comes before it: of lone files, the end of one and the plan of the next.
     pub(super) fn write(&mut self, change: Change) -> Result<(), JournalError> {
+        match &change {
+            Change::Record(Record::Planned(shipment))
+                if !self.touches(Kind::Pending, shipment.id.as_str().as_bytes()) => {}
+            _ => self.apply()?,
+        }
         match change {
             Change::Record(Record::Planned(shipment)) => self.planned(&shipment)?,
             Change::Record(Record::Finished { shipment, delivered }) => {
@@ -57,7 +70,7 @@ impl Ledger<'_> {
                 self.remove_all(Kind::Completed, folder.bytes())?;
             }
         }
-        self.apply()
+        Ok(())
     }
 
     fn planned(&mut self, shipment: &Shipment) -> Result<(), JournalError> {

@@ -10,16 +10,28 @@ const SMALL_BYTES: u64 = 64 << 20;
 /// How many times what it holds a store may take. A fresh copy takes about 1.5 times that.
 const BLOAT: u64 = 3;
 
+/// What may be copied while others wait for the journal: a few seconds' work for a poor card.
+const QUICK_BYTES: u64 = 8 << 20;
+
+/// Whether a copy would save much.
+fn is_bloated(store: &Store, logical_bytes: u64) -> bool {
+    bytes_in(store.dir()).is_ok_and(|bytes| bytes > SMALL_BYTES.max(BLOAT * logical_bytes))
+}
+
+/// Whether a copy would save much and be made soon.
+pub(super) fn is_worth_a_break(store: &Store) -> bool {
+    store.logical_bytes() <= QUICK_BYTES && is_bloated(store, store.logical_bytes())
+}
+
 /// Makes the copy where it would save much. `false`: go on with the store as it is.
 pub(super) fn copy_if_bloated(store: &Store, logical_bytes: u64, place: &Place) -> bool {
-    let Ok(bytes) = bytes_in(store.dir()) else { return false };
-    if bytes <= SMALL_BYTES.max(BLOAT * logical_bytes) {
+    if !is_bloated(store, logical_bytes) {
         return false;
     }
     match copy(store, logical_bytes, place) {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(%error, bytes, logical_bytes, "cannot make the journal smaller");
+            tracing::warn!(%error, logical_bytes, "cannot make the journal smaller");
             // Where that fails too, the next start does it.
             let _ = remove_folder(&place.copy());
             false

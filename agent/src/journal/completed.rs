@@ -10,11 +10,12 @@ use skiff_common::ItemId;
 use super::error::JournalError;
 use super::keys::{Kind, chunk_key, read_chunk_key};
 use super::ledger::Ledger;
-use super::store::{Bytes, Op, Store, VALUE_BYTES};
-use super::value::{BadValue, ENTRY_BYTES, Entry, seal_chunk, unseal_chunk};
+use super::store::{Bytes, Op, Store};
+use super::value::{BadValue, Entry, seal_chunk, unseal_chunk};
 
-/// The most entries of a chunk.
-const CHUNK_ENTRIES: usize = VALUE_BYTES / ENTRY_BYTES;
+/// The most entries of a chunk: 2 KB. sled keeps at least one leaf of up to 16 values resident for each of the 256 shards
+/// of its cache, whatever its capacity, so with larger chunks most of a large journal would stay in memory.
+const CHUNK_ENTRIES: usize = 36;
 /// Half a chunk: an entry is then written three times at most, and a lone file costs one small record.
 const FOLD_AT: usize = CHUNK_ENTRIES / 2;
 

@@ -1,7 +1,7 @@
 //! Operations on their way to the store, a transaction at a time.
 //!
-//! Promises that they are applied in their order; a change of many operations takes several transactions. Lacks what the
-//! operations of a change are.
+//! Promises that they are applied in their order; a change of many operations takes several transactions, and small ones
+//! share one where the later doesn't read what the earlier writes. Lacks what the operations of a change are.
 
 use super::error::JournalError;
 use super::keys::Kind;
@@ -24,12 +24,17 @@ impl<'a> Ledger<'a> {
         self.seq
     }
 
-    /// The store, as it is without the operations of this change that aren't applied yet.
+    /// The store, as it is without the operations that aren't applied yet.
     pub(super) fn store(&self) -> &'a Store {
         self.store
     }
 
-    /// Adds an operation to the change.
+    /// Whether operations that aren't applied yet concern a key that starts with `prefix`.
+    pub(super) fn touches(&self, kind: Kind, prefix: &[u8]) -> bool {
+        self.ops.iter().any(|op| op.kind == kind && op.key.starts_with(prefix))
+    }
+
+    /// Adds an operation.
     pub(super) fn push(&mut self, op: Op) -> Result<(), JournalError> {
         self.ops.push(op);
         if self.ops.len() == TRANSACTION_OPS { self.apply() } else { Ok(()) }
@@ -43,7 +48,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Writes what is left of the change.
+    /// Writes what is left.
     pub(super) fn apply(&mut self) -> Result<(), JournalError> {
         if !self.ops.is_empty() {
             self.seq = Some(self.store.apply(&self.ops)?.seq);

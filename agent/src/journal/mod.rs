@@ -17,6 +17,7 @@ mod head;
 mod keys;
 mod ledger;
 mod lock;
+mod log;
 mod opening;
 mod place;
 mod side;
@@ -92,7 +93,7 @@ impl Journal {
         let slot = Arc::new(Slot::with(opened.store));
         let (queue, requests) = mpsc::channel(QUEUE);
         let journal = Self { queue, slot: slot.clone(), path: place.journal() };
-        let writer = Writer { queue: requests, slot, side: opened.side, place, lock };
+        let writer = Writer { queue: requests, slot, side: opened.side, place, lock, commits: 0 };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         thread.map_err(|error| JournalError::io("start the writer of", &journal.path, error))?;
         Ok((journal, opened.opening))

@@ -23,4 +23,16 @@ impl Slot {
         let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut slot, content.map(Arc::new))
     }
+
+    /// Puts in what `exchange` makes of what was there. Who asks for the store meanwhile waits.
+    pub(super) fn exchange(
+        &self,
+        exchange: impl FnOnce(Arc<Store>) -> Result<Store, JournalError>,
+    ) -> Result<(), JournalError> {
+        let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let store = slot.clone()?;
+        *slot = Err(JournalError::Closed);
+        *slot = exchange(store).map(Arc::new);
+        slot.as_ref().map(drop).map_err(Clone::clone)
+    }
 }

@@ -4,8 +4,8 @@
 //! leaf whole, and puts what exceeds 128 KiB into a file of its own, which it never syncs. So a value has 6 KB at most:
 //! chunks and parts of shipments have [`VALUE_BYTES`], held items a path and a cut reason.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 use super::error::{JournalError, is_lock};
 use super::head::Head;
 use super::keys::{HEAD, Kind};
+use super::log::Log;
 use super::value::BadValue;
 
 /// The most bytes of a value's payload.
@@ -21,7 +22,7 @@ pub(super) const VALUE_BYTES: usize = 5_600;
 /// The most operations of one transaction: 1,000 cost sled gigabytes of memory, 100 nothing.
 pub(super) const TRANSACTION_OPS: usize = 64;
 /// sled's own figure is 1 GiB. What is read again soon is one folder's chunks and the tip of each tree.
-const CACHE_BYTES: u64 = 8 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 /// See [`Store::note_read`].
 const NOTED_BYTES: usize = 350;
 /// sled's threads may hold its file for a moment after the handle is gone.
@@ -53,7 +54,8 @@ pub(super) struct Store {
     dir: PathBuf,
     trees: [sled::Tree; 6],
     db: sled::Db,
-    log: File,
+    log: Log,
+    logical_bytes: AtomicU64,
 }
 
 impl Store {
@@ -66,14 +68,23 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| JournalError::sled("open", dir, error))?;
         let trees = trees.try_into().unwrap_or_else(|_| unreachable!("a tree for each kind"));
-        let log =
-            File::open(dir.join("db")).map_err(|error| JournalError::io("open the log of", dir, error))?;
-        Ok(Self { dir: dir.to_owned(), trees, db, log })
+        let log = Log::open(dir).map_err(|error| JournalError::io("open the log of", dir, error))?;
+        Ok(Self { dir: dir.to_owned(), trees, db, log, logical_bytes: AtomicU64::new(0) })
     }
 
     /// Its folder.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The bytes of all keys and values, as far as [`Store::count`] was told.
+    pub(super) fn logical_bytes(&self) -> u64 {
+        self.logical_bytes.load(Ordering::Relaxed)
+    }
+
+    /// From now on [`Store::logical_bytes`] goes on from here.
+    pub(super) fn count(&self, logical_bytes: u64) {
+        self.logical_bytes.store(logical_bytes, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Bytes>, JournalError> {
@@ -128,10 +139,12 @@ impl Store {
     pub(super) fn apply(&self, ops: &[Op]) -> Result<Head, JournalError> {
         debug_assert!(ops.len() <= TRANSACTION_OPS, "{} operations in a transaction", ops.len());
         let applied = self.trees[..].transaction(|trees| apply_to(trees, ops));
-        applied.map_err(|error| match error {
+        let Applied { head, added, removed } = applied.map_err(|error| match error {
             TransactionError::Abort(bad) => self.bad_value(bad),
             TransactionError::Storage(error) => JournalError::sled("write to", &self.dir, error),
-        })
+        })?;
+        self.count((self.logical_bytes() + added).saturating_sub(removed));
+        Ok(head)
     }
 
     /// Puts values as they are, past the head: for a copy of a whole store, whose head comes last.
@@ -152,7 +165,7 @@ impl Store {
         self.db.flush().map_err(|error| JournalError::sled("flush", &self.dir, error))?;
         // sled's flush is sync_file_range, which a power cut undoes: it neither waits for the device's cache nor
         // writes the file's length.
-        self.log.sync_data().map_err(|error| JournalError::io("sync", &self.dir, error))
+        self.log.sync().map_err(|error| JournalError::io("sync", &self.dir, error))
     }
 
     /// The error for a value that can't be read.
@@ -172,11 +185,22 @@ impl Store {
     }
 }
 
+/// What a transaction did: to the head, and in bytes of keys and values.
+struct Applied {
+    head: Head,
+    added: u64,
+    removed: u64,
+}
+
 /// May run again after a conflict, so it changes nothing but the trees.
-fn apply_to(trees: &[TransactionalTree], ops: &[Op]) -> Result<Head, ConflictableTransactionError<BadValue>> {
+fn apply_to(
+    trees: &[TransactionalTree],
+    ops: &[Op],
+) -> Result<Applied, ConflictableTransactionError<BadValue>> {
     let meta = &trees[Kind::Meta.index()];
     let head = meta.get(HEAD)?.map_or(Ok(Head::default()), |value| Head::unseal(&value));
     let mut head = head.map_err(ConflictableTransactionError::Abort)?;
+    let (mut added, mut removed) = (0, 0);
     for Op { kind, key, value } in ops {
         let tree = &trees[kind.index()];
         let old = match value {
@@ -189,14 +213,16 @@ fn apply_to(trees: &[TransactionalTree], ops: &[Op]) -> Result<Head, Conflictabl
         }
         if let Some(old) = old {
             head.take_away(*kind, key, &old);
+            removed += (key.len() + old.len()) as u64;
         }
         if let Some(value) = value {
             head.add(*kind, key, value);
+            added += (key.len() + value.len()) as u64;
         }
     }
     head.seq += 1;
     meta.insert(HEAD, head.seal())?;
-    Ok(head)
+    Ok(Applied { head, added, removed })
 }
 
 fn open_db(dir: &Path) -> Result<sled::Db, JournalError> {

@@ -24,6 +24,7 @@ pub(super) struct Verified {
 /// Reads all of `store` once, one value at a time, and removes what a crash left half-written.
 pub(super) fn verify(store: &Store) -> Result<Verified, JournalError> {
     let (mut verified, unfinished) = read(store)?;
+    store.count(verified.logical_bytes);
     remove(store, &unfinished)?;
     verified.head = store.head()?;
     Ok(verified)

@@ -3,6 +3,8 @@
 //! After an error nothing is answered with success until the store was opened again. A full disk is the one error it
 //! gets over by itself: the next request that finds space reopens the store. Any other (a failed sync above all, after
 //! which nobody knows what is on the disk) stays until the process ends.
+//!
+//! A store that has become much larger than what it holds is exchanged for a smaller copy between two commits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::change::Change;
+use super::compact;
 use super::deadline::{self, in_time};
 use super::error::JournalError;
 use super::ledger::Ledger;
@@ -24,6 +27,9 @@ use super::store::Store;
 const GROUP: usize = 64;
 /// How many requests may wait: one group. A request is at most a shipment (1,000 items, 200 KB), so 13 MB at worst.
 pub(super) const QUEUE: usize = GROUP;
+
+/// How many commits make a look at the store's size worth while.
+const COMMITS_A_LOOK: u32 = 1024;
 
 /// Tells whoever asked.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
@@ -48,6 +54,8 @@ pub(super) struct Writer {
     pub(super) place: Place,
     /// Held as long as there is a writer.
     pub(super) lock: Lock,
+    /// Commits since the store's size was looked at.
+    pub(super) commits: u32,
 }
 
 impl Writer {
@@ -62,6 +70,9 @@ impl Writer {
             let outcome = self.commit(changes);
             for reply in replies {
                 reply(outcome.clone());
+            }
+            if outcome.is_ok() && close.is_none() {
+                self.shrink();
             }
         }
         let outcome = self.close();
@@ -93,6 +104,10 @@ impl Writer {
         // Asked before, because sled's handle is useless once it met a full disk.
         self.place.require_space("write to", 0)?;
         let store = self.store()?;
+        self.commits += 1;
+        if changes.iter().any(Change::frees) {
+            self.commits = COMMITS_A_LOOK;
+        }
         let committed = commit(&store, &self.side, changes);
         if let Err(error) = &committed {
             drop(store);
@@ -118,6 +133,28 @@ impl Writer {
         Ok(())
     }
 
+    /// Exchanges the store for a smaller copy, where that saves much. Not while somebody waits.
+    fn shrink(&mut self) {
+        if self.commits < COMMITS_A_LOOK || !self.queue.is_empty() {
+            return;
+        }
+        self.commits = 0;
+        if !self.slot.store().is_ok_and(|store| compact::is_worth_a_break(&store)) {
+            return;
+        }
+        let (place, side) = (&self.place, &mut self.side);
+        let exchanged = self.slot.exchange(|store| {
+            in_time("close", &place.journal(), deadline::COMMIT, move || wait_for_readers(store))?;
+            let opened = opening::open(place)?;
+            *side = opened.side;
+            Ok(opened.store)
+        });
+        match exchanged {
+            Ok(()) => tracing::info!("the journal was made smaller"),
+            Err(error) => tracing::error!(%error, "the journal takes nothing more"),
+        }
+    }
+
     fn fail(&mut self, error: JournalError) {
         tracing::error!(%error, "the journal takes nothing more");
         if let Err(error) = self.empty_slot(error) {
@@ -141,6 +178,7 @@ impl Writer {
 fn commit(store: &Store, side: &Side, changes: Vec<Change>) -> Result<(), JournalError> {
     let mut ledger = Ledger::new(store);
     changes.into_iter().try_for_each(|change| ledger.write(change))?;
+    ledger.apply()?;
     let Some(seq) = ledger.seq() else { return Ok(()) };
     store.sync()?;
     side.write(seq)

@@ -11,6 +11,10 @@ use skiff_config::ReceiptFiles;
 
 /// Of the lines of thousands of files, which would be a megabyte for each shipment.
 const WRITTEN_AT_ONCE: usize = 64 << 10;
+/// Empty lines ahead of what [`append_within`] writes: for the lines of a hundred lone files.
+const AHEAD_BYTES: usize = 16 << 10;
+/// Lines that are longer together are none of a lone file.
+const SMALL_BYTES: usize = 4 << 10;
 
 /// Makes it, where it is missing.
 pub(super) fn make(path: &Path) -> io::Result<()> {
@@ -43,6 +47,30 @@ pub(super) fn append(
     lines.flush()?;
     drop(lines);
     file.sync_data()
+}
+
+/// As [`append`], for what no person reads: empty lines are kept ahead of the last one, because a file that grows costs the
+/// file system a commit each time, on ext4 four times as many bytes as what is written within it.
+pub(super) fn append_within(path: &Path, files: ReceiptFiles, value: &Value) -> io::Result<()> {
+    let mut lock = locked(path)?;
+    if lock.metadata()?.len() > files.rotate_bytes {
+        rotate(path, files.keep.get())?;
+        lock = locked(path)?;
+    }
+    // What appends writes nowhere else.
+    let file = File::options().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let (end, torn) = end_of_lines(&file, length)?;
+    let mut line = if torn { b"\n".to_vec() } else { Vec::new() };
+    serde_json::to_writer(&mut line, value)?;
+    line.push(b'\n');
+    if end + line.len() as u64 > length && line.len() <= SMALL_BYTES {
+        line.resize(line.len() + AHEAD_BYTES, b'\n');
+    }
+    file.write_all_at(&line, end)?;
+    file.sync_data()?;
+    drop(lock);
+    Ok(())
 }
 
 /// It and all that were set aside, the latest first.
@@ -121,6 +149,19 @@ fn locked(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Where the last line ends that isn't empty, and whether it lacks its line end.
+fn end_of_lines(file: &File, length: u64) -> io::Result<(u64, bool)> {
+    // With the line end and the byte before it.
+    let start = length.saturating_sub(AHEAD_BYTES as u64 + 2);
+    let mut bytes = vec![0; usize::try_from(length - start).expect("they are few")];
+    file.read_exact_at(&mut bytes, start)?;
+    Ok(match bytes.iter().rposition(|byte| *byte != b'\n') {
+        Some(at) if at + 1 == bytes.len() => (length, true),
+        Some(at) => (start + at as u64 + 2, false),
+        None => (length, false),
+    })
+}
+
 fn ends_torn(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -179,6 +220,37 @@ mod tests {
         assert_eq!(numbers(folder.path(), 3, |receipt| receipt["n"].as_u64() < Some(5)), [4, 3, 2]);
         let all: Vec<u64> = (0..2000).rev().collect();
         assert_eq!(numbers(folder.path(), usize::MAX, |_| true), all);
+    }
+
+    #[test]
+    fn lines_within_a_file_stand_one_behind_the_other_whatever_it_ended_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("receipts.jsonl");
+        let put = |n: u64| {
+            append_within(&path, ReceiptFiles::default(), &json!({ "n": n })).expect("written");
+            fs::metadata(&path).expect("it is there").len()
+        };
+        let length = put(0);
+        assert_eq!((put(1), put(2)), (length, length));
+        // An earlier skiff appends at the end, and one that died within its last line.
+        append(&path, ReceiptFiles::default(), std::iter::once(json!({ "n": 3 }))).expect("written");
+        put(4);
+        File::options()
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(b"{\"torn"))
+            .expect("written");
+        put(5);
+        fs::write(&path, fs::read(&path).expect("read").trim_ascii_end()).expect("written");
+        put(6);
+        let pad = "x".repeat(SMALL_BYTES);
+        let length = fs::metadata(&path).expect("it is there").len();
+        for n in 7..12 {
+            append_within(&path, ReceiptFiles::default(), &json!({ "n": n, "pad": pad })).expect("written");
+        }
+        put(12);
+        assert!(fs::metadata(&path).expect("it is there").len() > length);
+        assert_eq!(numbers(folder.path(), usize::MAX, |_| true), (0..=12).rev().collect::<Vec<_>>());
     }
 
     /// No line is lost, and no file is set aside before it is full, whoever waits for the lock meanwhile.

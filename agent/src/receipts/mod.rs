@@ -24,7 +24,7 @@ use crate::clock;
 use crate::remote::scp::Stood;
 
 pub(crate) use earlier::Earlier;
-use file::{Backwards, append};
+use file::{Backwards, append, append_within};
 
 /// Losses are for people, who read no more of them than this.
 const LOSSES: ReceiptFiles = ReceiptFiles { rotate_bytes: 64 << 20, keep: NonZeroUsize::MIN };
@@ -50,7 +50,7 @@ impl Receipts {
 
     /// Claims the names that these are about to get; durable when this returns. Blocks.
     pub fn claim(&self, watch: &str, destination: &str, placements: &[Placement]) -> io::Result<()> {
-        append(&self.claims, self.files, std::iter::once(claim_line(watch, destination, placements)))
+        append_within(&self.claims, self.files, &claim_line(watch, destination, placements))
     }
 
     /// Appends one line for each receipt; they are durable when this returns. Blocks.
@@ -84,7 +84,7 @@ impl Receipts {
             "theirs": digests.sha256.unwrap_or(digests.blake3).to_string(),
             "destination": destination,
         });
-        append(&self.claims, self.files, std::iter::once(line))
+        append_within(&self.claims, self.files, &line)
     }
 
     /// Appends the receipt of a log; it is durable when this returns. Blocks.

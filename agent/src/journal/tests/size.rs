@@ -1,9 +1,13 @@
 //! What the journal takes on the disk.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::super::compact;
 use super::super::completed::chunks;
 use super::super::keys::Kind;
 use super::super::place::{Place, bytes_in};
+use super::super::side::Side;
 use super::super::store::Store;
 use super::super::verify::verify;
 use super::*;
@@ -40,6 +44,43 @@ fn lone_files_are_packed_too() {
 }
 
 #[test]
+fn lone_files_rarely_make_the_log_longer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    let log = dir.path().join("journal/db");
+    let mut lengths = std::collections::BTreeSet::new();
+    for number in 0..100 {
+        deliver(&journal, "a", number..number + 1);
+        lengths.insert(fs::metadata(&log).expect("the log is there").len());
+    }
+    assert!(lengths.len() <= 3, "{lengths:?}");
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 100);
+}
+
+#[test]
+fn an_end_and_the_next_plan_take_one_transaction() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    let seq = || Side::read(&dir.path().join("journal.seq")).expect("it can be read").expect("there is one");
+    let (first, second, third) = (shipment("a", 0..1), shipment("a", 1..2), shipment("a", 2..3));
+    record(&journal, vec![Record::Planned(first.clone()), Record::Planned(second.clone())]);
+    assert_eq!(seq(), 1);
+    record(&journal, vec![finished(&first), Record::Planned(third.clone())]);
+    assert_eq!(seq(), 2);
+    record(
+        &journal,
+        vec![finished(&second), finished(&third), Record::Planned(first.clone()), finished(&first)],
+    );
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!((opening.trust, opening.pending), (Trust::Kept, vec![]));
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 3);
+}
+
+#[test]
 fn no_value_leaves_the_synced_log() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(dir.path());
@@ -67,7 +108,7 @@ fn chunks_join_when_their_items_go() {
     let (journal, _) = open(dir.path());
     deliver(&journal, "a", 0..5000);
     let known = journal.delivered_in(folder_id("a")).expect("it can be read");
-    let kept: Vec<_> = (0..5000).step_by(50).map(|number| id(&item("a", number))).collect();
+    let kept: Vec<_> = (0..5000).step_by(200).map(|number| id(&item("a", number))).collect();
     journal.keep_only(&known, |item| kept.contains(&item)).expect("they are dropped");
     close(journal);
     assert_eq!(chunk_count(dir.path(), "a"), 1);
@@ -101,4 +142,32 @@ fn a_copy_is_smaller_and_the_same() {
     assert!(journal.was_mount(WATCH).expect("it is read"));
     let copied = bytes_in(&place.journal()).expect("it can be measured");
     assert!(copied * 4 < bytes, "{copied} of {bytes} bytes");
+}
+
+#[test]
+fn a_bloated_store_gets_smaller_while_it_is_open() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    let (journal, opening) = open(dir.path());
+    let bytes = || bytes_in(&dir.path().join("journal")).expect("it can be measured");
+    for commit in 0.. {
+        deliver(&journal, "churn", commit * 1000..commit * 1000 + 1000);
+        if bytes() > 65 << 20 {
+            break;
+        }
+    }
+    let before = contents(&journal, &opening);
+    journal.forget(&[folder_id("churn")]).expect("it is forgotten");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bytes() > 16 << 20 {
+        assert!(Instant::now() < deadline, "{} bytes", bytes());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(contents(&journal, &opening), before);
+    deliver(&journal, "churn", 0..1);
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!(contents(&journal, &opening), before);
+    assert_eq!(journal.delivered_in(folder_id("churn")).expect("it can be read").len(), 1);
 }
