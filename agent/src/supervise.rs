@@ -72,7 +72,7 @@ impl Agent {
         let trusted = opening.trust == Trust::Kept;
         let receipts = crew::receipts(settings)?;
         let status = Arc::new(Status::default());
-        let paused = Paused::of(&settings.state_dir, plan.service.is_some());
+        let paused = paused(settings, plan);
         let overall = Arc::new(Limiter::new(settings.bandwidth));
         let remotes = remotes(settings, &status, plan, &overall);
         let (live, lives) = watch::channel(windows::live(settings, &remotes));
@@ -199,6 +199,20 @@ fn journal(settings: &Settings, plan: &Plan) -> Result<(Option<Journal>, Opening
     }
     let (journal, opening) = Journal::open(&settings.state_dir)?;
     Ok((Some(journal), opening))
+}
+
+/// What somebody has put to rest; all, where that can't be read: nothing is to go against their will.
+fn paused(settings: &Settings, plan: &Plan) -> Paused {
+    let state_dir = &settings.state_dir;
+    if plan.service.is_none() {
+        // There nobody can pause.
+        return Paused::these(state_dir, std::iter::empty());
+    }
+    Paused::read(state_dir).unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot read {}, so all watches are paused; `skiff resume` has them go on",
+            state_dir.join("paused").display());
+        Paused::these(state_dir, settings.watches.iter().map(|watch| route::base(&watch.name)))
+    })
 }
 
 fn tell_trust(trust: &Trust) {

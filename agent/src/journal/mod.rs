@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod lock;
 mod opening;
+mod owner;
 mod place;
 mod side;
 mod slot;
@@ -165,6 +166,11 @@ impl Journal {
             let Verified { pending, held, logs, .. } = verify::look(&store)?;
             Ok(Some(Peek { pending, held, logs }))
         })?
+    }
+
+    /// What root has made in a state folder of another user's becomes that user's, who has to work with it. Blocking.
+    pub fn hand_over(state_dir: &Path) -> Result<(), JournalError> {
+        owner::hand_over(state_dir).map_err(|error| JournalError::io("hand over", state_dir, error))
     }
 
     /// What it takes on disk, in bytes.
