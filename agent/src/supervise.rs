@@ -61,6 +61,8 @@ pub struct Agent {
     #[cfg(feature = "otel")]
     _figures: Option<opentelemetry_sdk::metrics::SdkMeterProvider>,
     windows: Option<(Windows, mpsc::Sender<dispatch::Order>)>,
+    /// The destinations that are to rest from the beginning, and why.
+    rests: Vec<(String, Option<String>)>,
 }
 
 impl Agent {
@@ -145,8 +147,14 @@ impl Agent {
         for context in &contexts {
             context.waker.pause(pausing.contains(&context.settings.name));
         }
+        let mut windows = plan.service.is_some().then(|| Windows::new(lives));
+        let rests = windows.as_mut().map(Windows::look).unwrap_or_default();
+        for (name, _) in rests.iter().filter(|(_, reason)| reason.is_some()) {
+            // Before anything starts.
+            crew.remotes[name].rest(true);
+        }
         crew.start(contexts)?;
-        let windows = plan.service.is_some().then(|| (Windows::new(lives), order));
+        let windows = windows.map(|windows| (windows, order));
         Ok(Self {
             #[cfg(feature = "otel")]
             _figures: control.as_ref().and_then(|serving| crate::otel::figures(&serving.control)),
@@ -155,6 +163,7 @@ impl Agent {
             crew,
             control,
             windows,
+            rests,
         })
     }
 
@@ -166,11 +175,8 @@ impl Agent {
     /// Runs until it is told to stop, or, where it runs once, until all is done. Returns how many items were given up
     /// or wait.
     pub async fn run(mut self, stop: Stop) -> Result<Outcome, AgentError> {
-        if let Some((windows, _)) = &mut self.windows {
-            // Before anything starts.
-            for (destination, reason) in windows.look().await {
-                self.dispatcher.rest(&destination, reason).await.map_err(AgentError::from)?;
-            }
+        for (destination, reason) in std::mem::take(&mut self.rests) {
+            self.dispatcher.rest(&destination, reason).await.map_err(AgentError::from)?;
         }
         let windows = async {
             match self.windows {
