@@ -71,6 +71,8 @@ pub struct Dispatcher {
     receipts: Arc<Receipts>,
     status: Arc<Status>,
     pub(crate) scanner_ended: Arc<Notify>,
+    /// Told by each scanner that is idle.
+    idle: Arc<Notify>,
     once: bool,
     fresh: bool,
     desk: Desk,
@@ -153,6 +155,8 @@ impl Dispatcher {
         for watch in &setup.paused {
             desk.pause(watch);
         }
+        let idle = Arc::new(Notify::new());
+        setup.contexts.iter().for_each(|context| context.waker.tell_idle(&idle));
         let watches = setup.contexts.into_iter().map(|context| (context.number, Live::new(context)));
         let mut dispatcher = Self {
             watches: watches.collect(),
@@ -168,6 +172,7 @@ impl Dispatcher {
             receipts: setup.receipts,
             status: setup.status,
             scanner_ended: setup.scanner_ended,
+            idle,
             once: setup.once,
             fresh: opening.trust != Trust::Kept,
             desk,
@@ -254,13 +259,6 @@ impl Dispatcher {
         };
         let most = self.share() * self.watches.len() + ON_THE_WAY_HERE;
         let room = self.desk.items() < most && urgency == Urgency::Run;
-        let first = self.watches.values().next().map(|live| Arc::clone(&live.context.waker));
-        let idle = async {
-            match first {
-                Some(waker) => waker.idle().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Ok(()) = stop.changed() => Input::Stop(*stop.borrow()),
             Some(report) = self.workers.join_next() => Input::Report(Box::new(report.unwrap_or_else(|error| {
@@ -269,7 +267,7 @@ impl Dispatcher {
             }))),
             found = self.settled.recv(), if room => Input::Found(found),
             Some(order) = self.orders.recv(), if urgency == Urgency::Run => Input::Order(order),
-            () = idle, if self.once => Input::ScannerIdle,
+            () = self.idle.notified(), if self.once => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
