@@ -58,6 +58,8 @@ pub struct Desk {
     ticked: Moment,
     /// Which shipments go before others; one without a rank comes last.
     ranks: HashMap<ShipmentId, Rank>,
+    /// Nothing more starts.
+    drains: bool,
 }
 
 impl Desk {
@@ -151,6 +153,9 @@ impl Desk {
     /// Starts what may start at `now`.
     pub fn tick(&mut self, now: Moment) -> Vec<Effect> {
         self.ticked = now;
+        if self.drains {
+            return Vec::new();
+        }
         let mut effects = self.reroute(now);
         effects.extend(self.start_ready(now));
         effects
@@ -168,6 +173,9 @@ impl Desk {
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn next_due(&self) -> Option<Moment> {
+        if self.drains {
+            return None;
+        }
         let (deliveries, paused) = (&self.deliveries, &self.paused);
         let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
         let lanes = self.lanes.values().filter_map(|lane| lane.next_due(rests));

@@ -213,9 +213,10 @@ impl Dispatcher {
                 Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
                     urgency = Urgency::Abort;
                 }
-                Input::Timer => self.timer(urgency).await?,
+                Input::Timer => self.timer().await?,
                 Input::Stop(more) => {
                     urgency = urgency.max(more);
+                    self.desk.drain();
                     deadline = Some(clock::now() + GRACE);
                     self.outcome.interrupted = true;
                 }
@@ -291,6 +292,10 @@ impl Dispatcher {
     }
 
     fn next_due(&self) -> Option<Moment> {
+        if self.desk.drains() {
+            // What is due begins something.
+            return [self.board.due(), self.pulse.due()].into_iter().flatten().min();
+        }
         let held = self.held.peek().map(|Reverse((due, ..))| *due);
         let cut = self.watches.values().filter_map(|live| live.planner.cut_at()).min();
         let others = [self.desk.next_due(), self.board.due(), self.pulse.due()];
@@ -339,8 +344,8 @@ impl Dispatcher {
         self.apply(effects).await
     }
 
-    async fn timer(&mut self, urgency: Urgency) -> Result<(), DispatchError> {
-        if urgency != Urgency::Run {
+    async fn timer(&mut self) -> Result<(), DispatchError> {
+        if self.desk.drains() {
             return Ok(());
         }
         let now = clock::now();

@@ -25,6 +25,16 @@ impl Desk {
         self.paused.contains(watch)
     }
 
+    /// Nothing more starts, of whatever watch: the agent ends. What runs goes on to its end.
+    pub fn drain(&mut self) {
+        self.drains = true;
+    }
+
+    /// Whether nothing more starts.
+    pub fn drains(&self) -> bool {
+        self.drains
+    }
+
     /// Nothing more starts to this destination, or all may again. What runs goes on until it is cut off.
     pub fn rest(&mut self, destination: &str, rests: bool, now: Moment) -> Vec<Effect> {
         if let Some(lane) = self.lanes.get_mut(destination) {

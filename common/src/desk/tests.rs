@@ -395,6 +395,22 @@ fn a_destination_in_trouble_holds_up_no_other() {
 }
 
 #[test]
+fn one_that_drains_ends_what_runs_and_starts_nothing() {
+    let mut desk = desk(1, RETRY);
+    let plans = [shipment(&["a"]), shipment(&["b"])];
+    for plan in &plans {
+        desk.plan(plan.clone(), false, at(0));
+    }
+    desk.drain();
+    let effects = desk.on(&plans[0].id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+    assert!(matches!(starts(&effects)[..], [Command::Publish(_)]), "what runs goes on");
+    let placed = Placed::At(plans[0].items[0].path.clone());
+    desk.on(&plans[0].id, Event::Published(vec![placed]), at(1), 0.5);
+    let effects = desk.on(&plans[0].id, Event::Finished(vec![Disposal::Kept]), at(1), 0.5);
+    assert!(starts(&effects).is_empty() && desk.next_due().is_none());
+}
+
+#[test]
 fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
     let mut desk = desk(1, RETRY);
     desk.rest("d", true, at(0));
