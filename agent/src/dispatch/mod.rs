@@ -379,7 +379,11 @@ impl Dispatcher {
         if let Some(under_way) = self.under_way.get_mut(&id) {
             under_way.runs = false;
         }
-        let effects = self.desk.on(&id, report.event, clock::now(), clock::chance());
+        let effects = if report.cut {
+            self.desk.put_back(&id, clock::now())
+        } else {
+            self.desk.on(&id, report.event, clock::now(), clock::chance())
+        };
         self.apply(effects).await?;
         if self.desk.shipment(&id).is_none()
             && let Some(over) = self.under_way.remove(&id)
@@ -391,9 +395,14 @@ impl Dispatcher {
     }
 
     fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
-        let Event::Failed { reason, destination, .. } = &report.event else { return };
+        let (Event::Failed { reason, destination, .. }, Some(code)) = (&report.event, report.code()) else {
+            return;
+        };
+        if report.cut {
+            tracing::info!(shipment = %id, "{reason}");
+            return;
+        }
         Status::add(&self.status.failures, 1);
-        let code = report.failure.as_ref().map_or("source", |failure| failure.code);
         self.status.failed(code);
         if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {
             self.board.failed(&shipment.destination, code, reason);

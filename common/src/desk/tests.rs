@@ -411,6 +411,20 @@ fn one_that_drains_ends_what_runs_and_starts_nothing() {
 }
 
 #[test]
+fn what_is_cut_off_for_a_pause_waits_no_longer_than_the_pause() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    for pause in 0..5 {
+        desk.rest("d", true, at(pause));
+        assert!(starts(&desk.put_back(&plan.id, at(pause))).is_empty());
+        assert_eq!(starts(&desk.rest("d", false, at(pause))).len(), 1);
+    }
+    desk.on(&plan.id, failed(Fault::Retryable, false), at(9), 1.0);
+    assert_eq!(desk.next_due(), Some(at(10)), "as after its first failure");
+}
+
+#[test]
 fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
     let mut desk = desk(1, RETRY);
     desk.rest("d", true, at(0));
