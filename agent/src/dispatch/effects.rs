@@ -167,6 +167,8 @@ impl Dispatcher {
         Status::add(&self.status.standing_files, standing as u64);
         let items: Vec<_> = receipts.iter().map(Receipt::item).collect();
         self.board.delivered(shipment, &items);
+        // It works again: what is in the way of others is their own.
+        self.outcome.destination_failure = None;
         tracing::info!(shipment = %shipment.id, watch = %shipment.watch, files = receipts.len(), bytes, standing,
             "delivered and verified");
         for receipt in receipts {
