@@ -12,7 +12,7 @@ mod setup;
 mod worker;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub struct Dispatcher {
     retired: Vec<Arc<Remote>>,
     under_way: HashMap<ShipmentId, UnderWay>,
     orders: mpsc::Receiver<Order>,
+    /// Those that came while nothing could be recorded.
+    deferred: VecDeque<Order>,
     board: Board,
     pulse: Pulse,
     quarantines: Quarantines,
@@ -84,6 +86,8 @@ pub struct Dispatcher {
     resumed: Vec<Shipment>,
     changes: HashMap<ItemId, u32>,
     given_up: bool,
+    /// For who waits for space instead of the next input.
+    stop: Option<Stop>,
     outcome: Outcome,
 }
 
@@ -164,6 +168,7 @@ impl Dispatcher {
             retired: Vec::new(),
             under_way: HashMap::new(),
             orders: setup.orders,
+            deferred: VecDeque::new(),
             board,
             pulse: Pulse::new(setup.service),
             quarantines: Quarantines::start(),
@@ -183,6 +188,7 @@ impl Dispatcher {
             resumed: Vec::new(),
             changes: HashMap::new(),
             given_up: false,
+            stop: None,
             outcome: Outcome::default(),
         };
         dispatcher.recall(opening);
@@ -190,7 +196,18 @@ impl Dispatcher {
     }
 
     /// Runs until it is told to stop or, where it runs once, all is done.
-    pub async fn run(&mut self, mut stop: Stop) -> Result<Outcome, DispatchError> {
+    pub async fn run(&mut self, stop: Stop) -> Result<Outcome, DispatchError> {
+        self.stop = Some(stop.clone());
+        match self.go_round(stop).await {
+            // Nothing more can be recorded, so nothing more can be done; it costs a resend at most.
+            Err(DispatchError::Stopped) => self.outcome.interrupted = true,
+            ended => ended?,
+        }
+        self.workers.shutdown().await;
+        Ok(std::mem::take(&mut self.outcome))
+    }
+
+    async fn go_round(&mut self, mut stop: Stop) -> Result<(), DispatchError> {
         for shipment in std::mem::take(&mut self.resumed) {
             let effects = self.desk.resume(shipment, clock::now());
             self.apply(effects).await?;
@@ -222,8 +239,7 @@ impl Dispatcher {
                 }
             }
         }
-        self.workers.shutdown().await;
-        Ok(std::mem::take(&mut self.outcome))
+        Ok(())
     }
 
     /// Tells the scanners to end.
@@ -251,6 +267,11 @@ impl Dispatcher {
     }
 
     async fn next_input(&mut self, stop: &mut Stop, urgency: Urgency, deadline: Option<Moment>) -> Input {
+        if urgency == Urgency::Run
+            && let Some(order) = self.deferred.pop_front()
+        {
+            return Input::Order(order);
+        }
         let due = self.next_due().into_iter().chain(deadline).min().map(clock::instant);
         let timer = async {
             match due {

@@ -87,6 +87,15 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Answers what only asks; the rest waits until records can be stored.
+    pub(super) fn defer(&mut self, order: Order) {
+        match order {
+            Order::Ping(answer) => drop(answer.send(())),
+            Order::Items(most, answer) => drop(answer.send(self.items(most))),
+            order => self.deferred.push_back(order),
+        }
+    }
+
     /// Nothing more goes to the destination, and what is being sent there is cut off; or it goes on.
     pub(crate) async fn rest(
         &mut self,

@@ -45,6 +45,9 @@ pub enum DispatchError {
     /// A scanner has ended: its watch would be forgotten.
     #[error("a scanner has ended")]
     NoScanner,
+    /// It was told to stop while it waited for space in the state folder.
+    #[error("told to stop while the state folder is full")]
+    Stopped,
 }
 
 /// Why a destination failed, for a person and for programs.

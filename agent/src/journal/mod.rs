@@ -20,6 +20,7 @@ mod lock;
 mod opening;
 mod owner;
 mod place;
+mod reserve;
 mod side;
 mod slot;
 mod store;
@@ -55,6 +56,7 @@ use change::Change;
 use keys::{Kind, mount_key};
 use lock::Lock;
 use place::Place;
+use reserve::Reserve;
 use slot::Slot;
 use store::Store;
 use value::{unseal_held, unseal_log};
@@ -88,12 +90,15 @@ impl Journal {
     /// seconds where it is large. A journal that can't be trusted is moved to `journal.quarantine-<unix seconds>`.
     pub fn open(state_dir: &Path) -> Result<(Self, Opening), JournalError> {
         let place = Place::make(state_dir)?;
+        // Before all that writes.
+        reserve::make_room(&place);
         let lock = Lock::take_patiently(&place.lock())?;
         let opened = opening::open_or_rebuild(&place)?;
         let slot = Arc::new(Slot::with(opened.store));
         let (queue, requests) = mpsc::channel(QUEUE);
         let journal = Self { queue, slot: slot.clone(), path: place.journal() };
-        let writer = Writer { queue: requests, slot, side: opened.side, place, lock };
+        let reserve = Reserve::new();
+        let writer = Writer { queue: requests, slot, side: opened.side, place, reserve, lock };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         thread.map_err(|error| JournalError::io("start the writer of", &journal.path, error))?;
         Ok((journal, opened.opening))

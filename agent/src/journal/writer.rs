@@ -16,6 +16,7 @@ use super::ledger::Ledger;
 use super::lock::Lock;
 use super::opening;
 use super::place::Place;
+use super::reserve::Reserve;
 use super::side::Side;
 use super::slot::Slot;
 use super::store::Store;
@@ -46,6 +47,7 @@ pub(super) struct Writer {
     pub(super) slot: Arc<Slot>,
     pub(super) side: Side,
     pub(super) place: Place,
+    pub(super) reserve: Reserve,
     /// Held as long as there is a writer.
     pub(super) lock: Lock,
 }
@@ -91,7 +93,7 @@ impl Writer {
 
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
         // Asked before, because sled's handle is useless once it met a full disk.
-        self.place.require_space("write to", 0)?;
+        self.reserve.require_space(&self.place, "write to")?;
         let store = self.store()?;
         let committed = commit(&store, &self.side, changes);
         if let Err(error) = &committed {
