@@ -265,6 +265,46 @@ mod tests {
     use super::*;
     use crate::dispatch::{DispatchError, Urgency};
 
+    /// Sends what is in the folder once, to a destination that isn't there.
+    async fn once(folder: &std::path::Path) -> Outcome {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = home.path().display();
+        let text = format!(
+            "state_dir = '{at}'\n[destination.d]\naddress = 'u@127.0.0.1:1'\nknown_hosts = ['/k']\n\
+             [[watch]]\nname = 'a'\npath = '{}'\nto = 'd'\nsettle = '0s'\n",
+            folder.display()
+        );
+        let file = std::path::Path::new("skiff.toml");
+        let settings = skiff_config::parse(&text, file, &Environment::default()).expect("it is right");
+        let plan = Plan { once: true, no_journal: true, ..Plan::default() };
+        let agent = tokio::task::block_in_place(|| Agent::start(&settings, &plan)).expect("it starts");
+        let (_never, stop) = watch::channel(Urgency::Run);
+        let ended = tokio::time::timeout(Duration::from_secs(30), agent.run(stop)).await;
+        ended.expect("it waits for nothing").expect("no error of its own")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_looks_once_waits_for_no_folder_and_says_so() {
+        let home = tempfile::tempdir().expect("a folder");
+        let outcome = once(&home.path().join("nowhere")).await;
+        assert!(outcome.problems.iter().any(|why| why.contains("nowhere")), "{outcome:?}");
+    }
+
+    /// As one that may not be read, which root always may.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_looks_once_says_what_could_not_be_looked_into() {
+        use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+        let home = tempfile::tempdir().expect("a folder");
+        let name = "n".repeat(250);
+        let mut at = open(home.path(), OFlags::DIRECTORY, Mode::empty()).expect("it is there");
+        for _ in 0..20 {
+            mkdirat(&at, name.as_str(), Mode::RWXU).expect("a new name");
+            at = openat(&at, name.as_str(), OFlags::DIRECTORY, Mode::empty()).expect("it was just made");
+        }
+        let outcome = once(home.path()).await;
+        assert_eq!((outcome.undelivered, outcome.problems.len()), (0, 1), "{outcome:?}");
+    }
+
     /// Fault 87: one scanner of several that ends would leave its watch forgotten, and nobody told.
     #[tokio::test(flavor = "multi_thread")]
     async fn fault_87_scanner_that_ends_ends_the_agent() {

@@ -204,6 +204,8 @@ impl Dispatcher {
             ended => ended?,
         }
         self.workers.shutdown().await;
+        let unseen = self.watches.values().flat_map(|live| live.context.unseen());
+        self.outcome.problems.extend(unseen);
         Ok(std::mem::take(&mut self.outcome))
     }
 

@@ -71,7 +71,7 @@ impl Failure {
 /// What is left when an agent ends.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Items that were not delivered, and why; at most a few.
+    /// Items that were not delivered, or could not even be looked at, and why; at most a few.
     pub problems: Vec<String>,
     /// How many were not delivered.
     pub undelivered: u64,
