@@ -8,7 +8,10 @@ mod effects;
 mod manifest;
 mod orders;
 mod pulse;
+mod recall;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::cmp::Reverse;
@@ -17,13 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_common::batch::{Planned, Planner};
-use skiff_common::delivery::Event;
+use skiff_common::delivery::{Event, Record};
 use skiff_common::desk::{Desk, Rank};
 use skiff_common::{Item, ItemId, Moment, RelPath, Shipment, ShipmentId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::admission::{Admission, Standing};
+use crate::admission::Admission;
 use crate::clock;
 use crate::context::WatchContext;
 use crate::hooks::Quarantines;
@@ -84,6 +87,8 @@ pub struct Dispatcher {
     workers: JoinSet<(ShipmentId, worker::Report)>,
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
     resumed: Vec<Shipment>,
+    /// Ends what the journal has of watches and destinations that are no longer configured.
+    dropped: Vec<Record>,
     changes: HashMap<ItemId, u32>,
     given_up: bool,
     /// For who waits for space instead of the next input.
@@ -186,6 +191,7 @@ impl Dispatcher {
             workers: JoinSet::new(),
             held: BinaryHeap::new(),
             resumed: Vec::new(),
+            dropped: Vec::new(),
             changes: HashMap::new(),
             given_up: false,
             stop: None,
@@ -210,6 +216,8 @@ impl Dispatcher {
     }
 
     async fn go_round(&mut self, mut stop: Stop) -> Result<(), DispatchError> {
+        let dropped = std::mem::take(&mut self.dropped);
+        self.store(dropped).await?;
         for shipment in std::mem::take(&mut self.resumed) {
             let effects = self.desk.resume(shipment, clock::now());
             self.apply(effects).await?;
@@ -435,32 +443,6 @@ impl Dispatcher {
     fn context(&self, watch: &str) -> Option<Arc<WatchContext>> {
         let mut contexts = self.watches.values().map(|live| &live.context);
         contexts.find(|context| context.settings.name == watch).cloned()
-    }
-
-    fn recall(&mut self, opening: Opening) {
-        for held in opening.held {
-            if self.context(&held.watch).is_none() {
-                continue;
-            }
-            self.desk.recall(&held);
-            self.board.recalled(&held);
-            if held.quarantined {
-                self.admission.set(held.item, Standing::Held(held.stamp));
-            }
-        }
-        for shipment in opening.pending {
-            // A watch or destination that is no longer configured: its files are still in their folder.
-            let delivers = |context: Arc<WatchContext>| {
-                route::destinations(&context.settings).contains(&shipment.destination)
-            };
-            if !self.context(&shipment.watch).is_some_and(delivers) {
-                continue;
-            }
-            for item in &shipment.items {
-                self.admission.set(shipment.item_id(item), Standing::UnderWay { asked: false });
-            }
-            self.resumed.push(shipment);
-        }
     }
 }
 
