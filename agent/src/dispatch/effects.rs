@@ -102,6 +102,20 @@ impl Dispatcher {
                     _ => self.give_up(&held.path, &held.reason),
                 }
             }
+            Effect::Pass(held) => {
+                self.status.failed("item");
+                tracing::warn!(watch = %held.watch, path = %held.path,
+                    "not delivered, and left to a later scan, as too many are held: {}", held.reason);
+                let most = skiff_common::desk::MOST_HELD;
+                self.board.local(
+                    "held items",
+                    &format!("there are more than {most}; those beyond are tried by each scan"),
+                );
+                self.admission.clear(held.item);
+                if self.once {
+                    self.give_up(&held.path, &held.reason);
+                }
+            }
             Effect::Failed(id, reason, Some(wait)) => {
                 tracing::warn!(shipment = %id, again_in_ms = wait.as_millis(), "{reason}");
             }

@@ -425,6 +425,29 @@ fn what_is_cut_off_for_a_pause_waits_no_longer_than_the_pause() {
 }
 
 #[test]
+fn held_items_are_bounded_and_those_beyond_are_left_to_a_later_scan() {
+    let mut desk = desk(1, RETRY);
+    let fails = |desk: &mut Desk| {
+        let plan = shipment(&["a"]);
+        desk.plan(plan.clone(), false, at(0));
+        let effects =
+            desk.on(&plan.id, Event::Staged(vec![Staged::Spoiled(Trouble::retryable("why"))]), at(1), 0.5);
+        desk.on(&plan.id, Event::Finished(Vec::new()), at(1), 0.5);
+        effects
+    };
+    let item = |n: usize| ItemId::from_bytes((n as u128).to_le_bytes());
+    desk.attempts.extend((0..MOST_HELD).map(|n| (item(n), 1)));
+    let effects = fails(&mut desk);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Pass(held) if held.reason == "why")));
+    assert!(
+        !effects.iter().any(|effect| matches!(effect, Effect::Record(Record::Held(_)) | Effect::Hold(..)))
+    );
+    assert_eq!(desk.attempts.len(), MOST_HELD);
+    desk.forget(item(0));
+    assert!(fails(&mut desk).iter().any(|effect| matches!(effect, Effect::Hold(..))), "there is room again");
+}
+
+#[test]
 fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
     let mut desk = desk(1, RETRY);
     desk.rest("d", true, at(0));
