@@ -4,7 +4,7 @@
 //! are the folder's state, what is told of its logs and of files that don't settle, what waits to be looked at or made,
 //! and its place in the order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +24,9 @@ use crate::source::{FolderId, Root, SourceError};
 use crate::status::snapshot::{Item, Problem, Settling};
 use crate::status::{Problems, wall_ms};
 use crate::wake::Waker;
+
+/// A screenful is enough for a person.
+const MOST_UNSEEN: usize = 20;
 
 /// All that concerns one watch.
 pub struct WatchContext {
@@ -55,6 +58,8 @@ pub struct WatchContext {
     pub on_conflict: OnConflict,
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
+    /// What a single look could not see.
+    unseen: Mutex<BTreeSet<String>>,
     logs: Mutex<Vec<Item>>,
     problems: Mutex<Problems>,
     settling: Mutex<(Settling, Vec<Item>)>,
@@ -114,6 +119,16 @@ impl WatchContext {
             words.clone_into(&mut last);
             tracing::warn!(watch = %self.settings.name, "{words}");
         }
+        drop(last);
+        let mut unseen = self.unseen.lock().expect("nothing panics while it holds the lock");
+        if self.once && unseen.len() < MOST_UNSEEN {
+            unseen.insert(words.to_owned());
+        }
+    }
+
+    /// What could not be looked at, where there is one look only; at most a few.
+    pub(crate) fn unseen(&self) -> Vec<String> {
+        self.unseen.lock().expect("nothing panics while it holds the lock").iter().cloned().collect()
     }
 
     /// Its logs that are delivered while they grow, as they were after the last look.
@@ -228,6 +243,7 @@ pub(crate) fn context(
         },
         folder: Mutex::default(),
         complaint: Mutex::default(),
+        unseen: Mutex::default(),
         logs: Mutex::default(),
         problems: Mutex::default(),
         settling: Mutex::default(),

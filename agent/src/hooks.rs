@@ -13,10 +13,12 @@ use skiff_common::delivery::record::HeldItem;
 use skiff_config::Watch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Of what a command says about its failure.
 const SAID: u64 = 500;
+/// How long what a command said may take to come after its end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Quarantines whose command waits for its turn; more than these at once are one trouble, and a person's.
 const WAITING: usize = 256;
 
@@ -93,18 +95,33 @@ async fn talk(child: &mut Child, input: Vec<u8>) -> std::io::Result<(std::proces
         }
         drop(stdin);
     };
+    let mut said = Vec::new();
     let hear = async {
-        let mut said = Vec::new();
         if let Some(stderr) = &mut stderr {
             stderr.take(SAID).read_to_end(&mut said).await?;
             tokio::io::copy(stderr, &mut tokio::io::sink()).await?;
         }
-        Ok::<_, std::io::Error>(said)
+        Ok::<_, std::io::Error>(())
     };
-    // What it started in the background may hold its standard error; its own end counts.
-    let whole = async { tokio::join!(tell, hear, child.wait()) };
-    let ((), said, status) = whole.await;
-    Ok((status?, said.unwrap_or_default()))
+    let ended = Notify::new();
+    let end = async {
+        let status = child.wait().await;
+        ended.notify_one();
+        status
+    };
+    // What it started in the background may hold both for ever; its own end counts.
+    let late = async {
+        ended.notified().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    let rest = async {
+        tokio::select! {
+            _ = async { tokio::join!(tell, hear) } => {}
+            () = late => {}
+        }
+    };
+    let (status, ()) = tokio::join!(end, rest);
+    Ok((status?, said))
 }
 
 /// Runs the commands for quarantined items, one after the other.
@@ -179,6 +196,26 @@ mod tests {
         assert!(error.contains("exit status: 3, saying: no"), "{error}");
         let nothing = vec!["/no/such/command".to_owned()];
         assert!(matches!(run(&nothing, vec![], LONG).await, Err(HookError::Start { .. })));
+    }
+
+    #[tokio::test]
+    async fn one_that_leaves_something_in_the_background_has_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; echo why >&2; exit $0", pid.display());
+        for (code, works) in [("0", true), ("3", false)] {
+            let begun = Instant::now();
+            let words = [shell(&script), vec![code.to_owned()]].concat();
+            let ended = run(&words, vec![], Duration::from_secs(20)).await;
+            assert!(begun.elapsed() < Duration::from_secs(10), "it waits for the child: {ended:?}");
+            assert_eq!(ended.is_ok(), works, "{ended:?}");
+            if let Err(error) = ended {
+                assert!(error.to_string().contains("exit status: 3, saying: why"), "{error}");
+            }
+            let child = std::fs::read_to_string(&pid).expect("it was begun");
+            let child = Pid::from_raw(child.trim().parse().expect("a number")).expect("a process");
+            rustix::process::kill_process(child, Signal::KILL).expect("it goes on");
+        }
     }
 
     #[tokio::test]

@@ -61,6 +61,8 @@ pub struct Agent {
     #[cfg(feature = "otel")]
     _figures: Option<opentelemetry_sdk::metrics::SdkMeterProvider>,
     windows: Option<(Windows, mpsc::Sender<dispatch::Order>)>,
+    /// The destinations that are to rest from the beginning, and why.
+    rests: Vec<(String, Option<String>)>,
 }
 
 impl Agent {
@@ -72,7 +74,7 @@ impl Agent {
         let trusted = opening.trust == Trust::Kept;
         let receipts = crew::receipts(settings)?;
         let status = Arc::new(Status::default());
-        let paused = Paused::of(&settings.state_dir, plan.service.is_some());
+        let paused = paused(settings, plan);
         let overall = Arc::new(Limiter::new(settings.bandwidth));
         let remotes = remotes(settings, &status, plan, &overall);
         let (live, lives) = watch::channel(windows::live(settings, &remotes));
@@ -145,8 +147,14 @@ impl Agent {
         for context in &contexts {
             context.waker.pause(pausing.contains(&context.settings.name));
         }
+        let mut windows = plan.service.is_some().then(|| Windows::new(lives));
+        let rests = windows.as_mut().map(Windows::look).unwrap_or_default();
+        for (name, _) in rests.iter().filter(|(_, reason)| reason.is_some()) {
+            // Before anything starts.
+            crew.remotes[name].rest(true);
+        }
         crew.start(contexts)?;
-        let windows = plan.service.is_some().then(|| (Windows::new(lives), order));
+        let windows = windows.map(|windows| (windows, order));
         Ok(Self {
             #[cfg(feature = "otel")]
             _figures: control.as_ref().and_then(|serving| crate::otel::figures(&serving.control)),
@@ -155,6 +163,7 @@ impl Agent {
             crew,
             control,
             windows,
+            rests,
         })
     }
 
@@ -166,11 +175,8 @@ impl Agent {
     /// Runs until it is told to stop, or, where it runs once, until all is done. Returns how many items were given up
     /// or wait.
     pub async fn run(mut self, stop: Stop) -> Result<Outcome, AgentError> {
-        if let Some((windows, _)) = &mut self.windows {
-            // Before anything starts.
-            for (destination, reason) in windows.look().await {
-                self.dispatcher.rest(&destination, reason).await.map_err(AgentError::from)?;
-            }
+        for (destination, reason) in std::mem::take(&mut self.rests) {
+            self.dispatcher.rest(&destination, reason).await.map_err(AgentError::from)?;
         }
         let windows = async {
             match self.windows {
@@ -199,6 +205,20 @@ fn journal(settings: &Settings, plan: &Plan) -> Result<(Option<Journal>, Opening
     }
     let (journal, opening) = Journal::open(&settings.state_dir)?;
     Ok((Some(journal), opening))
+}
+
+/// What somebody has put to rest; all, where that can't be read: nothing is to go against their will.
+fn paused(settings: &Settings, plan: &Plan) -> Paused {
+    let state_dir = &settings.state_dir;
+    if plan.service.is_none() {
+        // There nobody can pause.
+        return Paused::these(state_dir, std::iter::empty());
+    }
+    Paused::read(state_dir).unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot read {}, so all watches are paused; `skiff resume` has them go on",
+            state_dir.join("paused").display());
+        Paused::these(state_dir, settings.watches.iter().map(|watch| route::base(&watch.name)))
+    })
 }
 
 fn tell_trust(trust: &Trust) {
@@ -244,6 +264,46 @@ mod tests {
 
     use super::*;
     use crate::dispatch::{DispatchError, Urgency};
+
+    /// Sends what is in the folder once, to a destination that isn't there.
+    async fn once(folder: &std::path::Path) -> Outcome {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = home.path().display();
+        let text = format!(
+            "state_dir = '{at}'\n[destination.d]\naddress = 'u@127.0.0.1:1'\nknown_hosts = ['/k']\n\
+             [[watch]]\nname = 'a'\npath = '{}'\nto = 'd'\nsettle = '0s'\n",
+            folder.display()
+        );
+        let file = std::path::Path::new("skiff.toml");
+        let settings = skiff_config::parse(&text, file, &Environment::default()).expect("it is right");
+        let plan = Plan { once: true, no_journal: true, ..Plan::default() };
+        let agent = tokio::task::block_in_place(|| Agent::start(&settings, &plan)).expect("it starts");
+        let (_never, stop) = watch::channel(Urgency::Run);
+        let ended = tokio::time::timeout(Duration::from_secs(30), agent.run(stop)).await;
+        ended.expect("it waits for nothing").expect("no error of its own")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_looks_once_waits_for_no_folder_and_says_so() {
+        let home = tempfile::tempdir().expect("a folder");
+        let outcome = once(&home.path().join("nowhere")).await;
+        assert!(outcome.problems.iter().any(|why| why.contains("nowhere")), "{outcome:?}");
+    }
+
+    /// As one that may not be read, which root always may.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_looks_once_says_what_could_not_be_looked_into() {
+        use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+        let home = tempfile::tempdir().expect("a folder");
+        let name = "n".repeat(250);
+        let mut at = open(home.path(), OFlags::DIRECTORY, Mode::empty()).expect("it is there");
+        for _ in 0..20 {
+            mkdirat(&at, name.as_str(), Mode::RWXU).expect("a new name");
+            at = openat(&at, name.as_str(), OFlags::DIRECTORY, Mode::empty()).expect("it was just made");
+        }
+        let outcome = once(home.path()).await;
+        assert_eq!((outcome.undelivered, outcome.problems.len()), (0, 1), "{outcome:?}");
+    }
 
     /// Fault 87: one scanner of several that ends would leave its watch forgotten, and nobody told.
     #[tokio::test(flavor = "multi_thread")]

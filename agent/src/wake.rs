@@ -3,7 +3,7 @@
 //! Bounded: when more paths come than it holds, it asks for a whole scan instead. Events wake; scans decide.
 
 use std::collections::HashSet;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use skiff_common::RelPath;
@@ -26,7 +26,8 @@ pub struct Wake {
 pub struct Waker {
     state: Mutex<State>,
     changed: Condvar,
-    idle: Notify,
+    /// Who waits for scanners to be idle, if anybody does.
+    idle: OnceLock<Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,15 +102,17 @@ impl Waker {
         state.answered == Some(state.asked)
     }
 
-    /// Waits until the scanner says that it is idle.
-    pub async fn idle(&self) {
-        self.idle.notified().await;
+    /// From now on `idle` is told whenever the scanner is idle; the first to ask is the one who is told.
+    pub fn tell_idle(&self, idle: &Arc<Notify>) {
+        self.idle.get_or_init(|| Arc::clone(idle));
     }
 
     /// The scanner has nothing left to do of what it took before `ticket`.
     pub fn answer(&self, ticket: u64) {
         self.state().answered = Some(ticket);
-        self.idle.notify_one();
+        if let Some(idle) = self.idle.get() {
+            idle.notify_one();
+        }
     }
 
     /// Waits for something to do, at most so long. The ticket is for [`answer`](Self::answer).

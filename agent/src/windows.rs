@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Zoned;
 use skiff_config::{Allowance, Destination, PauseWhen, Settings};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::dispatch::Order;
@@ -30,32 +31,50 @@ pub(crate) fn live(settings: &Settings, remotes: &HashMap<String, Arc<Remote>>) 
     settings.destinations.iter().map(one).collect()
 }
 
+/// Why a destination rests until it is known whether its link costs.
+const UNKNOWN: &str = "it is not known yet whether the link costs";
+
 /// Looks at the clock for all destinations.
 pub struct Windows {
     destinations: watch::Receiver<Vec<Live>>,
     told: HashMap<String, Option<String>>,
-    looked: HashMap<String, (Instant, Option<String>)>,
+    looked: HashMap<String, Looked>,
+    /// Who is asked now, each once at a time, so that one that hangs holds up nothing else.
+    asking: JoinSet<(Destination, Option<String>)>,
+}
+
+/// What is known of whether a link costs.
+struct Looked {
+    by: PauseWhen,
+    /// When it was asked last; `None` while it is being asked.
+    at: Option<Instant>,
+    reason: Option<String>,
 }
 
 impl Windows {
     /// Of these destinations; those of a new configuration come by the same way.
     pub fn new(destinations: watch::Receiver<Vec<Live>>) -> Self {
-        Self { destinations, told: HashMap::new(), looked: HashMap::new() }
+        Self { destinations, told: HashMap::new(), looked: HashMap::new(), asking: JoinSet::new() }
     }
 
-    /// Sets the limits, and says which destinations are to rest or to go on, where that has changed: why, or `None`.
-    pub async fn look(&mut self) -> Vec<(String, Option<String>)> {
+    /// Sets the limits, and says which destinations are to rest or to go on, where that has changed: why, or `None`. Who has
+    /// to be asked is asked meanwhile; until the first answer nothing goes there. Needs a tokio runtime.
+    pub fn look(&mut self) -> Vec<(String, Option<String>)> {
+        while let Some(answer) = self.asking.try_join_next() {
+            self.hear(answer.expect("asking doesn't panic and isn't aborted"));
+        }
         let destinations = self.destinations.borrow_and_update().clone();
-        self.told.retain(|name, _| destinations.iter().any(|(destination, _)| destination.name == *name));
+        let is_there = |name: &String| destinations.iter().any(|(destination, _)| destination.name == *name);
+        self.told.retain(|name, _| is_there(name));
+        self.looked.retain(|name, _| is_there(name));
         let (day, minute) = clock();
         let mut changes = Vec::new();
         for (destination, remote) in destinations {
-            let allowance = allowance(&destination, day, minute);
-            let reason = match allowance {
+            let reason = match allowance(&destination, day, minute) {
                 Allowance::Nothing => Some("by its schedule".to_owned()),
                 Allowance::Rate(rate) => {
                     remote.set_limit(rate);
-                    self.pausing(&destination).await
+                    self.pausing(&destination)
                 }
             };
             let before = self.told.entry(destination.name.clone()).or_default();
@@ -78,9 +97,14 @@ impl Windows {
                     return std::future::pending().await;
                 }
             } else {
-                tokio::time::sleep(CLOCK).await;
+                tokio::select! {
+                    () = tokio::time::sleep(CLOCK) => {}
+                    Some(answer) = self.asking.join_next() => {
+                        self.hear(answer.expect("asking doesn't panic and isn't aborted"));
+                    }
+                }
             }
-            for (destination, reason) in self.look().await {
+            for (destination, reason) in self.look() {
                 let (answer, answered) = oneshot::channel();
                 if orders.send(Order::Rest(destination, reason, answer)).await.is_err() {
                     return std::future::pending().await;
@@ -91,14 +115,42 @@ impl Windows {
         }
     }
 
-    async fn pausing(&mut self, destination: &Destination) -> Option<String> {
-        let known = self.looked.get(&destination.name);
-        if let Some((_, reason)) = known.filter(|(at, _)| at.elapsed() < destination.pause_check) {
-            return reason.clone();
+    fn hear(&mut self, (destination, reason): (Destination, Option<String>)) {
+        // Meanwhile it may be gone, or somebody else is to be asked.
+        let looked = self.looked.get_mut(&destination.name);
+        if let Some(looked) = looked.filter(|looked| looked.by == destination.pause_when) {
+            (looked.at, looked.reason) = (Some(Instant::now()), reason);
         }
-        let reason = says_pause(destination).await;
-        self.looked.insert(destination.name.clone(), (Instant::now(), reason.clone()));
-        reason
+    }
+
+    /// What is known, which is asked for anew where it is too old.
+    fn pausing(&mut self, destination: &Destination) -> Option<String> {
+        let by = &destination.pause_when;
+        if *by == PauseWhen::Never {
+            self.looked.remove(&destination.name);
+            return None;
+        }
+        let unknown = || Looked { by: by.clone(), at: None, reason: Some(UNKNOWN.to_owned()) };
+        let known = self.looked.get(&destination.name);
+        let is_due = match known {
+            Some(looked) if looked.by == *by => {
+                looked.at.is_some_and(|at| at.elapsed() >= destination.pause_check)
+            }
+            Some(_) | None => {
+                self.looked.insert(destination.name.clone(), unknown());
+                true
+            }
+        };
+        let looked = self.looked.get_mut(&destination.name).expect("it is known, or was just put there");
+        if is_due {
+            looked.at = None;
+            let destination = destination.clone();
+            self.asking.spawn(async move {
+                let reason = says_pause(&destination).await;
+                (destination, reason)
+            });
+        }
+        looked.reason.clone()
     }
 }
 
@@ -123,8 +175,15 @@ async fn says_pause(destination: &Destination) -> Option<String> {
     match &destination.pause_when {
         PauseWhen::Never => None,
         PauseWhen::File(file) => {
-            // A look at one file; what hangs there hangs for whoever asked for it.
-            file.exists().then(|| format!("{} is there", file.display()))
+            let asked = file.clone();
+            // On a thread of its own: where the file system hangs, so does the look, and nobody waits for it at the end.
+            let (answer, answered) = oneshot::channel();
+            let looks = std::thread::Builder::new().name("pause_when".to_owned());
+            let looking = looks.spawn(move || answer.send(asked.exists()));
+            if let Err(error) = looking {
+                tracing::warn!(destination = %destination.name, "cannot tell whether to pause, so it goes on: {error}");
+            }
+            answered.await.unwrap_or(false).then(|| format!("{} is there", file.display()))
         }
         PauseWhen::Command(words) => match hooks::run(words, Vec::new(), PATIENCE).await {
             Ok(()) => Some(format!("{} says so", words[0])),
@@ -165,6 +224,27 @@ mod tests {
         assert_eq!(allowance(&of, monday, 23 * 60), Allowance::Rate(None));
         assert_eq!(allowance(&of, monday, 9 * 60), Allowance::Rate(Some(1_000_000)));
         assert_eq!(allowance(&of, monday, 19 * 60), Allowance::Rate(Some(8_000_000)));
+    }
+
+    /// The look itself never waits, so neither does what looks before the first delivery; and nothing goes unasked.
+    #[tokio::test]
+    async fn a_command_that_hangs_holds_up_no_look_and_no_other_destination() {
+        let remote = |of: &Destination| {
+            crate::reach::reach(of, &Arc::default(), (None, Arc::new(crate::remote::Limiter::new(None))))
+        };
+        let slow = destination("pause_when = ['/bin/sleep', '20']");
+        let quick = Destination { name: "e".to_owned(), ..destination("pause_when = ['/bin/false']") };
+        let lives = vec![(slow.clone(), remote(&slow)), (quick.clone(), remote(&quick))];
+        let (_live, destinations) = watch::channel(lives);
+        let mut windows = Windows::new(destinations);
+        let begun = Instant::now();
+        let both = [("d", Some(UNKNOWN)), ("e", Some(UNKNOWN))]
+            .map(|(name, why)| (name.to_owned(), why.map(str::to_owned)));
+        assert_eq!(windows.look(), both);
+        let answer = windows.asking.join_next().await.expect("it is asked").expect("it doesn't panic");
+        windows.hear(answer);
+        assert_eq!(windows.look(), [("e".to_owned(), None)]);
+        assert!(begun.elapsed() < Duration::from_secs(10), "it was waited for");
     }
 
     #[tokio::test]

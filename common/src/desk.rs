@@ -19,6 +19,9 @@ use crate::path::RelPath;
 use crate::retry::Retry;
 use crate::shipment::{Shipment, ShipmentId};
 
+/// Items that are held at most. Of each, some 300 bytes stay in memory: who retries it, who lists it, who looks for it.
+pub const MOST_HELD: usize = 50_000;
+
 /// What the agent is to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -34,6 +37,8 @@ pub enum Effect {
     Again(ItemId, RelPath, String),
     /// The item waits until then, or (`None`) until somebody retries it.
     Hold(HeldItem, Option<Moment>),
+    /// The item failed, and is not kept in mind, as too many are held: a later scan finds it again.
+    Pass(HeldItem),
     /// A shipment failed as a whole and is tried again after the wait, or (`None`) is given up.
     Failed(ShipmentId, String, Option<Duration>),
 }
@@ -58,6 +63,8 @@ pub struct Desk {
     ticked: Moment,
     /// Which shipments go before others; one without a rank comes last.
     ranks: HashMap<ShipmentId, Rank>,
+    /// Nothing more starts.
+    drains: bool,
 }
 
 impl Desk {
@@ -151,6 +158,9 @@ impl Desk {
     /// Starts what may start at `now`.
     pub fn tick(&mut self, now: Moment) -> Vec<Effect> {
         self.ticked = now;
+        if self.drains {
+            return Vec::new();
+        }
         let mut effects = self.reroute(now);
         effects.extend(self.start_ready(now));
         effects
@@ -168,6 +178,9 @@ impl Desk {
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn next_due(&self) -> Option<Moment> {
+        if self.drains {
+            return None;
+        }
         let (deliveries, paused) = (&self.deliveries, &self.paused);
         let rests = |id: &ShipmentId| !paused.is_empty() && paused.contains(&deliveries[id].shipment().watch);
         let lanes = self.lanes.values().filter_map(|lane| lane.next_due(rests));
@@ -304,6 +317,9 @@ impl Desk {
                 forgotten.into_iter().chain([Effect::Release(id, item.path, watch.to_owned())]).collect()
             }
             Trouble::Failed { fault, reason } => {
+                if self.attempts.len() >= MOST_HELD && !self.attempts.contains_key(&id) {
+                    return vec![Effect::Pass(held_item(watch, &item, 1, reason))];
+                }
                 let held = self.hold(watch, &item, fault, reason);
                 let until =
                     (!held.quarantined).then(|| now + self.retries[watch].wait(held.attempts, chance));
@@ -317,19 +333,24 @@ impl Desk {
         let attempts = self.attempts.entry(id).or_insert(0);
         *attempts = attempts.saturating_add(1);
         let quarantined = fault != Fault::Retryable || self.retries[watch].gives_up(*attempts);
-        HeldItem {
-            item: id,
-            watch: watch.to_owned(),
-            path: item.path.clone(),
-            stamp: item.stamp.fingerprint(),
-            attempts: *attempts,
-            reason,
-            quarantined,
-        }
+        HeldItem { quarantined, ..held_item(watch, item, *attempts, reason) }
     }
 
     fn lane(&mut self, name: &str) -> &mut Lane {
         self.lanes.get_mut(name).expect("shipments go to known destinations")
+    }
+}
+
+/// An item that waits.
+fn held_item(watch: &str, item: &Item, attempts: u32, reason: String) -> HeldItem {
+    HeldItem {
+        item: ItemId::of(watch, &item.path),
+        watch: watch.to_owned(),
+        path: item.path.clone(),
+        stamp: item.stamp.fingerprint(),
+        attempts,
+        reason,
+        quarantined: false,
     }
 }
 

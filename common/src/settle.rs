@@ -83,6 +83,12 @@ impl Settler {
         self.seen.remove(path);
     }
 
+    /// None of them is waited for any longer.
+    pub fn clear(&mut self) {
+        self.seen.clear();
+        self.order.clear();
+    }
+
     /// When to look again at the next one.
     pub fn next_due(&mut self) -> Option<Moment> {
         self.drop_stale();

@@ -68,6 +68,25 @@ fn file_is_pushed_and_replaced_when_it_changed() {
     assert_eq!(tree::count(&sshd.root()), 2, "no other names");
 }
 
+/// Each stands where it was sent, whatever else of the same folder is sent.
+#[test]
+fn folder_and_a_file_of_it_go_where_each_belongs() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("data"), 4);
+    let file = source.file("a.txt", 100);
+    let push = Push::to(&sshd);
+
+    push.run_all(&[source.root(), &*file], &contents_of(&sshd.root())).expect_code(0);
+    assert!(tree::same_bytes(&file, &sshd.root().join("data/a.txt")));
+    assert!(tree::same_bytes(&file, &sshd.root().join("a.txt")));
+
+    // Ours is known as ours, with or without the other.
+    source.replace("a.txt", 200);
+    push.run(&file, &contents_of(&sshd.root())).expect_code(0);
+    push.run(source.root(), &contents_of(&sshd.root())).expect_code(0);
+    assert_eq!(tree::count(&sshd.root()), 2, "no other names");
+}
+
 /// Exit 1: one of two does not exist, the other still arrives.
 #[test]
 fn missing_source_fails_and_the_other_arrives() {

@@ -71,6 +71,7 @@ fn it_says_that_it_is_ready_and_what_it_does_and_lives_while_idle() {
     let mut source = Tree::new(scratch.path().join("in"), 1);
     let mut agent =
         Agent::to(&sshd).watch("in", source.root(), "").under(manager.environment.clone()).started();
+    manager.wait_for("time to open its journal", |message| message.contains("EXTEND_TIMEOUT_USEC="));
     manager.wait_for("it is ready", |message| message.contains("READY=1"));
     source.file("a.csv", 1_000);
     manager.wait_for("what it does", |message| message.contains("STATUS=1 file delivered"));

@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::{Agent, Sshd, Tree, process, tree, wait};
 use tempfile::TempDir;
 
 #[test]
@@ -51,6 +53,46 @@ fn loss_and_rot_are_found_and_repaired_from_what_the_source_still_has() {
     assert_eq!(beside.len(), 1, "{beside:?}");
     assert_eq!(fs::read(sshd.root().join(&beside[0])).expect("it is there"), ours);
     agent.ask(&["verify", "nothing"]).expect_code(2).expect_said("there are in");
+}
+
+/// A repair leaves nobody deaf: the signal ends what is looked at after it.
+#[test]
+fn a_signal_ends_it_also_after_a_repair() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    let file = source.file("a.csv", 3_000);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    let state = agent.state_dir();
+    agent.wait_until("its receipt is there", || skiff_tests::receipts::read(&state).len() == 1);
+    assert!(agent.terminate().success());
+    // Another watch has delivered, too, to a server that no longer answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = silent.local_addr().expect("it has one");
+    let receipts = state.join("receipts.jsonl");
+    let receipt = fs::read_to_string(&receipts).expect("it is there");
+    let other = receipt.replace("\"in\"", "\"out\"").replace("\"server\"", "\"silent\"");
+    fs::write(&receipts, receipt + &other).expect("writable");
+    let agent = agent.configured(&format!(
+        "[destination.silent]\naddress = 'u@{address}'\npath = '/x'\nidentity = '{}'\nconnect_timeout = '60s'\n\
+         [[watch]]\nname = 'out'\npath = '{}'\nto = 'silent'",
+        sshd.key().display(),
+        source.root().display()
+    ));
+    let there = sshd.root().join("a.csv");
+    fs::remove_file(&there).expect("it was delivered");
+
+    let mut command = skiff_tests::skiff::command(agent.home());
+    let mut verify = command
+        .args(["verify", "--repair", "--config"])
+        .arg(agent.config())
+        .spawn()
+        .expect("the binary can be started");
+    assert!(wait::came_true(wait::LIMIT, || tree::same_bytes(&file, &there)), "it is repaired");
+    let (_connection, _) = silent.accept().expect("the other watch is looked at");
+    process::signal(process::pid(&verify), rustix::process::Signal::INT);
+    let ended = process::wait_for_end(&mut verify, Duration::from_secs(10));
+    let _gone = verify.kill();
+    assert_eq!(ended.and_then(|ended| ended.code()), Some(130));
 }
 
 skiff_tests::by_sftp_too! {

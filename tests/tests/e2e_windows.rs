@@ -65,6 +65,20 @@ fn a_command_pauses_while_it_ends_with_0() {
     agent.wait_until("all arrives", || tree::equal(source.root(), &sshd.root()));
 }
 
+/// Nothing goes until it has answered, and nothing else waits for it.
+#[test]
+fn a_command_that_hangs_holds_up_no_start_and_no_stop() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 5);
+    source.small_files(5, 1);
+    let more = "pause_when = ['/bin/sleep', '100']";
+    let mut agent = Agent::with_destination(&sshd, more).watch("in", source.root(), "").started();
+    agent.wait_until_logged("it is ready", |line| line.contains("ready"));
+    assert_eq!(status(&agent)["destinations"][0]["state"], "paused");
+    assert_eq!(tree::count(&sshd.root()), 0);
+    assert!(agent.terminate().success());
+}
+
 /// A window with a bandwidth holds in place of the destination's own; a changed schedule holds at once.
 #[test]
 fn a_window_pauses_or_slows_and_a_reload_opens_it() {

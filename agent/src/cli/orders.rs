@@ -66,8 +66,11 @@ fn forgive(state_dir: &Path, held: Vec<HeldItem>) -> Result<(), JournalError> {
     }
     let (journal, _) = Journal::open(state_dir)?;
     let forgiven = held.into_iter().map(|held| HeldItem { attempts: 0, quarantined: false, ..held });
-    journal.record_blocking(forgiven.map(Record::Held).collect())?;
-    journal.close_blocking()
+    let recorded = journal.record_blocking(forgiven.map(Record::Held).collect());
+    let closed = journal.close_blocking();
+    // Also after an error: the agent has to get into its journal.
+    Journal::hand_over(state_dir)?;
+    recorded.and(closed)
 }
 
 /// Pauses a watch, or lets it go on.
@@ -100,7 +103,7 @@ fn pause_later(args: &Pause, paused: bool) -> ExitCode {
     }
     let state_dir = args.agent.state_dir.clone().unwrap_or(settings.state_dir);
     let written = crate::journal::make_folder(&state_dir)
-        .and_then(|()| Paused::of(&state_dir, true).set(&watches, paused));
+        .and_then(|()| Paused::read(&state_dir)?.set(&watches, paused));
     match written {
         Ok(()) => {
             let what = if paused { "rests" } else { "goes on" };

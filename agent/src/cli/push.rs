@@ -131,7 +131,7 @@ fn conclude(args: &Push, status: &Status, outcome: &Outcome, took: Duration) -> 
         outcome.destination_failure.as_ref().filter(|_| outcome.undelivered > 0 || outcome.interrupted);
     let code = match (outcome.undelivered, outcome.interrupted, failure) {
         (_, true, _) => exit::INTERRUPTED,
-        (0, ..) => exit::DONE,
+        (0, ..) if outcome.problems.is_empty() => exit::DONE,
         (_, _, Some(failure)) => exit::of(failure.code),
         _ => exit::FAILED,
     };
@@ -205,7 +205,12 @@ fn result(
     failure: Option<&Failure>,
     took: Duration,
 ) -> serde_json::Value {
-    let undelivered = (outcome.undelivered > 0).then_some("undelivered");
+    let undelivered = match (outcome.undelivered, outcome.problems.is_empty()) {
+        (0, true) => None,
+        // Nobody knows how many files stand where nobody could look.
+        (0, false) => Some("source"),
+        _ => Some("undelivered"),
+    };
     json!({
         "delivered_files": Status::get(&status.delivered_files),
         "delivered_bytes": Status::get(&status.delivered_bytes),

@@ -2,18 +2,24 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
+use skiff_config::Settings;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::args::ConfigFile;
 use super::{config, exit, signals};
 use crate::control::Reload;
+use crate::dispatch::{Stop, Urgency};
 use crate::error::AgentError;
 use crate::login;
 use crate::status::Status;
 use crate::supervise::{Agent, Plan};
 use crate::{journal::JournalError, telemetry};
+
+/// How often a full disk is looked at.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs the agent.
 pub(super) async fn run(args: &ConfigFile) -> ExitCode {
@@ -26,13 +32,14 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
     if !problems.is_empty() {
         return exit::fail(exit::USAGE, &problems.join("\nskiff: "), "");
     }
-    let (stop, hung_up) = match signals::listen() {
+    let (mut stop, hung_up) = match signals::listen() {
         Ok(heard) => heard,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
     let plan = Plan { service: Some(args.config.clone()), ..Plan::default() };
-    let agent = match tokio::task::block_in_place(|| Agent::start(&settings, &plan)) {
-        Ok(agent) => agent,
+    let agent = match start(&settings, &plan, &mut stop).await {
+        Ok(Some(agent)) => agent,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(error) => return ended(&error),
     };
     // Without systemd there is nobody to tell.
@@ -56,6 +63,24 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => ended(&error),
+    }
+}
+
+/// Starts it, once there is space: a full disk is waited for now as it is later. `None`: told to stop meanwhile.
+async fn start(settings: &Settings, plan: &Plan, stop: &mut Stop) -> Result<Option<Agent>, AgentError> {
+    loop {
+        match tokio::task::block_in_place(|| Agent::start(settings, plan)) {
+            Err(error @ AgentError::Journal(JournalError::NoSpace { .. })) => {
+                tracing::error!("{error}; waiting for space in {}", settings.state_dir.display());
+            }
+            started => return started.map(Some),
+        }
+        let more = NotifyState::ExtendTimeoutUsec(60_000_000);
+        let _ = sd_notify::notify(&[NotifyState::Status("waiting for space in the state folder"), more]);
+        tokio::select! {
+            () = tokio::time::sleep(NO_SPACE_PAUSE) => {}
+            _ = stop.wait_for(|urgency| *urgency > Urgency::Run) => return Ok(None),
+        }
     }
 }
 

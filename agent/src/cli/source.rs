@@ -1,11 +1,11 @@
 //! What `push` was told to send, as watches that are looked at once.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use skiff_common::RelPath;
+use skiff_common::escape::escaped;
 use skiff_config::Watch;
 
 use crate::source::{Look, Root, SourceError};
@@ -16,6 +16,16 @@ pub(super) struct Sources {
     pub(super) only: Vec<Option<Vec<RelPath>>>,
     /// Folders among them.
     pub(super) folders: Vec<PathBuf>,
+}
+
+/// What is meant of a folder.
+enum Part<'a> {
+    /// The folder itself, under its name.
+    Folder(&'a str),
+    /// All that is in it.
+    Contents,
+    /// These files.
+    Files(Vec<RelPath>),
 }
 
 /// Looks what the sources are; the error names the source that can't be sent.
@@ -29,7 +39,7 @@ pub(super) fn sources(paths: &[PathBuf]) -> (Sources, Vec<String>) {
         }
     }
     for (folder, names) in files {
-        sources.add(&folder, None, Some(names));
+        sources.add(&folder, Part::Files(names));
     }
     (sources, problems)
 }
@@ -58,9 +68,13 @@ impl Sources {
             path.canonicalize().map_err(|error| format!("cannot send {}: {error}", path.display()))?;
         if whole.is_dir() {
             let contents_only = path.as_os_str().as_bytes().ends_with(b"/") || whole.file_name().is_none();
-            let below = if contents_only { None } else { whole.file_name().map(OsStr::to_owned) };
+            let below = whole.file_name().filter(|_| !contents_only).unwrap_or_default();
+            let below = below.to_str().ok_or_else(|| {
+                let shown = escaped(path.as_os_str().as_bytes());
+                format!("cannot send {shown}: its name is not UTF-8; {shown}/ sends what is in it")
+            })?;
             self.folders.push(path.to_owned());
-            self.add(&whole, below.as_deref(), None);
+            self.add(&whole, if contents_only { Part::Contents } else { Part::Folder(below) });
             return Ok(());
         }
         if !whole.is_file() {
@@ -74,8 +88,18 @@ impl Sources {
         Ok(())
     }
 
-    fn add(&mut self, folder: &Path, below: Option<&OsStr>, only: Option<Vec<RelPath>>) {
-        let name = format!("push-{}", folder.display());
+    fn add(&mut self, folder: &Path, part: Part<'_>) {
+        let shown = escaped(folder.as_os_str().as_bytes());
+        // By its name a later push knows what it delivered. Each part has its own, as it goes elsewhere.
+        let (name, below, only) = match part {
+            Part::Folder(below) => (format!("push-{shown}"), below, None),
+            Part::Contents => (format!("push-{shown}/"), "", None),
+            Part::Files(names) => (format!("push-{shown}/*"), "", Some(names)),
+        };
+        if self.watches.iter().any(|watch| watch.name == name) {
+            // Named twice.
+            return;
+        }
         let mut watch = Watch::with_defaults(&name, folder, super::scp::DESTINATION);
         watch.settle = std::time::Duration::ZERO;
         watch.exclude = Vec::new();
@@ -83,8 +107,7 @@ impl Sources {
         watch.taken = skiff_config::Taken::everything();
         watch.retry_attempts = Some(3);
         watch.retry_max = std::time::Duration::from_secs(5);
-        watch.destination_path =
-            skiff_config::PathTemplate::literal(&below.unwrap_or_default().to_string_lossy());
+        watch.destination_path = skiff_config::PathTemplate::literal(below);
         self.watches.push(watch);
         self.only.push(only);
     }
@@ -107,5 +130,44 @@ fn list(root: &Root, folder: Option<&RelPath>, files: &mut Vec<(String, u64)>) -
 fn add(files: &mut Vec<(String, u64)>, root: &Root, path: &RelPath, look: Look) {
     if let Look::File { stamp, .. } = look {
         files.push((format!("{}/{path}", root.path().display()), stamp.size));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    fn of(folder: &Path, names: &[&str]) -> (Sources, Vec<String>) {
+        sources(
+            &names
+                .iter()
+                .map(|name| PathBuf::from(format!("{}/{name}", folder.display())))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn a_folder_its_contents_and_its_files_are_watches_of_their_own() {
+        let home = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(home.path().join("x")).expect("a new name");
+        std::fs::write(home.path().join("x/a.txt"), "a").expect("there is room");
+        let (sources, problems) = of(home.path(), &["x", "x/a.txt", "x/", "x"]);
+        assert_eq!(problems, [""; 0]);
+        let names: std::collections::BTreeSet<_> = sources.watches.iter().map(|watch| &watch.name).collect();
+        assert_eq!((sources.watches.len(), names.len()), (3, 3), "{names:?}");
+    }
+
+    #[test]
+    fn a_folder_whose_name_cannot_be_said_is_refused_and_its_contents_go() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join(OsStr::from_bytes(b"od\xffd"));
+        std::fs::create_dir(&folder).expect("a new name");
+        let (found, problems) = sources(std::slice::from_ref(&folder));
+        assert!(found.watches.is_empty() && problems[0].contains("not UTF-8"), "{problems:?}");
+        let contents = [folder.as_os_str().as_bytes(), b"/"].concat();
+        let (found, problems) = sources(&[PathBuf::from(OsStr::from_bytes(&contents))]);
+        assert_eq!((found.watches.len(), problems.len()), (1, 0));
     }
 }

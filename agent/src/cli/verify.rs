@@ -14,6 +14,7 @@ use skiff_config::{AfterDelivery, Destination, Route, Settings, Watch};
 use super::args::Verify;
 use super::{config, exit, signals, size};
 use crate::context::remote_root;
+use crate::dispatch::{Stop, Urgency};
 use crate::reach::reach;
 use crate::receipts;
 use crate::remote::{Limiter, RemoteError};
@@ -62,14 +63,27 @@ pub(super) async fn verify(args: &Verify) -> ExitCode {
         let why = format!("there is no such watch; there are {}", names.join(", "));
         return exit::fail(exit::USAGE, &why, "");
     }
+    // Once, for all that is done: who listens a second time takes the signals from nobody, and hears of none before.
+    let stop = match signals::listen() {
+        Ok((stop, _hung_up)) => stop,
+        Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
+    };
     let (mut all, mut whole) = (Vec::new(), true);
     for watch in &watches {
-        let mut found = match look(args, &settings, watch).await {
+        let mut told = stop.clone();
+        let looked = tokio::select! {
+            looked = look(args, &settings, watch) => looked,
+            _ = told.wait_for(|urgency| *urgency > Urgency::Run) => return interrupted(),
+        };
+        let mut found = match looked {
             Ok(found) => found,
             Err(code) => return code,
         };
         if args.repair {
-            found.repaired = repair(args, &settings, watch, &found).await;
+            found.repaired = match repair(args, &settings, watch, &found, stop.clone()).await {
+                Some(files) => files,
+                None => return interrupted(),
+            };
         }
         let lost = (found.missing.len() + found.differs.len()) as u64;
         whole &= lost <= found.repaired;
@@ -83,6 +97,11 @@ pub(super) async fn verify(args: &Verify) -> ExitCode {
         println!("{}", Value::Array(all));
     }
     ExitCode::from(if whole { exit::DONE } else { exit::FAILED })
+}
+
+fn interrupted() -> ExitCode {
+    eprintln!("skiff: interrupted; what was not looked at is not verified");
+    ExitCode::from(exit::INTERRUPTED)
 }
 
 async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Found, ExitCode> {
@@ -191,14 +210,14 @@ fn shown_path(shown: &str) -> Option<RelPath> {
     RelPath::parse(&skiff_common::escape::unescaped(shown)?).ok()
 }
 
-/// Sends again what the source still has; returns how many files.
-async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found) -> u64 {
-    let Ok(root) = Root::open(&watch.path) else { return 0 };
+/// Sends again what the source still has; returns how many files, `None` where it was told to stop.
+async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found, stop: Stop) -> Option<u64> {
+    let Ok(root) = Root::open(&watch.path) else { return Some(0) };
     let lost = found.missing.iter().chain(&found.differs);
     let paths: Vec<RelPath> =
         lost.map(|delivered| delivered.path.clone()).filter(|path| root.look(path).is_ok()).collect();
     if paths.is_empty() {
-        return 0;
+        return Some(0);
     }
     let mut only = settings.clone();
     if let Some(folder) = &args.agent.state_dir {
@@ -219,16 +238,16 @@ async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found
         Ok(agent) => agent,
         Err(error) => {
             eprintln!("skiff: cannot send again: {error}");
-            return 0;
+            return Some(0);
         }
     };
     let status = Arc::clone(&agent.status);
-    let Ok((stop, _hung_up)) = signals::listen() else { return 0 };
     match agent.run(stop).await {
+        Ok(outcome) if outcome.interrupted => return None,
         Ok(outcome) => outcome.problems.iter().for_each(|problem| eprintln!("skiff: {problem}")),
         Err(error) => eprintln!("skiff: cannot send again: {error}"),
     }
-    crate::status::Status::get(&status.delivered_files)
+    Some(crate::status::Status::get(&status.delivered_files))
 }
 
 fn tell(watch: &Watch, found: &Found, repair: bool) {

@@ -127,6 +127,13 @@ impl Board {
         self.problems.add(Problem { at_ms, watch, what, reason, quarantined: false });
     }
 
+    /// Something here, and of no watch, is in the way.
+    pub(super) fn local(&mut self, what: &str, reason: &str) {
+        let (watch, what, reason) = (String::new(), what.to_owned(), reason.to_owned());
+        self.problems.add(Problem { at_ms: wall_ms(), watch, what, reason, quarantined: false });
+        self.touch();
+    }
+
     fn tally(&mut self, watch: &str) -> &mut Tally {
         if !self.watches.contains_key(watch) {
             self.watches.insert(watch.to_owned(), Tally::default());

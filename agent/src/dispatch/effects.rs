@@ -9,7 +9,7 @@ use skiff_common::desk::Effect;
 use skiff_common::{ItemId, RelPath, Shipment, ShipmentId};
 use tracing::field::Empty;
 
-use super::{DispatchError, Dispatcher, UnderWay, board, worker};
+use super::{DispatchError, Dispatcher, Stop, UnderWay, Urgency, board, worker};
 use crate::admission::Standing;
 use crate::clock;
 use crate::journal::JournalError;
@@ -17,6 +17,11 @@ use crate::status::{Progress, Status, counting};
 
 /// How often a full disk is looked at.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often those who watch are told meanwhile.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Orders that wait for space: as many as may be on their way here.
+const MOST_DEFERRED: usize = 16;
 
 impl Dispatcher {
     pub(super) async fn apply(&mut self, mut effects: Vec<Effect>) -> Result<(), DispatchError> {
@@ -48,7 +53,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
+    pub(super) async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
         let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
         loop {
             match journal.record(records.clone()).await {
@@ -56,9 +61,24 @@ impl Dispatcher {
                     tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
                     // Waiting for space is what it is to do, so systemd need not mind.
                     self.pulse.beat();
-                    tokio::time::sleep(NO_SPACE_PAUSE).await;
+                    self.board.local("the state folder", &error.to_string());
+                    self.wait_for_space().await?;
                 }
                 outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// Waits a while, and tells meanwhile who asks.
+    async fn wait_for_space(&mut self) -> Result<(), DispatchError> {
+        let over = tokio::time::sleep(NO_SPACE_PAUSE);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                () = told(self.stop.as_mut()) => return Err(DispatchError::Stopped),
+                Some(order) = self.orders.recv(), if self.deferred.len() < MOST_DEFERRED => self.defer(order),
+                () = tokio::time::sleep(TELL_EVERY) => self.publish(),
             }
         }
     }
@@ -97,6 +117,20 @@ impl Dispatcher {
                         self.held.push(Reverse((until, watch, held.path, held.item)));
                     }
                     _ => self.give_up(&held.path, &held.reason),
+                }
+            }
+            Effect::Pass(held) => {
+                self.status.failed("item");
+                tracing::warn!(watch = %held.watch, path = %held.path,
+                    "not delivered, and left to a later scan, as too many are held: {}", held.reason);
+                let most = skiff_common::desk::MOST_HELD;
+                self.board.local(
+                    "held items",
+                    &format!("there are more than {most}; those beyond are tried by each scan"),
+                );
+                self.admission.clear(held.item);
+                if self.once {
+                    self.give_up(&held.path, &held.reason);
                 }
             }
             Effect::Failed(id, reason, Some(wait)) => {
@@ -176,7 +210,7 @@ impl Dispatcher {
         })
     }
 
-    fn delivered(&mut self, shipment: &Shipment, receipts: &[Receipt]) {
+    pub(super) fn delivered(&mut self, shipment: &Shipment, receipts: &[Receipt]) {
         let bytes = receipts.iter().map(|receipt| receipt.item().stamp.size).sum();
         let standing = receipts.iter().filter(|receipt| !receipt.sent()).count();
         Status::add(&self.status.delivered_files, receipts.len() as u64);
@@ -184,6 +218,8 @@ impl Dispatcher {
         Status::add(&self.status.standing_files, standing as u64);
         let items: Vec<_> = receipts.iter().map(Receipt::item).collect();
         self.board.delivered(shipment, &items);
+        // It works again: what is in the way of others is their own.
+        self.outcome.destination_failure = None;
         tracing::info!(shipment = %shipment.id, watch = %shipment.watch, files = receipts.len(), bytes, standing,
             "delivered and verified");
         for receipt in receipts {
@@ -194,5 +230,16 @@ impl Dispatcher {
                 context.waker.path(receipt.item().path.clone());
             }
         }
+    }
+}
+
+/// Waits until it is told to stop, which may have been before.
+async fn told(stop: Option<&mut Stop>) {
+    let heard = match stop {
+        Some(stop) => stop.wait_for(|urgency| *urgency > Urgency::Run).await.is_ok(),
+        None => false,
+    };
+    if !heard {
+        std::future::pending::<()>().await;
     }
 }

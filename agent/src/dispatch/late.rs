@@ -52,6 +52,7 @@ fn can_wait(effect: &Effect) -> bool {
         Effect::Delivered(_, receipts) => receipts.len() <= FEW,
         Effect::Record(Record::Planned(_) | Record::Held(_))
         | Effect::Start(..)
+        | Effect::Pass(_)
         | Effect::Release(..)
         | Effect::Again(..)
         | Effect::Hold(..)

@@ -9,22 +9,25 @@ mod late;
 mod manifest;
 mod orders;
 mod pulse;
+mod recall;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_common::batch::{Planned, Planner};
-use skiff_common::delivery::Event;
+use skiff_common::delivery::{Event, Record};
 use skiff_common::desk::{Desk, Rank};
 use skiff_common::{Item, ItemId, Moment, RelPath, Shipment, ShipmentId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::admission::{Admission, Standing};
+use crate::admission::Admission;
 use crate::clock;
 use crate::context::WatchContext;
 use crate::hooks::Quarantines;
@@ -65,6 +68,8 @@ pub struct Dispatcher {
     retired: Vec<Arc<Remote>>,
     under_way: HashMap<ShipmentId, UnderWay>,
     orders: mpsc::Receiver<Order>,
+    /// Those that came while nothing could be recorded.
+    deferred: VecDeque<Order>,
     board: Board,
     pulse: Pulse,
     quarantines: Quarantines,
@@ -73,6 +78,8 @@ pub struct Dispatcher {
     receipts: Arc<Receipts>,
     status: Arc<Status>,
     pub(crate) scanner_ended: Arc<Notify>,
+    /// Told by each scanner that is idle.
+    idle: Arc<Notify>,
     once: bool,
     fresh: bool,
     desk: Desk,
@@ -83,8 +90,12 @@ pub struct Dispatcher {
     workers: JoinSet<(ShipmentId, worker::Report)>,
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
     resumed: Vec<Shipment>,
+    /// Ends what the journal has of watches and destinations that are no longer configured.
+    dropped: Vec<Record>,
     changes: HashMap<ItemId, u32>,
     given_up: bool,
+    /// For who waits for space instead of the next input.
+    stop: Option<Stop>,
     outcome: Outcome,
 }
 
@@ -156,6 +167,8 @@ impl Dispatcher {
         for watch in &setup.paused {
             desk.pause(watch);
         }
+        let idle = Arc::new(Notify::new());
+        setup.contexts.iter().for_each(|context| context.waker.tell_idle(&idle));
         let watches = setup.contexts.into_iter().map(|context| (context.number, Live::new(context)));
         let mut dispatcher = Self {
             watches: watches.collect(),
@@ -163,6 +176,7 @@ impl Dispatcher {
             retired: Vec::new(),
             under_way: HashMap::new(),
             orders: setup.orders,
+            deferred: VecDeque::new(),
             board,
             pulse: Pulse::new(setup.service),
             quarantines: Quarantines::start(),
@@ -171,6 +185,7 @@ impl Dispatcher {
             receipts: setup.receipts,
             status: setup.status,
             scanner_ended: setup.scanner_ended,
+            idle,
             once: setup.once,
             fresh: opening.trust != Trust::Kept,
             desk,
@@ -180,8 +195,10 @@ impl Dispatcher {
             workers: JoinSet::new(),
             held: BinaryHeap::new(),
             resumed: Vec::new(),
+            dropped: Vec::new(),
             changes: HashMap::new(),
             given_up: false,
+            stop: None,
             outcome: Outcome::default(),
         };
         dispatcher.recall(opening);
@@ -189,7 +206,27 @@ impl Dispatcher {
     }
 
     /// Runs until it is told to stop or, where it runs once, all is done.
-    pub async fn run(&mut self, mut stop: Stop) -> Result<Outcome, DispatchError> {
+    pub async fn run(&mut self, stop: Stop) -> Result<Outcome, DispatchError> {
+        self.stop = Some(stop.clone());
+        match self.go_round(stop).await {
+            // Nothing more can be recorded, so nothing more can be done; it costs a resend at most.
+            Err(DispatchError::Stopped) => self.outcome.interrupted = true,
+            ended => ended?,
+        }
+        self.workers.shutdown().await;
+        // A full disk may have no room soon; what isn't recorded is looked at again.
+        match tokio::time::timeout(GRACE, self.apply_late()).await {
+            Err(_) | Ok(Err(DispatchError::Stopped)) => {}
+            Ok(ended) => ended?,
+        }
+        let unseen = self.watches.values().flat_map(|live| live.context.unseen());
+        self.outcome.problems.extend(unseen);
+        Ok(std::mem::take(&mut self.outcome))
+    }
+
+    async fn go_round(&mut self, mut stop: Stop) -> Result<(), DispatchError> {
+        let dropped = std::mem::take(&mut self.dropped);
+        self.store(dropped).await?;
         for shipment in std::mem::take(&mut self.resumed) {
             let effects = self.desk.resume(shipment, clock::now());
             self.apply(effects).await?;
@@ -213,18 +250,16 @@ impl Dispatcher {
                 Input::Timer if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
                     urgency = Urgency::Abort;
                 }
-                Input::Timer => self.timer(urgency).await?,
+                Input::Timer => self.timer().await?,
                 Input::Stop(more) => {
                     urgency = urgency.max(more);
+                    self.desk.drain();
                     deadline = Some(clock::now() + GRACE);
                     self.outcome.interrupted = true;
                 }
             }
         }
-        self.workers.shutdown().await;
-        // A full disk may have no room soon; what isn't recorded is looked at again.
-        tokio::time::timeout(GRACE, self.apply_late()).await.unwrap_or(Ok(()))?;
-        Ok(std::mem::take(&mut self.outcome))
+        Ok(())
     }
 
     /// Tells the scanners to end.
@@ -252,6 +287,11 @@ impl Dispatcher {
     }
 
     async fn next_input(&mut self, stop: &mut Stop, urgency: Urgency, deadline: Option<Moment>) -> Input {
+        if urgency == Urgency::Run
+            && let Some(order) = self.deferred.pop_front()
+        {
+            return Input::Order(order);
+        }
         let due = self.next_due().into_iter().chain(deadline).min().map(clock::instant);
         let timer = async {
             match due {
@@ -261,13 +301,6 @@ impl Dispatcher {
         };
         let most = self.share() * self.watches.len() + ON_THE_WAY_HERE;
         let room = self.desk.items() < most && urgency == Urgency::Run;
-        let first = self.watches.values().next().map(|live| Arc::clone(&live.context.waker));
-        let idle = async {
-            match first {
-                Some(waker) => waker.idle().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Ok(()) = stop.changed() => Input::Stop(*stop.borrow()),
             Some(report) = self.workers.join_next() => Input::Report(Box::new(report.unwrap_or_else(|error| {
@@ -276,7 +309,7 @@ impl Dispatcher {
             }))),
             found = self.settled.recv(), if room => Input::Found(found),
             Some(order) = self.orders.recv(), if urgency == Urgency::Run => Input::Order(order),
-            () = idle, if self.once => Input::ScannerIdle,
+            () = self.idle.notified(), if self.once => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
@@ -300,6 +333,10 @@ impl Dispatcher {
     }
 
     fn next_due(&self) -> Option<Moment> {
+        if self.desk.drains() {
+            // What is due begins something.
+            return [self.board.due(), self.pulse.due(), self.late.due()].into_iter().flatten().min();
+        }
         let held = self.held.peek().map(|Reverse((due, ..))| *due);
         let cut = self.watches.values().filter_map(|live| live.planner.cut_at()).min();
         let others = [self.desk.next_due(), self.board.due(), self.pulse.due(), self.late.due()];
@@ -348,11 +385,11 @@ impl Dispatcher {
         self.apply(effects).await
     }
 
-    async fn timer(&mut self, urgency: Urgency) -> Result<(), DispatchError> {
+    async fn timer(&mut self) -> Result<(), DispatchError> {
         if self.late.due().is_some_and(|due| due <= clock::now()) {
             self.apply_late().await?;
         }
-        if urgency != Urgency::Run {
+        if self.desk.drains() {
             return Ok(());
         }
         let now = clock::now();
@@ -386,7 +423,11 @@ impl Dispatcher {
         if let Some(under_way) = self.under_way.get_mut(&id) {
             under_way.runs = false;
         }
-        let effects = self.desk.on(&id, report.event, clock::now(), clock::chance());
+        let effects = if report.cut {
+            self.desk.put_back(&id, clock::now())
+        } else {
+            self.desk.on(&id, report.event, clock::now(), clock::chance())
+        };
         self.apply(effects).await?;
         if self.desk.shipment(&id).is_none()
             && let Some(over) = self.under_way.remove(&id)
@@ -398,9 +439,14 @@ impl Dispatcher {
     }
 
     fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
-        let Event::Failed { reason, destination, .. } = &report.event else { return };
+        let (Event::Failed { reason, destination, .. }, Some(code)) = (&report.event, report.code()) else {
+            return;
+        };
+        if report.cut {
+            tracing::info!(shipment = %id, "{reason}");
+            return;
+        }
         Status::add(&self.status.failures, 1);
-        let code = report.failure.as_ref().map_or("source", |failure| failure.code);
         self.status.failed(code);
         if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {
             self.board.failed(&shipment.destination, code, reason);
@@ -410,32 +456,6 @@ impl Dispatcher {
     fn context(&self, watch: &str) -> Option<Arc<WatchContext>> {
         let mut contexts = self.watches.values().map(|live| &live.context);
         contexts.find(|context| context.settings.name == watch).cloned()
-    }
-
-    fn recall(&mut self, opening: Opening) {
-        for held in opening.held {
-            if self.context(&held.watch).is_none() {
-                continue;
-            }
-            self.desk.recall(&held);
-            self.board.recalled(&held);
-            if held.quarantined {
-                self.admission.set(held.item, Standing::Held(held.stamp));
-            }
-        }
-        for shipment in opening.pending {
-            // A watch or destination that is no longer configured: its files are still in their folder.
-            let delivers = |context: Arc<WatchContext>| {
-                route::destinations(&context.settings).contains(&shipment.destination)
-            };
-            if !self.context(&shipment.watch).is_some_and(delivers) {
-                continue;
-            }
-            for item in &shipment.items {
-                self.admission.set(shipment.item_id(item), Standing::UnderWay { asked: false });
-            }
-            self.resumed.push(shipment);
-        }
     }
 }
 

@@ -87,6 +87,15 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Answers what only asks; the rest waits until records can be stored.
+    pub(super) fn defer(&mut self, order: Order) {
+        match order {
+            Order::Ping(answer) => drop(answer.send(())),
+            Order::Items(most, answer) => drop(answer.send(self.items(most))),
+            order => self.deferred.push_back(order),
+        }
+    }
+
     /// Nothing more goes to the destination, and what is being sent there is cut off; or it goes on.
     pub(crate) async fn rest(
         &mut self,
@@ -150,6 +159,9 @@ impl Dispatcher {
         }
         self.desk.keep_destinations(|name| destinations.iter().any(|remote| remote.name() == name));
         let old = std::mem::replace(&mut self.remotes, destinations);
+        self.rests.retain(|name, _| self.remotes.iter().any(|remote| remote.name() == name));
+        // One that is new to an old name rests as the old one did: nobody says so again.
+        self.remotes.iter().for_each(|remote| remote.rest(self.rests.contains_key(remote.name())));
         let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
         self.retired.extend(retired);

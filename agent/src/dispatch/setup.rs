@@ -42,6 +42,9 @@ pub enum DispatchError {
     /// A scanner has ended: its watch would be forgotten.
     #[error("a scanner has ended")]
     NoScanner,
+    /// It was told to stop while it waited for space in the state folder.
+    #[error("told to stop while the state folder is full")]
+    Stopped,
 }
 
 /// Why a destination failed, for a person and for programs.
@@ -65,7 +68,7 @@ impl Failure {
 /// What is left when an agent ends.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Items that were not delivered, and why; at most a few.
+    /// Items that were not delivered, or could not even be looked at, and why; at most a few.
     pub problems: Vec<String>,
     /// How many were not delivered.
     pub undelivered: u64,

@@ -33,6 +33,19 @@ pub(super) struct Report {
     pub(super) event: Event,
     /// Where the destination failed.
     pub(super) failure: Option<Failure>,
+    /// Whether it was cut off, as its destination rests, which is no failure.
+    pub(super) cut: bool,
+}
+
+impl Report {
+    /// Why it failed, as one word; `None`: it has not.
+    pub(super) fn code(&self) -> Option<&'static str> {
+        if self.cut {
+            return Some("paused");
+        }
+        let failed = matches!(self.event, Event::Failed { .. });
+        failed.then(|| self.failure.as_ref().map_or("local", |failure| failure.code))
+    }
 }
 
 /// What a worker needs.
@@ -49,16 +62,17 @@ pub(super) async fn until_cut(work: impl Future<Output = Report>, cut: Option<Ar
     tokio::select! {
         biased;
         report = work => report,
-        () = cut.notified() => local_failure("cut off, as its destination is paused".to_owned()),
+        () = cut.notified() => {
+            Report { cut: true, ..local_failure("cut off, as its destination is paused".to_owned()) }
+        }
     }
 }
 
 /// Tells who traces how `work` ends.
 pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Report>) -> Report {
     let report = work.instrument(span.clone()).await;
-    if let Event::Failed { .. } = &report.event {
+    if let Some(code) = report.code() {
         span.record("otel.status_code", "error");
-        let code = report.failure.as_ref().map_or("local", |failure| failure.code);
         span.record("error.type", code);
     }
     report
@@ -253,14 +267,14 @@ async fn delivered_before(earlier: Arc<Mutex<Earlier>>, name: RelPath, digest: D
 }
 
 fn report(event: Event) -> Report {
-    Report { event, failure: None }
+    Report { event, failure: None, cut: false }
 }
 
 fn failure(error: &RemoteError, root: &RemotePath) -> Report {
     let failure = Failure { code: error.code(), what: error.to_string(), hint: error.hint_in(root) };
     let event =
         Event::Failed { fault: error.fault(), destination: error.is_destination(), reason: failure.reason() };
-    Report { event, failure: Some(failure) }
+    Report { event, failure: Some(failure), cut: false }
 }
 
 fn local_failure(reason: String) -> Report {

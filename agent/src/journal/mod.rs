@@ -19,7 +19,9 @@ mod ledger;
 mod lock;
 mod log;
 mod opening;
+mod owner;
 mod place;
+mod reserve;
 mod side;
 mod slot;
 mod store;
@@ -55,6 +57,7 @@ use change::Change;
 use keys::{Kind, mount_key};
 use lock::Lock;
 use place::Place;
+use reserve::Reserve;
 use slot::Slot;
 use store::Store;
 use value::{unseal_held, unseal_log};
@@ -88,12 +91,15 @@ impl Journal {
     /// seconds where it is large. A journal that can't be trusted is moved to `journal.quarantine-<unix seconds>`.
     pub fn open(state_dir: &Path) -> Result<(Self, Opening), JournalError> {
         let place = Place::make(state_dir)?;
+        // Before all that writes.
+        reserve::make_room(&place);
         let lock = Lock::take_patiently(&place.lock())?;
         let opened = opening::open_or_rebuild(&place)?;
         let slot = Arc::new(Slot::with(opened.store));
         let (queue, requests) = mpsc::channel(QUEUE);
         let journal = Self { queue, slot: slot.clone(), path: place.journal() };
-        let writer = Writer { queue: requests, slot, side: opened.side, place, lock, commits: 0 };
+        let (reserve, side) = (Reserve::new(), opened.side);
+        let writer = Writer { queue: requests, slot, side, place, reserve, lock, commits: 0 };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         thread.map_err(|error| JournalError::io("start the writer of", &journal.path, error))?;
         Ok((journal, opened.opening))
@@ -166,6 +172,11 @@ impl Journal {
             let Verified { pending, held, logs, .. } = verify::look(&store)?;
             Ok(Some(Peek { pending, held, logs }))
         })?
+    }
+
+    /// What root has made in a state folder of another user's becomes that user's, who has to work with it. Blocking.
+    pub fn hand_over(state_dir: &Path) -> Result<(), JournalError> {
+        owner::hand_over(state_dir).map_err(|error| JournalError::io("hand over", state_dir, error))
     }
 
     /// What it takes on disk, in bytes.

@@ -54,6 +54,7 @@ pub(super) fn open(place: &Place) -> Result<Opened, JournalError> {
 fn make_store(place: &Place) -> Result<(), JournalError> {
     let copy = place.make_copy()?;
     let made = copy.clone();
+    ask_for_time();
     in_time("open", &copy, deadline::OPEN, move || Store::open(&made)?.sync())??;
     place.adopt_copy()
 }
@@ -76,11 +77,20 @@ fn open_marked(place: &Place, acknowledged: Option<u64>) -> Result<(Store, Verif
     }
     fs::write(&marker, [died + 1]).map_err(|error| JournalError::io("write", &marker, error))?;
     let own = place.clone();
+    ask_for_time();
     let opened = in_time("open", &dir, deadline::OPEN, move || open_trusted(&own, acknowledged));
     if !matches!(opened, Err(JournalError::Stalled { .. })) {
         unmark(&marker)?;
     }
     opened?
+}
+
+/// Has systemd wait as long as an opening may take: a kill in it would count against a sound journal.
+fn ask_for_time() {
+    let most = deadline::OPEN + deadline::COMMIT;
+    let usec = u32::try_from(most.as_micros()).expect("minutes");
+    // Without systemd there is nobody to ask.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::ExtendTimeoutUsec(usec)]);
 }
 
 fn unmark(marker: &Path) -> Result<(), JournalError> {

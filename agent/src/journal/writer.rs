@@ -19,6 +19,7 @@ use super::ledger::Ledger;
 use super::lock::Lock;
 use super::opening;
 use super::place::Place;
+use super::reserve::Reserve;
 use super::side::Side;
 use super::slot::Slot;
 use super::store::Store;
@@ -52,6 +53,7 @@ pub(super) struct Writer {
     pub(super) slot: Arc<Slot>,
     pub(super) side: Side,
     pub(super) place: Place,
+    pub(super) reserve: Reserve,
     /// Held as long as there is a writer.
     pub(super) lock: Lock,
     /// Commits since the store's size was looked at.
@@ -102,7 +104,7 @@ impl Writer {
 
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), JournalError> {
         // Asked before, because sled's handle is useless once it met a full disk.
-        self.place.require_space("write to", 0)?;
+        self.reserve.require_space(&self.place, "write to")?;
         let store = self.store()?;
         self.commits += 1;
         if changes.iter().any(Change::frees) {

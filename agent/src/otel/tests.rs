@@ -94,7 +94,7 @@ fn a_collector_gets_the_figures_that_prometheus_gets() {
         reloads: tokio::sync::mpsc::channel(1).0,
         journal: None,
         roster: Arc::default(),
-        paused: Arc::new(Paused::of(home.path(), false)),
+        paused: Arc::new(Paused::these(home.path(), std::iter::empty())),
         state_dir: home.path().to_owned(),
         history: Arc::new(History::default()),
         settings: skiff_config::Control::default(),

@@ -30,6 +30,11 @@ impl Scanner {
             Err(error) => {
                 self.context.complain(&error.to_string());
                 self.next_scan = clock::now() + POLL;
+                if self.context.once {
+                    // Who looks once waits for no folder.
+                    self.first_scan = false;
+                    self.settler.clear();
+                }
                 None
             }
         }

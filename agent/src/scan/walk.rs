@@ -134,7 +134,10 @@ impl Scanner {
                 self.settler.forget(path);
                 self.look_at_other(root, path, other)
             }
-            Err(_) => {
+            Err(error) => {
+                if self.first_scan && self.context.only.is_some() {
+                    self.context.complain(&error.to_string());
+                }
                 self.settler.forget(path);
                 Ok(())
             }

@@ -254,9 +254,9 @@ pub struct OnItsWay {
 pub struct Problem {
     /// When.
     pub at_ms: u64,
-    /// The watch's name; empty where a destination failed as a whole.
+    /// The watch's name; empty where it is none of a watch: a destination failed as a whole, the state folder is full.
     pub watch: String,
-    /// The file, the log that grows, or the destination.
+    /// The file, the log that grows, the destination, or what else is in the way.
     pub what: String,
     /// Why, and what to do.
     pub reason: String,

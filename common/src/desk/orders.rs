@@ -25,6 +25,33 @@ impl Desk {
         self.paused.contains(watch)
     }
 
+    /// Nothing more starts, of whatever watch: the agent ends. What runs goes on to its end.
+    pub fn drain(&mut self) {
+        self.drains = true;
+    }
+
+    /// Whether nothing more starts.
+    pub fn drains(&self) -> bool {
+        self.drains
+    }
+
+    /// A shipment that ran was cut off, as its destination rests: nothing has failed, and it goes on later.
+    ///
+    /// # Panics
+    /// Where no such shipment is under way.
+    pub fn put_back(&mut self, id: &ShipmentId, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.withdrawn.contains(id) {
+            effects.extend(self.drop_shipment(id));
+        } else {
+            let delivery = self.deliveries.get_mut(id).expect("workers report on what is under way");
+            let (command, destination) = (delivery.restart(), delivery.shipment().destination.clone());
+            self.lane(&destination).requeue(id.clone(), command, now);
+        }
+        effects.extend(self.tick(now));
+        effects
+    }
+
     /// Nothing more starts to this destination, or all may again. What runs goes on until it is cut off.
     pub fn rest(&mut self, destination: &str, rests: bool, now: Moment) -> Vec<Effect> {
         if let Some(lane) = self.lanes.get_mut(destination) {

@@ -395,6 +395,59 @@ fn a_destination_in_trouble_holds_up_no_other() {
 }
 
 #[test]
+fn one_that_drains_ends_what_runs_and_starts_nothing() {
+    let mut desk = desk(1, RETRY);
+    let plans = [shipment(&["a"]), shipment(&["b"])];
+    for plan in &plans {
+        desk.plan(plan.clone(), false, at(0));
+    }
+    desk.drain();
+    let effects = desk.on(&plans[0].id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+    assert!(matches!(starts(&effects)[..], [Command::Publish(_)]), "what runs goes on");
+    let placed = Placed::At(plans[0].items[0].path.clone());
+    desk.on(&plans[0].id, Event::Published(vec![placed]), at(1), 0.5);
+    let effects = desk.on(&plans[0].id, Event::Finished(vec![Disposal::Kept]), at(1), 0.5);
+    assert!(starts(&effects).is_empty() && desk.next_due().is_none());
+}
+
+#[test]
+fn what_is_cut_off_for_a_pause_waits_no_longer_than_the_pause() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    for pause in 0..5 {
+        desk.rest("d", true, at(pause));
+        assert!(starts(&desk.put_back(&plan.id, at(pause))).is_empty());
+        assert_eq!(starts(&desk.rest("d", false, at(pause))).len(), 1);
+    }
+    desk.on(&plan.id, failed(Fault::Retryable, false), at(9), 1.0);
+    assert_eq!(desk.next_due(), Some(at(10)), "as after its first failure");
+}
+
+#[test]
+fn held_items_are_bounded_and_those_beyond_are_left_to_a_later_scan() {
+    let mut desk = desk(1, RETRY);
+    let fails = |desk: &mut Desk| {
+        let plan = shipment(&["a"]);
+        desk.plan(plan.clone(), false, at(0));
+        let effects =
+            desk.on(&plan.id, Event::Staged(vec![Staged::Spoiled(Trouble::retryable("why"))]), at(1), 0.5);
+        desk.on(&plan.id, Event::Finished(Vec::new()), at(1), 0.5);
+        effects
+    };
+    let item = |n: usize| ItemId::from_bytes((n as u128).to_le_bytes());
+    desk.attempts.extend((0..MOST_HELD).map(|n| (item(n), 1)));
+    let effects = fails(&mut desk);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Pass(held) if held.reason == "why")));
+    assert!(
+        !effects.iter().any(|effect| matches!(effect, Effect::Record(Record::Held(_)) | Effect::Hold(..)))
+    );
+    assert_eq!(desk.attempts.len(), MOST_HELD);
+    desk.forget(item(0));
+    assert!(fails(&mut desk).iter().any(|effect| matches!(effect, Effect::Hold(..))), "there is room again");
+}
+
+#[test]
 fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
     let mut desk = desk(1, RETRY);
     desk.rest("d", true, at(0));

@@ -217,6 +217,7 @@ impl Agent {
                 self.admission.clear(item);
                 self.wake(world.names.name(&path), world.now_ms);
             }
+            Effect::Pass(_) => unreachable!("a simulated folder is small"),
             Effect::Hold(held, until) => {
                 world.tell(|| format!("hold {:?} until {until:?}: {}", held.path, held.reason));
                 let name = world.names.item(held.item);

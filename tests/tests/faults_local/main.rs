@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 use rustix::process::Signal;
 use skiff_tests::machine::{self, Mounted, Setting, inject};
-use skiff_tests::{Agent, Sshd, Tree, process, tree};
+use skiff_tests::{Agent, Sshd, Tree, process, tree, wait};
 use tempfile::TempDir;
 
 /// Slow enough that a file of [`LARGE_BYTES`] is caught on its way.

@@ -65,6 +65,76 @@ fn fault_01_a_scan_waits_for_space() {
     expect_goes_on(&mut agent, &mut source, &sshd);
 }
 
+fn fill_wholly(folder: &Path) -> PathBuf {
+    let filler = folder.join("filler");
+    let mut file = File::create(&filler).expect("there is room so far");
+    while file.write(&[1; 4096]).is_ok() {}
+    filler
+}
+
+/// It is deaf to nobody while it waits.
+#[test]
+fn fault_01_full_state_folder_keeps_nobody_from_asking_and_from_stopping() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    source.file("first", 100);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
+    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
+    source.small_files(5, 5);
+    agent.wait_until_logged("it waits", |line| line.contains("waiting for space"));
+
+    agent.ask(&["items"]).expect_code(0);
+    let told = || agent.ask(&["status"]).said.contains("no space");
+    assert!(wait::came_true(wait::LIMIT, told), "it is told");
+    assert!(agent.terminate().success());
+    assert_eq!(names(source.root()).len(), 5, "nothing is deleted");
+}
+
+/// A start finds no space, and no reserve on so small a disk: it waits, and goes on by itself.
+#[test]
+fn fault_41_start_on_a_full_disk_waits_for_space() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    let filler = fill_wholly(&agent.state_dir());
+    source.file("first", 100);
+    agent.start();
+    agent.wait_until_logged("it waits", |line| line.contains("waiting for space"));
+    assert!(agent.terminate().success(), "it hears of a stop");
+    agent.start();
+    fs::remove_file(filler).expect("it was written");
+    agent.wait_until("all goes on", || tree::is_empty(source.root()));
+}
+
+/// What fills the disk is what waits for delivery: there is space for the journal to begin with that.
+#[test]
+fn fault_41_start_on_a_full_disk_delivers_and_frees_it() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
+    let _state = Mounted::tmpfs(&agent.state_dir(), 160 << 20);
+    agent.start();
+    source.file("first", 100);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
+    assert!(agent.terminate().success());
+
+    fill_wholly(&agent.state_dir());
+    source.small_files(50, 5);
+    agent.start();
+    agent.wait_until("all is delivered", || tree::is_empty(source.root()));
+    assert_eq!(tree::count(&sshd.root()), 51);
+}
+
 /// Two reads fail, then the disk recovers.
 #[test]
 fn fault_02_read_error_is_retried() {
