@@ -263,7 +263,10 @@ fn disks_that_take_nothing() {
     User::to(&sshd).is_told("no-space", 1, &["No space left", "df -h", "df -i"]);
     disk.set("size=1m,nr_inodes=1000");
     fs::write(sshd.root().join("much"), vec![0; 800 << 10]).expect("so much fits");
-    User::to(&sshd).is_told("low-space", 1, &["only 2", "KiB are free", "df -h"]);
+    // Deliveries go on; too little is what leaves less than is to stay free.
+    User::to(&sshd).agent.ask(&["check"]).expect_code(0).expect_said("warn").expect_said("KiB are free");
+    let keeps = User::of(Agent::with_destination(&sshd, &format!("{IMPATIENT}\nkeep_free = '500 KiB'")));
+    keeps.is_told("low-space", 1, &["only 2", "KiB are free", "500 KiB are to stay free", "df -h"]);
     let full = fs::write(sshd.root().join("more"), vec![0; 800 << 10]);
     assert!(full.is_err(), "so much does not fit");
     User::to(&sshd).is_told("no-space", 1, &["No space left", "df -i"]);
