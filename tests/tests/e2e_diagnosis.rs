@@ -280,6 +280,17 @@ fn disks_that_take_nothing() {
     expect(&told["code"], &told["failure"], &told["hint"], "low-space", &gist);
 }
 
+/// A line that can't be read is told: it may have been meant to revoke a key.
+#[test]
+fn revocations_that_say_nothing() {
+    let sshd = Sshd::start();
+    let mut known = fs::read_to_string(sshd.known_hosts()).expect("it was written");
+    known += "@revoked * ssh-ed25519 AAAA\n";
+    fs::write(sshd.known_hosts(), known).expect("it can be written");
+    let checked = User::to(&sshd).agent.ask(&["check"]).expect_code(0);
+    checked.expect_said(":2 can't be read (garbled key)").expect_said("revokes no key");
+}
+
 /// A disk that fills after it was asked: the remedy names the destination's folder. The server's `scp` says what it says then.
 #[test]
 fn disk_that_fills_meanwhile() {
