@@ -13,7 +13,8 @@ const BETWEEN: &str = r#"
 import os, struct, subprocess, sys, threading
 server, away, links = sys.argv[1:4]
 inner = subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-lock, named = threading.Lock(), {}
+# One for each pipe: who waits for one of them must not keep the other from being emptied.
+locks, named = {}, {}
 def take(pipe, size):
     data = b""
     while len(data) < size:
@@ -26,7 +27,7 @@ def packet(pipe):
     return take(pipe, struct.unpack(">I", size)[0])
 def say(pipe, data):
     data = struct.pack(">I", len(data)) + data
-    with lock:
+    with locks.setdefault(pipe, threading.Lock()):
         while data: data = data[os.write(pipe, data):]
 def texts(data):
     while data:

@@ -1,8 +1,10 @@
 //! Somebody at the destination fetches each file away as soon as it has its name: it comes once all the same.
 
-use skiff_tests::Tree;
+use std::fs;
+
 use skiff_tests::consumer::{Consumer, Links};
 use skiff_tests::skiff::{Push, contents_of};
+use skiff_tests::{Sshd, Toolbox, Tree};
 use tempfile::TempDir;
 
 #[test]
@@ -17,4 +19,29 @@ fn what_is_fetched_away_at_once_is_not_delivered_again() {
         push.run(contents_of(source.root()), &consumer.sshd.root()).expect_code(0);
         assert_eq!(consumer.fetched(), 6, "{links:?}");
     }
+}
+
+/// The same by a shell: what is linked has gone before anybody looks whether it was.
+#[test]
+fn what_is_fetched_away_from_a_shell_at_once_is_not_delivered_again() {
+    let fetches = r#"
+"$REAL" "$@" || exit
+for to; do :; done
+for from; do
+  if [ -d "$to" ]; then name=$to/${from##*/}; else name=$to; fi
+  case $to in */.skiff/*) continue ;; esac
+  [ "$from" = "$to" ] || [ "$from" = -- ] || mv "$name" "$HOME/taken.$$.${from##*/}" && rm "$HOME/taken.$$.${from##*/}" &&
+    echo "$name" >>"$HOME/fetched"
+done 2>/dev/null
+exit 0"#;
+    let toolbox = Toolbox::usual().with("ln", fetches);
+    let sshd = Sshd::start_with(&toolbox.lines());
+    let scratch = TempDir::new().expect("a temporary folder");
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.small_files(20, 1);
+    source.file("large", 3 << 20);
+    source.file(".hidden", 10);
+    Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(0);
+    let fetched = fs::read_to_string(toolbox.home().join("fetched")).expect("it was noted");
+    assert_eq!(fetched.lines().count(), 22, "{fetched}");
 }

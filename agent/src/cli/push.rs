@@ -205,12 +205,9 @@ fn result(
     failure: Option<&Failure>,
     took: Duration,
 ) -> serde_json::Value {
-    let undelivered = match (outcome.undelivered, outcome.problems.is_empty()) {
-        (0, true) => None,
-        // Nobody knows how many files stand where nobody could look.
-        (0, false) => Some("source"),
-        _ => Some("undelivered"),
-    };
+    // Nobody knows how many files stand where nobody could look.
+    let unseen = (!outcome.problems.is_empty()).then_some("source");
+    let undelivered = (outcome.undelivered > 0).then_some("undelivered").or(unseen);
     json!({
         "delivered_files": Status::get(&status.delivered_files),
         "delivered_bytes": Status::get(&status.delivered_bytes),

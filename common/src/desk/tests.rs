@@ -1,5 +1,7 @@
 //! Deliveries driven by hand, event by event: what each makes the desk do.
 
+mod failover;
+
 use super::*;
 use crate::delivery::{Disposal, Placed, Staged};
 use crate::digest::{Algorithm, Digest, Digests};
@@ -310,76 +312,6 @@ fn a_retuned_destination_is_tried_at_once() {
     assert_eq!(starts(&desk.retune("d", 2, RETRY, at(0))).len(), 1);
 }
 
-/// A desk whose watch delivers to the first that works of two.
-fn failover_desk() -> Desk {
-    let mut desk = Desk::new();
-    for name in ["first", "second"] {
-        desk.add_destination(name, 1, RETRY);
-    }
-    desk.add_watch("w", RETRY);
-    desk.set_failover("w", &["first".to_owned(), "second".to_owned()]);
-    desk
-}
-
-/// Plans one file for where it is to go now; says where that is.
-fn plan_one(desk: &mut Desk, name: &str, now: Moment) -> (Shipment, Vec<Effect>) {
-    let destination = desk.destination("w", "first", now);
-    let items = shipment(&[name]).items;
-    let shipment = Shipment::new("w", &destination, ShipmentKind::Single, items);
-    let effects = desk.plan(shipment.clone(), false, now);
-    (shipment, effects)
-}
-
-fn releases(effects: &[Effect]) -> usize {
-    effects.iter().filter(|effect| matches!(effect, Effect::Release(..))).count()
-}
-
-fn deliver(desk: &mut Desk, shipment: &Shipment, now: Moment) {
-    desk.on(&shipment.id, Event::Staged(vec![landed(1, 1)]), now, 0.5);
-    desk.on(&shipment.id, Event::Published(vec![Placed::At(shipment.items[0].path.clone())]), now, 0.5);
-    desk.on(&shipment.id, Event::Finished(vec![Disposal::Kept]), now, 0.5);
-}
-
-#[test]
-fn failover_takes_the_next_destination_and_goes_back_by_one_that_tries() {
-    let mut desk = failover_desk();
-    let (a, _) = plan_one(&mut desk, "a", at(0));
-    let (b, _) = plan_one(&mut desk, "b", at(0));
-    assert_eq!([&*a.destination, &*b.destination], ["first", "first"]);
-    let effects = desk.on(&a.id, failed(Fault::Retryable, true), at(1), 1.0);
-    assert_eq!(releases(&effects), 2, "what failed and what waited behind it are found again");
-    assert_eq!((desk.items(), desk.load("w")), (0, 0));
-
-    let (a, _) = plan_one(&mut desk, "a", at(1));
-    assert_eq!(a.destination, "second");
-    assert!(desk.is_detouring("w"), "what is at the first already must be asked for later");
-    // The first's wait of a second is over: one shipment tries it, the others don't wait for that.
-    let (tries, _) = plan_one(&mut desk, "b", at(3));
-    let (c, _) = plan_one(&mut desk, "c", at(3));
-    assert_eq!([&*tries.destination, &*c.destination], ["first", "second"]);
-    deliver(&mut desk, &tries, at(4));
-    let (d, _) = plan_one(&mut desk, "d", at(4));
-    assert_eq!(d.destination, "first");
-    assert!(!desk.is_detouring("w"));
-}
-
-#[test]
-fn failover_waits_where_none_works_and_moves_when_one_does() {
-    let mut desk = failover_desk();
-    let (a, _) = plan_one(&mut desk, "a", at(0));
-    desk.on(&a.id, failed(Fault::Retryable, true), at(0), 1.0);
-    let (a, _) = plan_one(&mut desk, "a", at(0));
-    assert_eq!(a.destination, "second");
-    // Both are closed now: it stays where it is, and nothing is dropped again and again.
-    let effects = desk.on(&a.id, failed(Fault::Retryable, true), at(0), 1.0);
-    assert_eq!((releases(&effects), desk.items()), (0, 1));
-    let due = desk.next_due().expect("it waits for something");
-    assert_eq!(due, at(1));
-    let effects = desk.tick(due);
-    assert!(releases(&effects) == 1 || starts(&effects).len() == 1, "{effects:?}");
-    assert!(desk.next_due().is_none_or(|next| next > due), "no busy loop");
-}
-
 #[test]
 fn a_destination_in_trouble_holds_up_no_other() {
     let mut desk = desk(1, RETRY);
@@ -454,16 +386,6 @@ fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
     let effects = desk.plan(shipment(&["a"]), false, at(0));
     assert!(starts(&effects).is_empty() && desk.next_due().is_none());
     assert_eq!(starts(&desk.rest("d", false, at(9))).len(), 1);
-}
-
-#[test]
-fn failover_passes_by_a_destination_that_rests() {
-    let mut desk = failover_desk();
-    desk.rest("first", true, at(0));
-    assert_eq!(desk.destination("w", "first", at(0)), "second");
-    desk.rest("second", true, at(0));
-    desk.rest("first", false, at(0));
-    assert_eq!(desk.destination("w", "first", at(0)), "first");
 }
 
 #[test]

@@ -147,7 +147,7 @@ verb_root() {
     if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
   done
   R=no
-  [ -z "$SKIFF_BELOW" ] && [ "$(id -u)" = 0 ] && R=yes
+  [ -z "$SKIFF_BELOW" ] && [ "$(id -u 2>/dev/null)" = 0 ] && R=yes
   room
   ok "digest=$A scp=${S:-no} tar=$K gzip=$Y zstd=$Z sync=$SYNC used=$G root=$R free=$V all=$W"
 }
@@ -440,10 +440,12 @@ verb_publish() {
     F=$X
     [ -d "$P/m/$F" ] || continue
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
-    # A pattern that matches nothing and a folder among the matches are refused one by one; the rest is linked.
-    (cd "$P/m/$F" && exec ln -- ./* ./.[!.]* ./..?* "$D/$F/" 2>/dev/null)
+    # What has its name may be fetched away at once, so its name here goes first; what stays is what is left.
+    # shellcheck disable=SC2016 # for that shell
+    (cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c 'O=$1; shift; ln -- "$@" "$O" && exec rm -f -- "$@"' sh "$D/$F/" {} + 2>/dev/null)
   done <"$P/folders"
-  # A member whose link was made has two names; with hard links denied, all are left and placed one by one.
+  # Of many of which one could not be linked, those whose link was made have two names; with hard links denied, all are left
+  # and placed one by one.
   L=$(cd "$P/m" && find . -type f -links 1 2>"$E") || { no publish "$(why)"; return; }
   sync_all . || { no sync "$(why)"; return; }
   if [ -n "$L" ]; then printf '%s\n' "$L"; ok
@@ -467,7 +469,11 @@ verb_place() {
     placed
     return
   fi
-  if [ "$F" -ef "$O" ]; then placed; else no place "another file appeared"; fi
+  # A link replaces nothing, so it stood there, whatever somebody has done with it since; or a folder took the name, and holds it.
+  if [ ! -d "$O" ]; then placed; return; fi
+  Q=$O/${F##*/}
+  [ ! "$F" -ef "$Q" ] || rm -f -- "$Q"
+  no place "a folder appeared"
 }
 
 # It has its name for good. One that travelled alone leaves nothing of use in its staging.
