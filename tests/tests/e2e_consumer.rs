@@ -4,7 +4,7 @@ use std::fs;
 
 use skiff_tests::consumer::{Consumer, Links};
 use skiff_tests::skiff::{Push, contents_of};
-use skiff_tests::{Sshd, Toolbox, Tree};
+use skiff_tests::{Sshd, Toolbox, Tree, tree};
 use tempfile::TempDir;
 
 #[test]
@@ -44,4 +44,17 @@ exit 0"#;
     Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(0);
     let fetched = fs::read_to_string(toolbox.home().join("fetched")).expect("it was noted");
     assert_eq!(fetched.lines().count(), 22, "{fetched}");
+}
+
+/// Where `ln` says yes and links nothing, what it says proves nothing.
+#[test]
+fn a_link_that_is_none_counts_as_none() {
+    let toolbox = Toolbox::usual().with("ln", "exit 0");
+    let sshd = Sshd::start_with(&toolbox.lines());
+    let scratch = TempDir::new().expect("a temporary folder");
+    let mut source = Tree::new(scratch.path().join("in"), 1);
+    source.small_files(20, 1);
+    source.file("large", 3 << 20);
+    Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(0);
+    tree::assert_equal(source.root(), &sshd.root());
 }

@@ -424,6 +424,18 @@ move_folders() {
   [ $# = 0 ] || mv -f -- "$@" "$G/" 2>/dev/null
 }
 
+# Whether hard links are made here, and what `ln` says is true. Asked once: what was linked may be fetched away at once, so
+# nobody can look at it afterwards.
+I=''
+links() {
+  if [ -z "$I" ]; then
+    I=no
+    ln -- "$E" "$E.link" 2>/dev/null && [ "$E" -ef "$E.link" ] && I=yes
+    rm -f "$E.link"
+  fi
+  [ "$I" = yes ]
+}
+
 # Brings every staged member of a batch under its final name, folder by folder, and names those that are left. With none
 # left, nothing staged is of use any longer, and it goes.
 verb_publish() {
@@ -440,6 +452,7 @@ verb_publish() {
     F=$X
     [ -d "$P/m/$F" ] || continue
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
+    links || continue
     # What has its name may be fetched away at once, so its name here goes first; what stays is what is left.
     # shellcheck disable=SC2016 # for that shell
     (cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c 'O=$1; shift; ln -- "$@" "$O" && exec rm -f -- "$@"' sh "$D/$F/" {} + 2>/dev/null)
@@ -460,7 +473,7 @@ verb_place() {
   case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
   [ -f "$F" ] || { no gone; return; }
   standing "$O" && return
-  if ln -- "$F" "$O" 2>"$E"; then :
+  if links && ln -- "$F" "$O" 2>"$E"; then :
   elif standing "$O"; then return
   else
     # No hard links here (FAT): rename, if still nothing is there.
