@@ -42,8 +42,8 @@ exit 0"#;
     source.file("large", 3 << 20);
     source.file(".hidden", 10);
     Push::to(&sshd).run(contents_of(source.root()), &sshd.root()).expect_code(0);
-    let fetched = fs::read_to_string(toolbox.home().join("fetched")).expect("it was noted");
-    assert_eq!(fetched.lines().count(), 22, "{fetched}");
+    let notes = fs::read_to_string(toolbox.home().join("fetched")).expect("it was noted");
+    assert_eq!(notes.lines().count(), 22, "{notes}");
 }
 
 /// Where `ln` says yes and links nothing, what it says proves nothing.
