@@ -12,11 +12,7 @@ fn fault_01_no_space_in_the_state_folder_pauses_and_deletes_nothing() {
 /// The same to the last byte: whatever needs the state folder then fails, and nothing is lost.
 #[test]
 fn fault_01_state_folder_full_to_the_last_byte() {
-    let wholly = |filler: &Path| {
-        let mut file = File::create(filler).expect("there is room so far");
-        while file.write(&[1; 4096]).is_ok() {}
-    };
-    state_folder_fills_up(wholly, "space");
+    state_folder_fills_up(fill_wholly, "space");
 }
 
 fn state_folder_fills_up(fill: impl FnOnce(&Path), said: &str) {
@@ -65,11 +61,9 @@ fn fault_01_a_scan_waits_for_space() {
     expect_goes_on(&mut agent, &mut source, &sshd);
 }
 
-fn fill_wholly(folder: &Path) -> PathBuf {
-    let filler = folder.join("filler");
-    let mut file = File::create(&filler).expect("there is room so far");
+fn fill_wholly(filler: &Path) {
+    let mut file = File::create(filler).expect("there is room so far");
     while file.write(&[1; 4096]).is_ok() {}
-    filler
 }
 
 /// It is deaf to nobody while it waits.
@@ -104,7 +98,8 @@ fn fault_41_start_on_a_full_disk_waits_for_space() {
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
     let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
-    let filler = fill_wholly(&agent.state_dir());
+    let filler = agent.state_dir().join("filler");
+    fill_wholly(&filler);
     source.file("first", 100);
     agent.start();
     agent.wait_until_logged("it waits", |line| line.contains("waiting for space"));
@@ -128,7 +123,7 @@ fn fault_41_start_on_a_full_disk_delivers_and_frees_it() {
     agent.wait_until("the agent works", || tree::is_empty(source.root()));
     assert!(agent.terminate().success());
 
-    fill_wholly(&agent.state_dir());
+    fill_wholly(&agent.state_dir().join("filler"));
     source.small_files(50, 5);
     agent.start();
     agent.wait_until("all is delivered", || tree::is_empty(source.root()));

@@ -120,6 +120,20 @@ fn fault_27_watched_folder_deleted_and_made_again_is_attached_again() {
     assert_eq!(names(&sshd.root()), ["after", "first", "folder/last"].map(PathBuf::from).into());
 }
 
+/// A file system of its own with some files, so that what lies below where it is mounted is on another.
+fn filled_disk(disk: &Path) -> (Mounted, Tree) {
+    let mounted = Mounted::tmpfs(disk, 16 << 20);
+    let mut source = Tree::new(disk, 2);
+    source.small_files(20, 3);
+    (mounted, source)
+}
+
+fn mount(disk: &Path, at: &Path) -> Mounted {
+    fs::create_dir_all(at).expect("there is room");
+    process::run(Command::new("mount").arg("--bind").arg(disk).arg(at));
+    Mounted::already(at)
+}
+
 /// Nothing of what was delivered counts as deleted, so when it comes back nothing is sent again.
 #[test]
 fn fault_28_unmounted_watched_folder_pauses() {
@@ -128,14 +142,8 @@ fn fault_28_unmounted_watched_folder_pauses() {
     }
     let (sshd, scratch, _) = start();
     let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
-    fs::create_dir_all(&at).expect("there is room");
-    let mount = || process::run(Command::new("mount").arg("--bind").arg(&disk).arg(&at));
-    // A mount of its own file system, so that the folder below is on another.
-    let _disk = Mounted::tmpfs(&disk, 16 << 20);
-    let mut source = Tree::new(&disk, 2);
-    source.small_files(20, 3);
-    mount();
-    let mounted = Mounted::already(&at);
+    let (_disk, mut source) = filled_disk(&disk);
+    let mounted = mount(&disk, &at);
     let mut agent = Agent::to(&sshd).watch("in", &at, "").started();
     agent.wait_until("the files are delivered", || tree::equal(&disk, &sshd.root()));
     let writings = tree::writings(&sshd.root());
@@ -143,7 +151,7 @@ fn fault_28_unmounted_watched_folder_pauses() {
     agent.wait_until("an idle agent doesn't keep it from being unmounted", || mounted.try_unmount());
     agent.wait_until_logged("it is said", |line| line.contains("unmounted"));
     agent.wait_until_logged("and what it means", |line| line.contains("paused"));
-    mount();
+    let _again = mount(&disk, &at);
     source.file("zz-last", 100);
 
     agent.wait_until("it goes on", || tree::equal(&disk, &sshd.root()));
@@ -160,13 +168,8 @@ fn fault_28_mounted_after_the_start() {
     }
     let (sshd, scratch, _) = start();
     let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
-    fs::create_dir_all(&at).expect("there is room");
-    let mount = || process::run(Command::new("mount").arg("--bind").arg(&disk).arg(&at));
-    let _disk = Mounted::tmpfs(&disk, 16 << 20);
-    let mut source = Tree::new(&disk, 2);
-    source.small_files(20, 3);
-    mount();
-    let mounted = Mounted::already(&at);
+    let (_disk, mut source) = filled_disk(&disk);
+    let mounted = mount(&disk, &at);
     let mut agent = Agent::to(&sshd).watch("in", &at, "rescan = '1s'").started();
     agent.wait_until("the files are delivered", || tree::equal(&disk, &sshd.root()));
     let writings = tree::writings(&sshd.root());
@@ -178,7 +181,7 @@ fn fault_28_mounted_after_the_start() {
     let receipts = agent.state_dir().join("receipts.jsonl");
     let all = || fs::read_to_string(&receipts).unwrap_or_default();
     agent.wait_until("the folder is scanned", || all().contains("aa-below"));
-    mount();
+    let _again = mount(&disk, &at);
     source.file("zz-last", 100);
 
     agent.wait_until("it goes on", || all().contains("zz-last"));
