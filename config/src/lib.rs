@@ -19,9 +19,6 @@ mod settings;
 mod show;
 mod value;
 
-#[cfg(test)]
-mod catalogue;
-
 pub use environment::Environment;
 pub use globs::{PatternError, WatchGlobs};
 pub use load::{load, parse};

@@ -211,6 +211,8 @@ pub mod code {
 }
 
 #[cfg(test)]
+mod catalogue_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 
