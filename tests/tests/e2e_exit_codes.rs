@@ -1,7 +1,8 @@
 //! The exit codes that scripts rely on, all of them for each of `push`, `pull` and `check`: 0 all done, 1 some failed,
-//! 2 usage or configuration, 3 could not reach or log in, 4 a host key problem, 130 interrupted.
+//! 2 usage or configuration, 3 could not reach or log in, 4 a host key problem, 130 interrupted, 141 read no longer.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -159,6 +160,27 @@ fn of_the_interrupted() {
     }
     tree::assert_equal(large.root(), &account.sshd.root().join("pushed/large"));
     tree::assert_equal(there.root(), &here.join("there"));
+}
+
+/// 141 and not a word where the reader has ended, as in `skiff items | head`.
+#[test]
+fn of_the_unread() {
+    let (sshd, watched) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let agent = Agent::to(&sshd).watch("in", watched.path(), "");
+    let config = agent.config().display().to_string();
+    let unread: [&[&str]; 4] = [&["check"], &["status"], &["config", "show"], &["config", "schema"]];
+    for words in unread {
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let mut skiff = command(watched.path());
+        skiff.args(words).stdout(writer).stderr(Stdio::piped());
+        if words != ["config", "schema"] {
+            skiff.args(["--config", &config]);
+        }
+        let ended = skiff.output().expect("skiff can be started");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{words:?}");
+        assert_eq!(ended.status.code(), Some(141), "{words:?}");
+    }
 }
 
 fn end_of(child: &mut Child) -> Option<i32> {

@@ -22,6 +22,7 @@ Exit status:
   3    a server could not be reached, or did not let us in
   4    a host key is unknown, or another than before
   130  interrupted
+  141  nobody read the output any longer
 
 Files:
   /etc/skiff/skiff.toml, /etc/skiff/skiff.d/*.toml  the configuration of the agent

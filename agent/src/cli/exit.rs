@@ -14,6 +14,8 @@ pub const UNREACHED: u8 = 3;
 pub const HOST_KEY: u8 = 4;
 /// Interrupted.
 pub const INTERRUPTED: u8 = 130;
+/// Nobody reads what is printed any longer; what a shell says of a command that SIGPIPE ended.
+pub const UNREAD: u8 = 141;
 
 /// Says what failed and what to do, and gives the code.
 pub fn fail(code: u8, what: &str, hint: &str) -> ExitCode {

@@ -4,7 +4,8 @@ mod args;
 mod ask;
 mod check;
 mod config;
-pub mod exit;
+mod demo;
+mod exit;
 mod init;
 mod items;
 mod keygen;
@@ -16,7 +17,7 @@ mod pull;
 mod push;
 mod run;
 mod scp;
-pub(crate) mod signals;
+mod signals;
 mod source;
 mod status;
 mod trust;
@@ -32,9 +33,10 @@ use args::{Args, Command, ConfigCommand};
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    abort_on_panic();
+    let is_agent = matches!(args.command, Command::Run(_));
+    abort_on_panic(is_agent);
     leave_no_core();
-    if matches!(args.command, Command::Run(_)) {
+    if is_agent {
         crate::sys::share_one_heap();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -66,7 +68,7 @@ pub fn main() -> ExitCode {
             Command::Verify(args) => verify::verify(&args).await,
             Command::Keygen(args) => keygen::keygen(&args),
             Command::Trust(args) => trust::trust(&args).await,
-            Command::Demo(args) => crate::demo::demo(args.files, args.large_mib).await,
+            Command::Demo(args) => demo::demo(&args).await,
             Command::Config { command } => match command {
                 ConfigCommand::Check(args) => config::check(&args),
                 ConfigCommand::Show(args) => config::show(&args),
@@ -92,10 +94,19 @@ fn leave_no_core() {
 }
 
 /// A panic anywhere ends the process, so that it is never half alive. Release builds abort anyway; this makes all alike.
-fn abort_on_panic() {
+/// What prints for somebody who reads no longer (`| head`) panics in `println!`, and ends as other commands do there.
+fn abort_on_panic(is_agent: bool) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if !is_agent && panic.payload_as_str().is_some_and(is_unread) {
+            std::process::exit(exit::UNREAD.into());
+        }
         tell(panic);
         std::process::abort();
     }));
+}
+
+/// Whether this is what `println!` and `eprintln!` say when they meet a closed pipe; their panic carries nothing else.
+fn is_unread(said: &str) -> bool {
+    said.starts_with("failed printing to std") && said.contains("(os error 32)")
 }
