@@ -9,11 +9,9 @@ use skiff_common::retry::Retry;
 use skiff_config::{Destination, Settings, Watch};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::admission::Admission;
-use crate::census::Census;
 use crate::context::{WatchContext, context};
 use crate::control::{self, Control, Paused, Roster};
-use crate::crew::{self, Crew};
+use crate::crew::{self, Crew, Ends, Shared};
 use crate::dispatch::{self, Dispatcher, Stop};
 use crate::error::AgentError;
 use crate::journal::{Journal, Opening, Trust};
@@ -22,7 +20,7 @@ use crate::machine::machine;
 use crate::reach;
 use crate::remote::session::Login;
 use crate::remote::{Limiter, Remote};
-use crate::route::{self, Muster};
+use crate::route;
 use crate::status::snapshot::{Snapshot, Source};
 use crate::status::{History, Status};
 use crate::windows::{self, Windows};
@@ -69,92 +67,53 @@ impl Agent {
     /// Opens the journal and starts the scanners. Needs a tokio runtime; blocks for the journal.
     pub fn start(settings: &Settings, plan: &Plan) -> Result<Self, AgentError> {
         let settings = &route::legs(settings, &machine());
-        let (journal, opening) = journal(settings, plan)?;
-        tell_trust(&opening.trust);
-        let trusted = opening.trust == Trust::Kept;
-        let receipts = crew::receipts(settings)?;
-        let status = Arc::new(Status::default());
+        let (shared, opening) = shared(settings, plan)?;
+        let contexts = contexts(settings, &shared, plan)?;
         let paused = paused(settings, plan);
-        let overall = Arc::new(Limiter::new(settings.bandwidth));
-        let remotes = remotes(settings, &status, plan, &overall);
-        let (live, lives) = watch::channel(windows::live(settings, &remotes));
-        let muster = Arc::default();
-        let contexts = contexts(settings, &remotes, &muster, plan)?;
-        let live_names = settings.watches.iter().map(|watch| watch.name.as_str());
-        let pausing = route::of_names(live_names, &paused.names());
-        let admission = Arc::new(Admission::default());
+        let names = settings.watches.iter().map(|watch| watch.name.as_str());
+        let pausing = route::of_names(names, &paused.names());
+        for context in &contexts {
+            context.waker.pause(pausing.contains(&context.settings.name));
+        }
+        let (live, lives) = watch::channel(windows::live(settings, &shared.remotes));
+        let mut windows = plan.service.is_some().then(|| Windows::new(lives));
+        let rests = windows.as_mut().map(Windows::look).unwrap_or_default();
+        for (name, _) in rests.iter().filter(|(_, reason)| reason.is_some()) {
+            // Before anything starts.
+            shared.remotes[name].rest(true);
+        }
+
         let (found, settled) = mpsc::channel(FOUND_AHEAD);
         let (order, orders) = mpsc::channel(ORDERS_AHEAD);
         let (board, shown) = watch::channel(Arc::new(Snapshot::empty(Source::Agent)));
+        let (reload, reloads) = mpsc::channel(1);
         let scanner_ended = Arc::new(Notify::new());
         let setup = dispatch::Setup {
             settings,
             contexts: contexts.clone(),
-            admission: Arc::clone(&admission),
-            journal: journal.clone(),
-            receipts: Arc::new(receipts),
-            status: Arc::clone(&status),
-            remotes: remotes.values().cloned().collect(),
+            admission: Arc::clone(&shared.admission),
+            journal: shared.journal.clone(),
+            receipts: Arc::new(crew::receipts(settings)?),
+            status: Arc::clone(&shared.status),
+            remotes: shared.remotes.values().cloned().collect(),
             orders,
             board,
-            paused: pausing.clone(),
+            paused: pausing,
             service: plan.service.is_some(),
             scanner_ended: Arc::clone(&scanner_ended),
             once: plan.once,
             retry: plan.retry,
         };
         let dispatcher = Dispatcher::new(setup, opening, settled);
-        let roster = Roster::default();
-        let (reload, reloads) = mpsc::channel(1);
-        let serve = |_: &PathBuf| {
-            control::serve(Control {
-                status: Arc::clone(&status),
-                board: shown,
-                orders: order.clone(),
-                reloads: reload,
-                journal: journal.clone(),
-                roster: Arc::clone(&roster),
-                paused: Arc::new(paused),
-                state_dir: settings.state_dir.clone(),
-                history: Arc::new(History::default()),
-                settings: settings.control.clone(),
-            })
+        let control = match plan.service {
+            Some(_) => Some(serve(settings, &shared, paused, (shown, order.clone(), reload))?),
+            None => None,
         };
-        let control = plan.service.as_ref().map(serve).transpose()?;
-        let mut crew = Crew {
-            settings: settings.clone(),
-            config: plan.service.clone(),
-            status: Arc::clone(&status),
-            remotes,
-            muster,
-            overall,
-            live,
-            contexts: Vec::new(),
-            scanners: Vec::new(),
-            followers: Vec::new(),
-            makers: Vec::new(),
-            roster,
-            admission,
-            census: journal.clone().map(|journal| Arc::new(Census::of(journal))),
-            journal,
-            trusted,
-            found,
-            scanner_ended,
-            orders: order.clone(),
-            reloads,
-            numbers: contexts.len(),
-        };
-        for context in &contexts {
-            context.waker.pause(pausing.contains(&context.settings.name));
-        }
-        let mut windows = plan.service.is_some().then(|| Windows::new(lives));
-        let rests = windows.as_mut().map(Windows::look).unwrap_or_default();
-        for (name, _) in rests.iter().filter(|(_, reason)| reason.is_some()) {
-            // Before anything starts.
-            crew.remotes[name].rest(true);
-        }
+        let status = Arc::clone(&shared.status);
+        let windows = windows.map(|windows| (windows, order.clone()));
+        let ends = Ends { found, scanner_ended, orders: order, reloads, live };
+        let mut crew = Crew::new(settings, plan.service.clone(), shared, ends);
         crew.start(contexts)?;
-        let windows = windows.map(|windows| (windows, order));
         Ok(Self {
             #[cfg(feature = "otel")]
             _figures: control.as_ref().and_then(|serving| crate::otel::figures(&serving.control)),
@@ -199,6 +158,48 @@ impl Agent {
 
 pub use dispatch::Outcome;
 
+fn shared(settings: &Settings, plan: &Plan) -> Result<(Shared, Opening), AgentError> {
+    let (journal, opening) = journal(settings, plan)?;
+    tell_trust(&opening.trust);
+    let status = Arc::new(Status::default());
+    let overall = Arc::new(Limiter::new(settings.bandwidth));
+    let shared = Shared {
+        journal,
+        trusted: opening.trust == Trust::Kept,
+        remotes: remotes(settings, &status, plan, &overall),
+        status,
+        overall,
+        muster: Arc::default(),
+        admission: Arc::default(),
+        roster: Roster::default(),
+    };
+    Ok((shared, opening))
+}
+
+/// The board, and where orders and reloads go.
+type Asked = (watch::Receiver<Arc<Snapshot>>, mpsc::Sender<dispatch::Order>, mpsc::Sender<control::Reload>);
+
+fn serve(
+    settings: &Settings,
+    shared: &Shared,
+    paused: Paused,
+    (board, orders, reloads): Asked,
+) -> Result<control::Serving, AgentError> {
+    let control = Control {
+        status: Arc::clone(&shared.status),
+        board,
+        orders,
+        reloads,
+        journal: shared.journal.clone(),
+        roster: Arc::clone(&shared.roster),
+        paused: Arc::new(paused),
+        state_dir: settings.state_dir.clone(),
+        history: Arc::new(History::default()),
+        settings: settings.control.clone(),
+    };
+    Ok(control::serve(control)?)
+}
+
 fn journal(settings: &Settings, plan: &Plan) -> Result<(Option<Journal>, Opening), AgentError> {
     if plan.no_journal {
         return Ok((None, Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh }));
@@ -242,15 +243,11 @@ fn remotes(
     settings.destinations.iter().map(one).collect()
 }
 
-fn contexts(
-    settings: &Settings,
-    remotes: &HashMap<String, Arc<Remote>>,
-    muster: &Arc<Muster>,
-    plan: &Plan,
-) -> Result<Vec<Arc<WatchContext>>, AgentError> {
+fn contexts(settings: &Settings, shared: &Shared, plan: &Plan) -> Result<Vec<Arc<WatchContext>>, AgentError> {
     let context = |(order, watch): (usize, &Watch)| {
         let only = plan.only.get(order).cloned().flatten();
-        Ok(context(settings, watch, (remotes, muster), (order, order), (only, plan.once))?)
+        let reached = (&shared.remotes, &shared.muster);
+        Ok(context(settings, watch, reached, (order, order), (only, plan.once))?)
     };
     settings.watches.iter().enumerate().map(context).collect()
 }
