@@ -9,7 +9,7 @@ use skiff_tests::confined::{Confined, SHELL};
 use skiff_tests::hand::{ASKED, HAND, program};
 use skiff_tests::process::said;
 use skiff_tests::skiff::{Push, contents_of};
-use skiff_tests::{Agent, Tree, tree};
+use skiff_tests::{Agent, Tmpfs, Tree, machine, tree};
 use tempfile::TempDir;
 
 #[test]
@@ -180,6 +180,62 @@ fn no_verb_leaves_the_folder() {
         assert!(refused, "{attack:?} was not refused: {said}");
     }
     assert!(!confined.home().join(".skiff").exists());
+}
+
+/// What was copied at the server is of the same batch as what comes by `tar`.
+#[test]
+fn what_was_copied_stays_when_the_rest_is_unpacked() {
+    let confined = Confined::new();
+    let staging = confined.folder().join(".skiff/ab.abcdef");
+    fs::write(confined.folder().join("twin"), "twin").expect("writable");
+    fs::create_dir_all(confined.home().join("in/a")).expect("writable");
+    fs::write(confined.home().join("in/a/new"), "new").expect("writable");
+    for copies in
+        [&[][..], &["copy twin m/again 644 202601010000.00", "copy twin m/a/too 644 202601010000.00"]]
+    {
+        fs::create_dir_all(&staging).expect("writable");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(confined.home().join("in")).arg("-cf").arg(staging.join("part")).arg("./a/new");
+        assert!(tar.status().expect("tar runs").success());
+        let verbs = [&["root .", "use ab"], copies, &["unpack part", "publish", ".", "a", "/"]].concat();
+
+        let said = confined.say(&verbs);
+
+        assert!(said.contains("  ./a/new") && said.contains("abcdef ok cleared"), "{said}");
+        assert_eq!(fs::read(confined.folder().join("a/new")).expect("it is there"), b"new");
+        for name in ["again", "a/too"].into_iter().filter(|_| !copies.is_empty()) {
+            assert!(said.contains(&format!("  ./{name}")), "{said}");
+            assert_eq!(fs::read(confined.folder().join(name)).expect("it is there"), b"twin");
+        }
+        fs::remove_dir_all(confined.folder().join("a")).expect("it is there");
+    }
+}
+
+/// A batch takes no more room than twice its size, which is what is asked for; and where even that isn't there, it is said.
+#[test]
+fn a_batch_lies_there_twice_at_most_and_a_full_disk_is_named() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
+    let confined = Confined::new();
+    let staging = confined.folder().join(".skiff/ab.abcdef");
+    let disk = Tmpfs::over(&confined.folder(), "size=11m");
+    fs::write(confined.home().join("file"), vec![7; 4 << 20]).expect("writable");
+    for (size, fits) in [("size=11m", true), ("size=7m", false)] {
+        disk.set(size);
+        fs::create_dir_all(&staging).expect("writable");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(confined.home()).arg("-cf").arg(staging.join("part")).arg("./file");
+        assert!(tar.status().expect("tar runs").success());
+
+        let said = confined.say(&["root .", "use ab", "unpack part"]);
+
+        let unpacked = fs::metadata(staging.join("m/file")).is_ok_and(|file| file.len() == 4 << 20);
+        assert_eq!(unpacked, fits, "{said}");
+        assert_eq!(said.contains("abcdef no unpack"), !fits, "{said}");
+        assert_eq!(said.contains("No space left on device"), !fits, "{said}");
+        fs::remove_dir_all(&staging).expect("it is there");
+    }
 }
 
 /// A batch may hold files only: a symlink in it would be a way out for the next verb.

@@ -11,7 +11,8 @@ D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
 no() { printf '%s no %s\n' "$N" "$*"; }
 # The last words of a failed tool, on one line.
-why() { tail -n 1 "$E" 2>/dev/null | tr -d '\r' | cut -c 1-300; }
+last_words() { tail -n 1 | tr -d '\r' | cut -c 1-300; }
+why() { last_words 2>/dev/null <"$E"; }
 decode() { case $1 in *\\*) X=$(printf '%bx' "$1") && X=${X%x} ;; *) X=$1 ;; esac; }
 # As decode, for a path below the destination's folder.
 inner() { decode "$1"; stays "$X"; }
@@ -210,7 +211,7 @@ verb_enter() {
 
 # Puts what a file holds, packed or not, to what is there; its time is the source's.
 append() {
-  unpacked "$1" >>"$P/part" || return
+  unpacked "$1" 2>"$E" >>"$P/part" || return
   touch -r "$1" "$P/part" 2>/dev/null
   rm -f "$1"
 }
@@ -328,16 +329,20 @@ verb_own() {
 # What a received file held before it was packed.
 unpacked() {
   case $1 in
-    *.zst) zstd -qdc <"$1" 2>"$E" ;;
-    *.gz) gzip -dc <"$1" 2>"$E" ;;
-    *) cat "$1" 2>"$E" ;;
+    *.zst) zstd -qdc <"$1" ;;
+    *.gz) gzip -dc <"$1" ;;
+    *) cat "$1" ;;
   esac
 }
 
-# Copies the batch $1 to where nobody else can name it, so that it stays as it is looked at: $H. It may hold files and
-# folders below here, and nothing else.
+# Moves the batch $1 to where nobody else can name it, so that it stays as it is looked at: $H. It may hold files and
+# folders below here, and nothing else. What else goes wrong is told in W, not by way of a file: the disk may be full.
 copy_plain_batch() {
-  H=$(mktemp .skiff/_XXXXXXXXXX) && unpacked "$1" >"$H" || return
+  H=$(mktemp .skiff/_XXXXXXXXXX 2>&1) || { W=$H; return 1; }
+  W=$({ unpacked "$1" >"$H"; } 2>&1) || return
+  W=''
+  # Before there is a third of it, unpacked.
+  rm -f "$1"
   case $(tar -tvf "$H" 2>/dev/null | cut -c 1 | sort -u | tr -d '\n') in
     - | d | -d | d-) ;;
     *) return 1 ;;
@@ -345,13 +350,16 @@ copy_plain_batch() {
   ! tar -tf "$H" 2>/dev/null | grep -qE '^/|(^|/)\.\.(/|$)'
 }
 
-# Unpacks the batch $1, which nobody here trusts, and lets it be seen once it is known to be plain: some tars list a hard link
-# as a file, and make it to anywhere.
+# Unpacks the batch $1, which nobody here trusts, to what lies there already, such as copies; and lets it be seen once it
+# is known to be plain: some tars list a hard link as a file, and make it to anywhere.
 unpack_plainly() {
-  copy_plain_batch "$1" && G=$(mktemp -d .skiff/_XXXXXXXXXX) || return
-  tar -xof "$H" -C "$G" 2>"$E" || printf 'tar %s\n' "$(why)"
-  W=$(find "$G" ! -type d \( ! -type f -o -links +1 \) 2>/dev/null) && [ -z "$W" ] &&
-    rm -rf "$P/m" && mv -- "$G" "$P/m" && return
+  copy_plain_batch "$1" || return
+  G=$(mktemp -d .skiff/_XXXXXXXXXX 2>&1) || { W=$G; return 1; }
+  if [ -d "$P/m" ]; then W=$(mv -- "$P/m" "$G/m" 2>&1); else W=$(mkdir -m 700 "$G/m" 2>&1); fi && {
+    tar -xof "$H" -C "$G/m" 2>"$E" || printf 'tar %s\n' "$(why)"
+    L=$(find "$G/m" ! -type d \( ! -type f -o -links +1 \) 2>/dev/null) && [ -z "$L" ] &&
+      W=$(mv -- "$G/m" "$P/m" 2>&1) && rm -rf "$G" && return
+  }
   rm -rf "$G"
   return 1
 }
@@ -360,12 +368,15 @@ unpack_plainly() {
 verb_unpack() {
   H=$P/$1
   if [ -n "$SKIFF_BELOW" ]; then
-    unpack_plainly "$H" || { rm -f "$H" "$P/$1"; no unpack "not a batch of plain files"; return; }
-    rm -f "$P/$1"
+    unpack_plainly "$H" || {
+      rm -f "$H" "$P/$1"
+      no unpack "$(printf '%s\n' "${W:-not a batch of plain files}" | last_words)"
+      return
+    }
   else
     [ -d "$P/m" ] || mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
     case $H in
-      *.zst | *.gz) unpacked "$H" | tar -xof - -C "$P/m" 2>"$E" ;;
+      *.zst | *.gz) unpacked "$H" 2>"$E" | tar -xof - -C "$P/m" 2>"$E" ;;
       *) tar -xof "$H" -C "$P/m" 2>"$E" ;;
     esac || printf 'tar %s\n' "$(why)"
   fi
