@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use skiff_tests::confined::Confined;
-use skiff_tests::{Agent, Sshd, Tree, tree, wait};
+use skiff_tests::{Agent, Sshd, Toolbox, Tree, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -126,6 +126,20 @@ fn twins_beside_others_arrive_by_a_confined_key() {
         "to = 'confined'",
     );
     deliver_twins_beside_others(agent, source, &confined.folder());
+}
+
+/// A copy that was verified and then goes is not there, and not left either: it doesn't count as delivered.
+#[test]
+fn a_copy_that_goes_before_it_is_published_comes_all_the_same() {
+    let goes = "for to; do :; done
+if [ -e \"$to/again-1\" ] && [ ! -e \"$HOME/gone\" ]; then rm \"$to/again-1\"; : >\"$HOME/gone\"; fi
+exec \"$REAL\" \"$@\"";
+    let toolbox = Toolbox::usual().with("tar", goes);
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), TempDir::new().expect("a temporary folder"));
+    let source = Tree::new(scratch.path().join("in"), 5);
+    let agent = Agent::to(&sshd).watch("in", source.root(), "");
+    deliver_twins_beside_others(agent, source, &sshd.root());
+    assert!(toolbox.note("gone").exists(), "it did not go");
 }
 
 /// What stands there by now may be anything: the copy is verified like all that is sent, and what others put there stays.
