@@ -126,7 +126,7 @@ verb_root() {
   D=$PWD
   [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
   [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W$(policy .)"; return; }
-  E=$D/.skiff/.errors-$N
+  E=$D/.skiff/.errors-$N HAS_LINKS=''
   true >"$E" 2>/dev/null || {
     # By another program, for a shell's own words may be less exact.
     W=$( { printf abc | cat >"$E"; } 2>&1)
@@ -435,16 +435,18 @@ move_folders() {
   [ $# = 0 ] || mv -f -- "$@" "$G/" 2>/dev/null
 }
 
-# Whether hard links are made here, and what `ln` says is true. Asked once: what was linked may be fetched away at once, so
-# nobody can look at it afterwards.
-I=''
+# Whether hard links are made here, and what `ln` says is true. Asked beforehand: what was linked may be fetched away at once,
+# so nobody can look at it afterwards. A disk may be full for a moment, so it is only a yes that holds.
 links() {
-  if [ -z "$I" ]; then
-    I=no
-    ln -- "$E" "$E.link" 2>/dev/null && [ "$E" -ef "$E.link" ] && I=yes
-    rm -f "$E.link"
+  if [ "$HAS_LINKS" != yes ]; then
+    # Another shell may have swept it.
+    [ -f "$E" ] || true >"$E"
+    if ln -- "$E" "$E.link" 2>/dev/null; then
+      [ ! "$E" -ef "$E.link" ] || HAS_LINKS=yes
+      rm -f "$E.link"
+    fi
   fi
-  [ "$I" = yes ]
+  [ "$HAS_LINKS" = yes ]
 }
 
 # Brings every staged member of a batch under its final name, folder by folder, and names those that are left. With none
