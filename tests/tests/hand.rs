@@ -35,6 +35,42 @@ fn with_tools(shell: &[PathBuf], folder: &Path, tools: &Toolbox) -> Command {
     command
 }
 
+/// Taken names cost the others nothing, whatever the names are: each is linked or left.
+#[test]
+fn what_is_left_is_what_cannot_be_linked() {
+    for shell in hand::shells() {
+        let folder = destination();
+        let names: Vec<String> = (0..250).map(|number| format!("d/{number}")).collect();
+        let odd = ["d/-a b", "d/*", "{}/x", "a {} {}/x", "$(touch x)/'"].map(str::to_owned);
+        for name in names.iter().chain(&odd) {
+            staged(&folder, &format!("m/{name}"), name);
+        }
+        for taken in ["d/0", "d/120", "d/249"] {
+            fs::create_dir_all(folder.path().join("d")).expect("the folder is writable");
+            fs::write(folder.path().join(taken), "somebody else's").expect("the folder is writable");
+        }
+        std::os::unix::fs::symlink("nowhere", folder.path().join("d/7")).expect("the folder is writable");
+        // What stands already is not moved as a whole.
+        for stands in ["{}", "a {} {}", "$(touch x)"] {
+            fs::create_dir_all(folder.path().join(stands)).expect("the folder is writable");
+        }
+
+        let folders = ["publish", "d", "{}", r"a\0040{}\0040{}", r"$(touch\0040x)", "/"];
+        let said =
+            say(&mut hand::command(&shell, folder.path()), &[&["root .", "use ab"], &folders[..]].concat());
+
+        let left: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("./")).collect();
+        let mut sorted = left.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["d/0", "d/120", "d/249", "d/7"], "{shell:?}: {said}");
+        for name in names.iter().chain(&odd).filter(|name| !left.contains(&name.as_str())) {
+            assert_eq!(text(&folder, name), *name, "{shell:?}");
+        }
+        assert_eq!(text(&folder, "d/120"), "somebody else's");
+        assert!(!folder.path().join("x").exists());
+    }
+}
+
 /// One failure of `ln`, as on a disk that is full for a moment, doesn't send all that comes later another way.
 #[test]
 fn a_link_that_could_not_be_made_once_is_tried_again() {

@@ -449,6 +449,23 @@ links() {
   [ "$HAS_LINKS" = yes ]
 }
 
+# Gives files their names in the folder $O, many by one process, and takes those they have here away at once: what has its
+# name there may be fetched away, and what stays here is what is left. One name that is taken there would make the `ln` of
+# many fail, after it has linked the others: such are left out.
+# shellcheck disable=SC2016 # for the shells that find starts
+LINK='
+is_taken() { [ -e "$O$1" ] || [ -L "$O$1" ]; }
+link() { [ $# = 0 ] || { ln -- "$@" "$O" && rm -f -- "$@"; }; }
+ALL=yes
+for F; do if is_taken "$F"; then ALL=no; break; fi; done
+if [ "$ALL" = yes ]; then link "$@"; exit; fi
+for F; do
+  [ "$ALL" = yes ] || { set --; ALL=yes; }
+  is_taken "$F" || set -- "$@" "$F"
+  [ $# -lt 100 ] || { link "$@"; set --; }
+done
+link "$@"'
+
 # Brings every staged member of a batch under its final name, folder by folder, and names those that are left. With none
 # left, nothing staged is of use any longer, and it goes.
 verb_publish() {
@@ -466,9 +483,8 @@ verb_publish() {
     [ -d "$P/m/$F" ] || continue
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
     links || continue
-    # What has its name may be fetched away at once, so its name here goes first; what stays is what is left.
-    # shellcheck disable=SC2016 # for that shell
-    (cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c 'O=$1; shift; ln -- "$@" "$O" && exec rm -f -- "$@"' sh "$D/$F/" {} + 2>/dev/null)
+    # Not as one of its words, for find takes none but its own {}.
+    (O=$D/$F/; export O; cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c "$LINK" sh {} + 2>/dev/null)
   done <"$P/folders"
   # Of many of which one could not be linked, those whose link was made have two names; with hard links denied, all are left
   # and placed one by one.
