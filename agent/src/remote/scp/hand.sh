@@ -6,6 +6,8 @@
 # (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
+# Nothing that the login's environment happens to hold is taken for our own.
+unset A B C F FOLLOWER G H HAS_LINKS K L M O Q R S SYNC T V W X Y Z CDPATH
 # Until `root` and `open` say so.
 D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
@@ -229,8 +231,10 @@ join() {
 
 # Nobody is followed twice, so that at most one reads beside this shell.
 follow_no_more() {
-  [ -z "$F" ] || { true >"$M"; wait; } 2>/dev/null
-  F=''
+  [ -n "$FOLLOWER" ] || return 0
+  # Without its mark it would be waited for in vain.
+  { true >"$M" || kill "$FOLLOWER"; wait "$FOLLOWER"; } 2>/dev/null
+  FOLLOWER=''
 }
 
 # Has the digest of what is received read while the rest comes, unless that is quick afterwards.
@@ -245,7 +249,7 @@ verb_follow() {
       while [ -d "$P" ] && kill -0 $$ && [ ! -e "$M" ]; do cat <&3; sleep 0.1 || sleep 1; done
       cat <&3
     ) 2>/dev/null </dev/null | $T >"$P/sum" 2>/dev/null &
-    F=$!
+    FOLLOWER=$!
   fi
   ok
 }
@@ -272,12 +276,11 @@ verb_join() { if join; then ok "$Y"; else no join "$(why)"; fi; }
 verb_digest() {
   sync_all "$P/part" || { no sync "$(why)"; return; }
   V=''
-  if [ -n "$F" ]; then
-    : >"$P/whole"
-    wait "$F"
-    V=$(cut -c 1-64 "$P/sum")
-    F=''
-    rm -f "$P/whole" "$P/sum"
+  # It may have followed what is received in another staging.
+  if [ -n "$FOLLOWER" ] && [ "$M" = "$P/whole" ]; then
+    follow_no_more
+    V=$(cut -c 1-64 "$P/sum" 2>/dev/null)
+    rm -f "$M" "$P/sum"
   fi
   [ ${#V} = 64 ] || digest "$P/part"
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
@@ -687,8 +690,6 @@ verb_cat() {
   cat "./$X"
 }
 
-# Of a digest that is read while a file is received.
-F=''
 OVER=no
 ok ready
 while [ "$OVER" = no ] && IFS= read -r L; do
