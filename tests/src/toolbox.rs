@@ -92,6 +92,11 @@ impl Toolbox {
         format!("SetEnv PATH={} HOME={}", self.bin().display(), self.home().display())
     }
 
+    /// The folder of the commands.
+    pub fn path(&self) -> PathBuf {
+        self.bin()
+    }
+
     /// The home of the sessions.
     pub fn home(&self) -> &Path {
         self.home.path()

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use skiff_tests::{Agent, Sshd, Tree, tree, wait};
+use skiff_tests::confined::Confined;
+use skiff_tests::{Agent, Sshd, Toolbox, Tree, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -86,6 +87,59 @@ fn renamed_and_copied_files_cost_no_payload() {
     }
     let sent = sent_bytes(&agent, 6);
     assert!(sent < 20_000, "{sent} bytes were sent for a megabyte that is there and three that are not");
+}
+
+/// Delivers twins of what is there, and something new, in one batch.
+fn deliver_twins_beside_others(mut agent: Agent, mut source: Tree, root: &Path) {
+    for number in 0..3 {
+        source.file(format!("old-{number}"), 200_000);
+    }
+    agent.start();
+    agent.wait_until("all arrive", || tree::equal(source.root(), root));
+    for number in 0..3 {
+        wait_for_receipt(&mut agent, &format!("old-{number}"));
+    }
+    agent.terminate();
+    for number in 0..3 {
+        let at = |name: &str| source.root().join(format!("{name}-{number}"));
+        fs::copy(at("old"), at("again")).expect("there is room");
+        source.file(format!("new-{number}"), 300);
+    }
+    agent.start();
+    for number in 0..3 {
+        for name in ["again", "new"] {
+            wait_for_receipt(&mut agent, &format!("{name}-{number}"));
+        }
+    }
+    tree::assert_equal(source.root(), root);
+}
+
+/// What a confined key sends is unpacked where nobody can name it; what was copied for it is of the same batch.
+#[test]
+fn twins_beside_others_arrive_by_a_confined_key() {
+    let (confined, scratch) = (Confined::new(), TempDir::new().expect("a temporary folder"));
+    let sshd = confined.sshd("");
+    let source = Tree::new(scratch.path().join("in"), 4);
+    let agent = Agent::to(&sshd).configured(&confined.destination(&sshd)).watch_by(
+        "in",
+        source.root(),
+        "to = 'confined'",
+    );
+    deliver_twins_beside_others(agent, source, &confined.folder());
+}
+
+/// A copy that was verified and then goes is not there, and not left either: it doesn't count as delivered.
+#[test]
+fn a_copy_that_goes_before_it_is_published_comes_all_the_same() {
+    let goes = "for to; do :; done
+if [ -e \"$to/again-1\" ] && [ ! -e \"$HOME/gone\" ]; then rm \"$to/again-1\"; : >\"$HOME/gone\"; fi
+exec \"$REAL\" \"$@\"";
+    let toolbox = Toolbox::usual().with("tar", goes);
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), TempDir::new().expect("a temporary folder"));
+    let source = Tree::new(scratch.path().join("in"), 5);
+    let agent = Agent::to(&sshd).watch("in", source.root(), "");
+    deliver_twins_beside_others(agent, source, &sshd.root());
+    assert!(toolbox.note("gone").exists(), "it did not go");
 }
 
 /// What stands there by now may be anything: the copy is verified like all that is sent, and what others put there stays.

@@ -1,91 +1,16 @@
 //! A key that `packaging/server/skiff-shell` confines: it delivers below its folder, as any other, and does nothing else.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use skiff_tests::confined::{Confined, SHELL};
+use skiff_tests::hand::{ASKED, HAND, program};
 use skiff_tests::process::said;
 use skiff_tests::skiff::{Push, contents_of};
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::{Agent, Tmpfs, Tree, machine, tree};
 use tempfile::TempDir;
-
-const HAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/remote/scp/hand.sh");
-const SHELL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/server/skiff-shell");
-const ASKED: &str = r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff abcdef"#;
-
-/// A server's `skiff-shell`, and the folder that it confines to.
-struct Confined {
-    home: TempDir,
-}
-
-impl Confined {
-    fn new() -> Self {
-        let home = TempDir::new().expect("a temporary folder");
-        fs::create_dir_all(home.path().join("lib/hands")).expect("a new folder is writable");
-        fs::copy(SHELL, home.path().join("lib/skiff-shell")).expect("a new folder is writable");
-        fs::copy(HAND, home.path().join("lib/hands/0.1.0.sh")).expect("a new folder is writable");
-        fs::create_dir(home.path().join("folder")).expect("a new folder is writable");
-        fs::write(home.path().join("secret"), "a secret\n").expect("a new folder is writable");
-        Self { home }
-    }
-
-    fn shell(&self) -> PathBuf {
-        self.home.path().join("lib/skiff-shell")
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.home.path().join("folder")
-    }
-
-    /// An sshd whose every session gets it, however it is asked for.
-    fn sshd(&self, options: &str) -> Sshd {
-        let (shell, folder) = (self.shell(), self.folder());
-        Sshd::start_with(&format!(
-            "ForceCommand {} {options} {}\nDisableForwarding yes\nPermitTTY no",
-            shell.display(),
-            folder.display()
-        ))
-    }
-
-    /// What a client that speaks the protocol itself is told, after the program.
-    fn say(&self, lines: &[&str]) -> String {
-        self.session(ASKED, &program(&fs::read_to_string(HAND).expect("it is in the repository")), lines)
-    }
-
-    fn session(&self, asked: &str, program: &str, lines: &[&str]) -> String {
-        let mut child = Command::new("sh")
-            .arg(self.shell())
-            .arg(self.folder())
-            .env("SSH_ORIGINAL_COMMAND", asked)
-            // A server may let a client bring variables; none of them has a say in the tools that run here.
-            .env("TAR_OPTIONS", "--to-command=cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("there is a shell");
-        let text = format!("{program}\n{}\n", lines.join("\n"));
-        // It may have ended before it read all.
-        let _ = child.stdin.take().expect("it is piped").write_all(text.as_bytes());
-        said(&child.wait_with_output().expect("a child can be waited for"))
-    }
-}
-
-/// As the agent sends it.
-fn program(hand: &str) -> String {
-    let kept = hand.lines().filter(|line| !line.trim_start().starts_with('#'));
-    kept.flat_map(|line| [line, "\n"]).flat_map(str::bytes).fold(String::new(), |mut text, byte| {
-        match byte {
-            b'\\' => text.push_str("\\\\"),
-            0x21..=0x7e => text.push(byte.into()),
-            byte => write!(text, "\\0{byte:03o}").expect("a text takes more text"),
-        }
-        text
-    })
-}
 
 #[test]
 fn a_confined_key_delivers() {
@@ -121,8 +46,7 @@ fn the_agent_says_that_its_key_is_for_another_folder() {
 #[test]
 fn a_skiff_that_the_server_does_not_know_is_told_so() {
     let (confined, scratch) = (Confined::new(), TempDir::new().expect("a temporary folder"));
-    fs::write(confined.home.path().join("lib/hands/0.1.0.sh"), "# of another version\n:\n")
-        .expect("writable");
+    fs::write(confined.home().join("lib/hands/0.1.0.sh"), "# of another version\n:\n").expect("writable");
     let sshd = confined.sshd("");
     fs::write(scratch.path().join("a"), "a").expect("writable");
 
@@ -143,8 +67,8 @@ fn a_confined_key_does_nothing_else() {
         let output = command.args(words).stdin(Stdio::null()).output().expect("ssh runs");
         (output.status.success(), said(&output))
     };
-    let secret = confined.home.path().join("secret");
-    let outside = confined.home.path().join("outside");
+    let secret = confined.home().join("secret");
+    let outside = confined.home().join("outside");
     let cat = format!("cat {}", secret.display());
     let copy_out = format!("scp -f {}", secret.display());
     let copy_in = format!("scp -t {}", outside.display());
@@ -173,7 +97,7 @@ fn a_confined_key_does_nothing_else() {
 #[test]
 fn another_program_is_not_run() {
     let confined = Confined::new();
-    let outside = confined.home.path().join("outside");
+    let outside = confined.home().join("outside");
     let touch = format!("touch {}", outside.display());
     let hand = fs::read_to_string(HAND).expect("it is in the repository");
     for other in [touch.clone(), format!("{hand}\n{touch}"), format!("{touch}\n{hand}"), String::new()] {
@@ -187,10 +111,10 @@ fn another_program_is_not_run() {
 #[test]
 fn no_verb_leaves_the_folder() {
     let confined = Confined::new();
-    let (folder, outside) = (confined.folder(), confined.home.path().join("outside"));
-    let (home, path) = (confined.home.path().display().to_string(), outside.display().to_string());
+    let (folder, outside) = (confined.folder(), confined.home().join("outside"));
+    let (home, path) = (confined.home().display().to_string(), outside.display().to_string());
     // The administrator's own; the key can't make one.
-    symlink(confined.home.path(), folder.join("way-out")).expect("writable");
+    symlink(confined.home(), folder.join("way-out")).expect("writable");
     fs::write(folder.join("mine"), "mine").expect("writable");
     let absolute = format!("root {home}");
     let beside = format!("root {}-beside", folder.display());
@@ -250,16 +174,68 @@ fn no_verb_leaves_the_folder() {
         assert!(!said.contains("a secret"), "{attack:?}: {said}");
         assert!(!outside.exists(), "{attack:?}: {said}");
         assert!(!PathBuf::from(format!("{}-beside", folder.display())).exists(), "{attack:?}: {said}");
-        assert_eq!(
-            fs::read(confined.home.path().join("secret")).expect("it stands"),
-            b"a secret\n",
-            "{attack:?}"
-        );
+        assert_eq!(fs::read(confined.home().join("secret")).expect("it stands"), b"a secret\n", "{attack:?}");
         assert_eq!(fs::read(folder.join("mine")).expect("it stands"), b"mine", "{attack:?}");
         let refused = said.contains("abcdef no ") || said.contains("folder way-out/outside: symlink");
         assert!(refused, "{attack:?} was not refused: {said}");
     }
-    assert!(!confined.home.path().join(".skiff").exists());
+    assert!(!confined.home().join(".skiff").exists());
+}
+
+/// What was copied at the server is of the same batch as what comes by `tar`.
+#[test]
+fn what_was_copied_stays_when_the_rest_is_unpacked() {
+    let confined = Confined::new();
+    let staging = confined.folder().join(".skiff/ab.abcdef");
+    fs::write(confined.folder().join("twin"), "twin").expect("writable");
+    fs::create_dir_all(confined.home().join("in/a")).expect("writable");
+    fs::write(confined.home().join("in/a/new"), "new").expect("writable");
+    for copies in
+        [&[][..], &["copy twin m/again 644 202601010000.00", "copy twin m/a/too 644 202601010000.00"]]
+    {
+        fs::create_dir_all(&staging).expect("writable");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(confined.home().join("in")).arg("-cf").arg(staging.join("part")).arg("./a/new");
+        assert!(tar.status().expect("tar runs").success());
+        let verbs = [&["root .", "use ab"], copies, &["unpack part", "publish", ".", "a", "/"]].concat();
+
+        let said = confined.say(&verbs);
+
+        assert!(said.contains("  ./a/new") && said.contains("abcdef ok cleared"), "{said}");
+        assert_eq!(fs::read(confined.folder().join("a/new")).expect("it is there"), b"new");
+        for name in ["again", "a/too"].into_iter().filter(|_| !copies.is_empty()) {
+            assert!(said.contains(&format!("  ./{name}")), "{said}");
+            assert_eq!(fs::read(confined.folder().join(name)).expect("it is there"), b"twin");
+        }
+        fs::remove_dir_all(confined.folder().join("a")).expect("it is there");
+    }
+}
+
+/// A batch takes no more room than twice its size, which is what is asked for; and where even that isn't there, it is said.
+#[test]
+fn a_batch_lies_there_twice_at_most_and_a_full_disk_is_named() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
+    let confined = Confined::new();
+    let staging = confined.folder().join(".skiff/ab.abcdef");
+    let disk = Tmpfs::over(&confined.folder(), "size=11m");
+    fs::write(confined.home().join("file"), vec![7; 4 << 20]).expect("writable");
+    for (size, fits) in [("size=11m", true), ("size=7m", false)] {
+        disk.set(size);
+        fs::create_dir_all(&staging).expect("writable");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(confined.home()).arg("-cf").arg(staging.join("part")).arg("./file");
+        assert!(tar.status().expect("tar runs").success());
+
+        let said = confined.say(&["root .", "use ab", "unpack part"]);
+
+        let unpacked = fs::metadata(staging.join("m/file")).is_ok_and(|file| file.len() == 4 << 20);
+        assert_eq!(unpacked, fits, "{said}");
+        assert_eq!(said.contains("abcdef no unpack"), !fits, "{said}");
+        assert_eq!(said.contains("No space left on device"), !fits, "{said}");
+        fs::remove_dir_all(&staging).expect("it is there");
+    }
 }
 
 /// A batch may hold files only: a symlink in it would be a way out for the next verb.
@@ -301,7 +277,7 @@ fn a_batch_with_a_way_out_is_not_unpacked() {
 #[test]
 fn a_hard_link_is_no_way_out_with_a_tar_that_does_not_tell() {
     let confined = Confined::new();
-    let (home, folder) = (confined.home.path(), confined.folder());
+    let (home, folder) = (confined.home(), confined.folder());
     fs::create_dir(home.join("tools")).expect("writable");
     let is_there = Command::new("busybox").arg("true").status().is_ok_and(|status| status.success());
     assert!(is_there, "busybox is one of the packages that the tests install");

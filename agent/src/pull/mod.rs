@@ -10,6 +10,7 @@
 
 mod channel;
 mod giver;
+mod hint;
 mod jobs;
 mod listing;
 mod pace;
@@ -40,6 +41,7 @@ pub use self::source::{Source, SourceError};
 pub use self::target::LocalError;
 
 use self::giver::{Found, Giver, MOST_NAMES};
+use self::hint::hint;
 use self::listing::Listed;
 use self::server::Server;
 use self::sftp::SftpGiver;
@@ -394,16 +396,6 @@ impl Pull<'_> {
 
 fn taken(to: &RelPath) -> String {
     format!("{to} stands here with other content and is left alone; --replace fetches it all the same")
-}
-
-/// What to do about it where nothing is to be written there.
-fn hint(error: &RemoteError) -> String {
-    match error {
-        RemoteError::Refused { .. } | RemoteError::Scp(_) => {
-            "look at the server whether the login user may read what was asked for".to_owned()
-        }
-        error => error.hint(),
-    }
 }
 
 /// Whether a new connection may help. A server that talks nonsense is not asked again.

@@ -38,6 +38,11 @@ impl Progress {
         self.found_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// All is found once more, after a lost connection; also what is here.
+    pub(super) fn starts_over(&self) {
+        self.has_found([0, 0]);
+    }
+
     /// From now on so much is to come, beside what is here; of that, `kept` bytes are here in parts. It may be the same
     /// again, after a lost connection or because it has changed.
     pub(super) fn goes_for(&self, files: u64, bytes: u64, kept: u64) {
@@ -120,6 +125,11 @@ mod tests {
         progress.goes_for(7, 700, 500);
         let counts = [&progress.found_files, &progress.found_bytes, &progress.received_bytes];
         assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [10, 1000, 900]);
+
+        // Where nobody can ask for the rest of it, all ten come once more.
+        progress.starts_over();
+        Progress::add(&progress.found_files, 10);
+        assert_eq!(progress.found(), [10, 0]);
 
         let mut report = Report::default();
         report.skips("a".to_owned(), 2);

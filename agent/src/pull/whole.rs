@@ -40,8 +40,7 @@ impl Pull<'_> {
             return Err(RemoteError::Refused { attempt: "a dry run", why }.into());
         }
         let mut folders = Vec::new();
-        // After a lost connection all comes once more.
-        self.progress.goes_for(0, 0, 0);
+        self.progress.starts_over();
         for source in &self.wish.sources {
             let found = self.progress.found();
             let Some(command) = command(&source.path) else {

@@ -6,12 +6,15 @@
 # (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
+# Nothing that the login's environment happens to hold is taken for our own.
+unset A B C F FOLLOWER G H HAS_LINKS K L M O Q R S SYNC T V W X Y Z CDPATH
 # Until `root` and `open` say so.
 D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
 no() { printf '%s no %s\n' "$N" "$*"; }
 # The last words of a failed tool, on one line.
-why() { tail -n 1 "$E" 2>/dev/null | tr -d '\r' | cut -c 1-300; }
+last_words() { tail -n 1 | tr -d '\r' | cut -c 1-300; }
+why() { last_words 2>/dev/null <"$E"; }
 decode() { case $1 in *\\*) X=$(printf '%bx' "$1") && X=${X%x} ;; *) X=$1 ;; esac; }
 # As decode, for a path below the destination's folder.
 inner() { decode "$1"; stays "$X"; }
@@ -125,7 +128,7 @@ verb_root() {
   D=$PWD
   [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
   [ -d .skiff ] || W=$(mkdir -m 700 .skiff 2>&1) || [ -d .skiff ] || { no root "$W$(policy .)"; return; }
-  E=$D/.skiff/.errors-$N
+  E=$D/.skiff/.errors-$N HAS_LINKS=''
   true >"$E" 2>/dev/null || {
     # By another program, for a shell's own words may be less exact.
     W=$( { printf abc | cat >"$E"; } 2>&1)
@@ -210,7 +213,7 @@ verb_enter() {
 
 # Puts what a file holds, packed or not, to what is there; its time is the source's.
 append() {
-  unpacked "$1" >>"$P/part" || return
+  unpacked "$1" 2>"$E" >>"$P/part" || return
   touch -r "$1" "$P/part" 2>/dev/null
   rm -f "$1"
 }
@@ -228,8 +231,10 @@ join() {
 
 # Nobody is followed twice, so that at most one reads beside this shell.
 follow_no_more() {
-  [ -z "$F" ] || { true >"$M"; wait; } 2>/dev/null
-  F=''
+  [ -n "$FOLLOWER" ] || return 0
+  # Without its mark it would be waited for in vain.
+  { true >"$M" || kill "$FOLLOWER"; wait "$FOLLOWER"; } 2>/dev/null
+  FOLLOWER=''
 }
 
 # Has the digest of what is received read while the rest comes, unless that is quick afterwards.
@@ -244,7 +249,7 @@ verb_follow() {
       while [ -d "$P" ] && kill -0 $$ && [ ! -e "$M" ]; do cat <&3; sleep 0.1 || sleep 1; done
       cat <&3
     ) 2>/dev/null </dev/null | $T >"$P/sum" 2>/dev/null &
-    F=$!
+    FOLLOWER=$!
   fi
   ok
 }
@@ -271,12 +276,11 @@ verb_join() { if join; then ok "$Y"; else no join "$(why)"; fi; }
 verb_digest() {
   sync_all "$P/part" || { no sync "$(why)"; return; }
   V=''
-  if [ -n "$F" ]; then
-    : >"$P/whole"
-    wait "$F"
-    V=$(cut -c 1-64 "$P/sum")
-    F=''
-    rm -f "$P/whole" "$P/sum"
+  # It may have followed what is received in another staging.
+  if [ -n "$FOLLOWER" ] && [ "$M" = "$P/whole" ]; then
+    follow_no_more
+    V=$(cut -c 1-64 "$P/sum" 2>/dev/null)
+    rm -f "$M" "$P/sum"
   fi
   [ ${#V} = 64 ] || digest "$P/part"
   if [ ${#V} = 64 ]; then ok "$V"; else no digest "$(why)"; fi
@@ -328,16 +332,20 @@ verb_own() {
 # What a received file held before it was packed.
 unpacked() {
   case $1 in
-    *.zst) zstd -qdc <"$1" 2>"$E" ;;
-    *.gz) gzip -dc <"$1" 2>"$E" ;;
-    *) cat "$1" 2>"$E" ;;
+    *.zst) zstd -qdc <"$1" ;;
+    *.gz) gzip -dc <"$1" ;;
+    *) cat "$1" ;;
   esac
 }
 
-# Copies the batch $1 to where nobody else can name it, so that it stays as it is looked at: $H. It may hold files and
-# folders below here, and nothing else.
+# Moves the batch $1 to where nobody else can name it, so that it stays as it is looked at: $H. It may hold files and
+# folders below here, and nothing else. What else goes wrong is told in W, not by way of a file: the disk may be full.
 copy_plain_batch() {
-  H=$(mktemp .skiff/_XXXXXXXXXX) && unpacked "$1" >"$H" || return
+  H=$(mktemp .skiff/_XXXXXXXXXX 2>&1) || { W=$H; return 1; }
+  W=$({ unpacked "$1" >"$H"; } 2>&1) || return
+  W=''
+  # Before there is a third of it, unpacked.
+  rm -f "$1"
   case $(tar -tvf "$H" 2>/dev/null | cut -c 1 | sort -u | tr -d '\n') in
     - | d | -d | d-) ;;
     *) return 1 ;;
@@ -345,13 +353,16 @@ copy_plain_batch() {
   ! tar -tf "$H" 2>/dev/null | grep -qE '^/|(^|/)\.\.(/|$)'
 }
 
-# Unpacks the batch $1, which nobody here trusts, and lets it be seen once it is known to be plain: some tars list a hard link
-# as a file, and make it to anywhere.
+# Unpacks the batch $1, which nobody here trusts, to what lies there already, such as copies; and lets it be seen once it
+# is known to be plain: some tars list a hard link as a file, and make it to anywhere.
 unpack_plainly() {
-  copy_plain_batch "$1" && G=$(mktemp -d .skiff/_XXXXXXXXXX) || return
-  tar -xof "$H" -C "$G" 2>"$E" || printf 'tar %s\n' "$(why)"
-  W=$(find "$G" ! -type d \( ! -type f -o -links +1 \) 2>/dev/null) && [ -z "$W" ] &&
-    rm -rf "$P/m" && mv -- "$G" "$P/m" && return
+  copy_plain_batch "$1" || return
+  G=$(mktemp -d .skiff/_XXXXXXXXXX 2>&1) || { W=$G; return 1; }
+  if [ -d "$P/m" ]; then W=$(mv -- "$P/m" "$G/m" 2>&1); else W=$(mkdir -m 700 "$G/m" 2>&1); fi && {
+    tar -xof "$H" -C "$G/m" 2>"$E" || printf 'tar %s\n' "$(why)"
+    L=$(find "$G/m" ! -type d \( ! -type f -o -links +1 \) 2>/dev/null) && [ -z "$L" ] &&
+      W=$(mv -- "$G/m" "$P/m" 2>&1) && rm -rf "$G" && return
+  }
   rm -rf "$G"
   return 1
 }
@@ -360,12 +371,15 @@ unpack_plainly() {
 verb_unpack() {
   H=$P/$1
   if [ -n "$SKIFF_BELOW" ]; then
-    unpack_plainly "$H" || { rm -f "$H" "$P/$1"; no unpack "not a batch of plain files"; return; }
-    rm -f "$P/$1"
+    unpack_plainly "$H" || {
+      rm -f "$H" "$P/$1"
+      no unpack "$(printf '%s\n' "${W:-not a batch of plain files}" | last_words)"
+      return
+    }
   else
     [ -d "$P/m" ] || mkdir -m 700 "$P/m" 2>"$E" || { no unpack "$(why)"; return; }
     case $H in
-      *.zst | *.gz) unpacked "$H" | tar -xof - -C "$P/m" 2>"$E" ;;
+      *.zst | *.gz) unpacked "$H" 2>"$E" | tar -xof - -C "$P/m" 2>"$E" ;;
       *) tar -xof "$H" -C "$P/m" 2>"$E" ;;
     esac || printf 'tar %s\n' "$(why)"
   fi
@@ -424,17 +438,36 @@ move_folders() {
   [ $# = 0 ] || mv -f -- "$@" "$G/" 2>/dev/null
 }
 
-# Whether hard links are made here, and what `ln` says is true. Asked once: what was linked may be fetched away at once, so
-# nobody can look at it afterwards.
-I=''
+# Whether hard links are made here, and what `ln` says is true. Asked beforehand: what was linked may be fetched away at once,
+# so nobody can look at it afterwards. A disk may be full for a moment, so it is only a yes that holds.
 links() {
-  if [ -z "$I" ]; then
-    I=no
-    ln -- "$E" "$E.link" 2>/dev/null && [ "$E" -ef "$E.link" ] && I=yes
-    rm -f "$E.link"
+  if [ "$HAS_LINKS" != yes ]; then
+    # Another shell may have swept it.
+    [ -f "$E" ] || true >"$E"
+    if ln -- "$E" "$E.link" 2>/dev/null; then
+      [ ! "$E" -ef "$E.link" ] || HAS_LINKS=yes
+      rm -f "$E.link"
+    fi
   fi
-  [ "$I" = yes ]
+  [ "$HAS_LINKS" = yes ]
 }
+
+# Gives files their names in the folder $O, many by one process, and takes those they have here away at once: what has its
+# name there may be fetched away, and what stays here is what is left. One name that is taken there would make the `ln` of
+# many fail, after it has linked the others: such are left out.
+# shellcheck disable=SC2016 # for the shells that find starts
+LINK='
+is_taken() { [ -e "$O$1" ] || [ -L "$O$1" ]; }
+link() { [ $# = 0 ] || { ln -- "$@" "$O" && rm -f -- "$@"; }; }
+ALL=yes
+for F; do if is_taken "$F"; then ALL=no; break; fi; done
+if [ "$ALL" = yes ]; then link "$@"; exit; fi
+for F; do
+  [ "$ALL" = yes ] || { set --; ALL=yes; }
+  is_taken "$F" || set -- "$@" "$F"
+  [ $# -lt 100 ] || { link "$@"; set --; }
+done
+link "$@"'
 
 # Brings every staged member of a batch under its final name, folder by folder, and names those that are left. With none
 # left, nothing staged is of use any longer, and it goes.
@@ -453,9 +486,8 @@ verb_publish() {
     [ -d "$P/m/$F" ] || continue
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
     links || continue
-    # What has its name may be fetched away at once, so its name here goes first; what stays is what is left.
-    # shellcheck disable=SC2016 # for that shell
-    (cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c 'O=$1; shift; ln -- "$@" "$O" && exec rm -f -- "$@"' sh "$D/$F/" {} + 2>/dev/null)
+    # Not as one of its words, for find takes none but its own {}.
+    (O=$D/$F/; export O; cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c "$LINK" sh {} + 2>/dev/null)
   done <"$P/folders"
   # Of many of which one could not be linked, those whose link was made have two names; with hard links denied, all are left
   # and placed one by one.
@@ -658,8 +690,6 @@ verb_cat() {
   cat "./$X"
 }
 
-# Of a digest that is read while a file is received.
-F=''
 OVER=no
 ok ready
 while [ "$OVER" = no ] && IFS= read -r L; do

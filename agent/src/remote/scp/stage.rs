@@ -35,14 +35,12 @@ impl ScpRemote {
         }
         let rest: Vec<Item> =
             shipment.items.iter().filter(|item| !known.contains_key(&item.path)).cloned().collect();
-        let copied = self.copy_twins(&mut hand, (root, source), shipment, &rest).await?;
-        let has_copies = !copied.is_empty();
-        known.extend(copied);
-        let rest: Vec<Item> = rest.into_iter().filter(|item| !known.contains_key(&item.path)).collect();
+        let mut copied = self.copy_twins(&mut hand, (root, source), shipment, &rest).await?;
+        let rest: Vec<Item> = rest.into_iter().filter(|item| !copied.contains_key(&item.path)).collect();
         if !rest.is_empty() {
             let staged = match shipment.kind {
                 ShipmentKind::Batch => {
-                    self.stage_members(&mut hand, (root, source), shipment, (&rest, has_copies)).await?
+                    self.stage_members(&mut hand, (root, source), shipment, (&rest, &mut copied)).await?
                 }
                 ShipmentKind::Single => {
                     let cargo = Cargo { root, source, shipment, item: &rest[0], skip: 0 };
@@ -51,6 +49,7 @@ impl ScpRemote {
             };
             known.extend(rest.into_iter().map(|item| item.path).zip(staged));
         }
+        known.extend(copied);
         let fate = |item: &Item| known.remove(&item.path).expect("each item was staged");
         let staged: Vec<Staged> = shipment.items.iter().map(fate).collect();
         self.give_owners(&mut hand, (root, source), shipment, &staged).await?;
@@ -58,23 +57,23 @@ impl ScpRemote {
         Ok(staged)
     }
 
-    /// Sends members of a batch; `begun`: others lie in its staging already.
+    /// Sends members of a batch; beside what was `copied`, which lies in its staging already.
     async fn stage_members(
         &self,
         hand: &mut Hand,
         (root, source): (&RemotePath, &Root),
         shipment: &Shipment,
-        (items, begun): (&[Item], bool),
+        (items, copied): (&[Item], &mut HashMap<RelPath, Staged>),
     ) -> Result<Vec<Staged>, RemoteError> {
         let bytes = items.iter().map(|item| item.stamp.size).sum::<u64>();
         // A batch and what is unpacked of it lie there together for a moment.
         let bytes = if hand.facts().tar { bytes.saturating_mul(2) } else { bytes };
         let _room = self.space.reserve(hand.room(), root, bytes).await?;
-        if !begun {
+        if copied.is_empty() {
             hand.first(&["open", &self.staging(shipment), "fresh"], "preparing");
         }
         if hand.facts().tar {
-            self.stage_batch(hand, source, shipment, items).await
+            self.stage_batch(hand, source, shipment, (items, copied)).await
         } else {
             self.stage_one_by_one(hand, source, shipment, items).await
         }
@@ -137,7 +136,7 @@ impl ScpRemote {
         hand: &mut Hand,
         source: &Root,
         shipment: &Shipment,
-        items: &[Item],
+        (items, copied): (&[Item], &mut HashMap<RelPath, Staged>),
     ) -> Result<Vec<Staged>, RemoteError> {
         let patience = self.patience(shipment.bytes());
         let outcomes = self.send_batch(hand, source, items).await?;
@@ -161,6 +160,9 @@ impl ScpRemote {
                 found => found,
             };
             staged.push(judge(outcome, read_back, &why));
+        }
+        for (path, copy) in copied {
+            confirm(copy, theirs.get(path));
         }
         Ok(staged)
     }
@@ -367,6 +369,17 @@ pub(super) fn judge(outcome: ship::Outcome, theirs: Option<Digest>, why: &str) -
             let reason = format!("it did not arrive at the destination {why}");
             Staged::Spoiled(Trouble::retryable(reason.trim_end()))
         }
+    }
+}
+
+/// A copy that is no longer what it was when the rest is there is not published: what is not there is not left either.
+fn confirm(copy: &mut Staged, theirs: Option<&Digest>) {
+    let stands = match copy {
+        Staged::Landed { theirs: then, .. } => theirs == Some(then),
+        Staged::Stands { .. } | Staged::Spoiled(_) => true,
+    };
+    if !stands {
+        *copy = Staged::Spoiled(Trouble::retryable("its copy at the destination has gone from staging"));
     }
 }
 

@@ -1,0 +1,216 @@
+//! `hand.sh` as each shell understands it, without a connection.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use skiff_tests::{Toolbox, hand, process, wait};
+use tempfile::TempDir;
+
+/// A destination's folder, with a staging that any shell takes on.
+fn destination() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::create_dir_all(folder.path().join(".skiff/ab.0/m")).expect("a new folder is writable");
+    folder
+}
+
+fn staged(folder: &TempDir, name: &str, content: &str) {
+    let path = folder.path().join(".skiff/ab.0").join(name);
+    fs::create_dir_all(path.parent().expect("it has one")).expect("the folder is writable");
+    fs::write(path, content).expect("the folder is writable");
+}
+
+fn text(folder: &TempDir, name: &str) -> String {
+    fs::read_to_string(folder.path().join(name)).unwrap_or_else(|error| format!("{name}: {error}"))
+}
+
+fn say(command: &mut Command, verbs: &[&str]) -> String {
+    hand::say(command, &hand::sent(), verbs)
+}
+
+/// With commands of ours. SHA-256 alone is read while a file comes.
+fn with_tools(shell: &[PathBuf], folder: &Path, tools: &Toolbox) -> Command {
+    let mut command = hand::command(shell, folder);
+    command.env("PATH", tools.path()).env("HOME", tools.home());
+    command
+}
+
+/// Taken names cost the others nothing, whatever the names are: each is linked or left.
+#[test]
+fn what_is_left_is_what_cannot_be_linked() {
+    for shell in hand::shells() {
+        let folder = destination();
+        let names: Vec<String> = (0..250).map(|number| format!("d/{number}")).collect();
+        let odd = ["d/-a b", "d/*", "{}/x", "a {} {}/x", "$(touch x)/'"].map(str::to_owned);
+        for name in names.iter().chain(&odd) {
+            staged(&folder, &format!("m/{name}"), name);
+        }
+        for taken in ["d/0", "d/120", "d/249"] {
+            fs::create_dir_all(folder.path().join("d")).expect("the folder is writable");
+            fs::write(folder.path().join(taken), "somebody else's").expect("the folder is writable");
+        }
+        std::os::unix::fs::symlink("nowhere", folder.path().join("d/7")).expect("the folder is writable");
+        // What stands already is not moved as a whole.
+        for stands in ["{}", "a {} {}", "$(touch x)"] {
+            fs::create_dir_all(folder.path().join(stands)).expect("the folder is writable");
+        }
+
+        let folders = ["publish", "d", "{}", r"a\0040{}\0040{}", r"$(touch\0040x)", "/"];
+        let said =
+            say(&mut hand::command(&shell, folder.path()), &[&["root .", "use ab"], &folders[..]].concat());
+
+        let left: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("./")).collect();
+        let mut sorted = left.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["d/0", "d/120", "d/249", "d/7"], "{shell:?}: {said}");
+        for name in names.iter().chain(&odd).filter(|name| !left.contains(&name.as_str())) {
+            assert_eq!(text(&folder, name), *name, "{shell:?}");
+        }
+        assert_eq!(text(&folder, "d/120"), "somebody else's");
+        assert!(!folder.path().join("x").exists());
+    }
+}
+
+/// Whatever variables a login exports, none of them names a file to write to.
+#[test]
+fn variables_of_the_login_are_not_taken_for_its_own() {
+    for shell in hand::shells() {
+        let folder = destination();
+        let other = TempDir::new().expect("a temporary folder");
+        let victim = other.path().join("victim");
+        fs::write(&victim, "precious").expect("a new folder is writable");
+        fs::create_dir(folder.path().join("to")).expect("a new folder is writable");
+        fs::create_dir(other.path().join("to")).expect("a new folder is writable");
+        staged(&folder, "m/small", "small");
+        let mut command = hand::command(&shell, folder.path());
+        for letter in ('A'..='Z').filter(|letter| !['N', 'P'].contains(letter)) {
+            command.env(letter.to_string(), &victim);
+        }
+        command.env("FOLLOWER", "1").env("HAS_LINKS", "yes").env("SYNC", &victim).env("CDPATH", other.path());
+
+        let said = say(&mut command, &["root .", "use ab", "place m/small small", "open cd fresh", "follow"]);
+
+        assert_eq!(said.matches("abcdef ok").count(), 6, "{shell:?}: {said}");
+        assert_eq!(fs::read_to_string(&victim).expect("it stays"), "precious", "{shell:?}: {said}");
+        say(command.env("CDPATH", other.path()), &["root to"]);
+        assert!(folder.path().join("to/.skiff").exists() && !other.path().join("to/.skiff").exists());
+    }
+}
+
+/// A session that is spoken to line by line.
+struct Session {
+    child: Child,
+    write: ChildStdin,
+    read: BufReader<ChildStdout>,
+}
+
+impl Session {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("there is a shell");
+        let write = child.stdin.take().expect("it is piped");
+        let read = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut session = Session { child, write, read };
+        session.ask(&hand::sent());
+        session
+    }
+
+    fn ask(&mut self, verb: &str) -> String {
+        writeln!(self.write, "{verb}").expect("it listens");
+        let mut line = String::new();
+        while !line.starts_with("abcdef ") {
+            line.clear();
+            let read = self.read.read_line(&mut line).expect("it answers");
+            assert_ne!(read, 0, "it ended after {verb}");
+        }
+        line
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let below = process::descendants(process::pid(&self.child));
+        let _gone = self.child.kill();
+        for one in below {
+            process::signal(one, rustix::process::Signal::KILL);
+        }
+        self.child.wait().expect("a child can be waited for");
+    }
+}
+
+/// Whatever is asked for in between, even by a client that makes no sense.
+#[test]
+fn one_reader_at_most_reads_beside_the_shell() {
+    for shell in hand::shells() {
+        let (folder, tools) = (destination(), Toolbox::without(&["b3sum"]).and(&["sleep"]));
+        let mut session = Session::start(&mut with_tools(&shell, folder.path(), &tools));
+        assert!(session.ask("root .").contains("digest=sha256"), "it is read while it comes");
+        session.ask("open cd fresh");
+        for _ in 0..4 {
+            session.ask("follow");
+            session.ask("publish\n\n/");
+        }
+        let pid = process::pid(&session.child);
+        // What loops, what it has running for a moment, and what computes.
+        let few = wait::came_true(wait::LIMIT / 4, || process::descendants(pid).len() <= 3);
+        assert!(few, "{shell:?}: {} processes", process::descendants(pid).len());
+    }
+}
+
+/// It is not waited for either: nobody would tell it that it has all.
+#[test]
+fn a_reader_of_another_shipment_is_not_waited_for() {
+    for shell in hand::shells() {
+        let (folder, tools) = (destination(), Toolbox::without(&["b3sum"]).and(&["sleep"]));
+        staged(&folder, "part", "abc\n");
+        let mut command = with_tools(&shell, folder.path(), &tools);
+        let said =
+            say(&mut command, &["root .", "open cd fresh", "follow", "use ab", "digest", "open cd fresh"]);
+        let digest = "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb";
+        assert!(said.contains(&format!("abcdef ok {digest}")), "{shell:?}: {said}");
+    }
+}
+
+/// The digest of what is followed is that of all of it.
+#[test]
+fn what_comes_while_it_is_read_is_read_whole() {
+    for shell in hand::shells() {
+        let (folder, tools) = (destination(), Toolbox::without(&["b3sum"]).and(&["sleep"]));
+        let mut session = Session::start(&mut with_tools(&shell, folder.path(), &tools));
+        session.ask("root .");
+        session.ask("use ab");
+        session.ask("follow");
+        let part = folder.path().join(".skiff/ab.abcdef/part");
+        let sum = folder.path().join(".skiff/ab.abcdef/sum");
+        assert!(wait::came_true(wait::LIMIT, || sum.exists()), "{shell:?}: nobody reads");
+        fs::write(&part, "abc\n").expect("the folder is writable");
+        let digest = "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb";
+        assert_eq!(session.ask("digest").trim_end(), format!("abcdef ok {digest}"), "{shell:?}");
+        assert!(!sum.exists(), "{shell:?}");
+    }
+}
+
+/// One failure of `ln`, as on a disk that is full for a moment, doesn't send all that comes later another way.
+#[test]
+fn a_link_that_could_not_be_made_once_is_tried_again() {
+    for shell in hand::shells() {
+        let fails = r#"[ -e "$HOME/failed" ] || { : >"$HOME/failed"; exit 1; }; exec "$REAL" "$@""#;
+        let tools =
+            Toolbox::usual().with("ln", fails).with("mv", r#"echo "$*" >>"$HOME/moves"; exec "$REAL" "$@""#);
+        let folder = destination();
+        for name in ["m/a", "m/b"] {
+            staged(&folder, name, name);
+        }
+        let verbs = ["root .", "use ab", "place m/a a", "place m/b b"];
+        let said = say(&mut with_tools(&shell, folder.path(), &tools), &verbs);
+
+        assert_eq!([text(&folder, "a"), text(&folder, "b")], ["m/a", "m/b"], "{shell:?}: {said}");
+        let moves = fs::read_to_string(tools.note("moves")).expect("the first was moved");
+        assert!(moves.contains("m/a ./a") && !moves.contains("m/b"), "{shell:?}: {moves}");
+    }
+}
