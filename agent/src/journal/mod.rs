@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod lock;
 mod log;
+mod moves;
 mod opening;
 mod owner;
 mod place;

@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use skiff_common::ItemId;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional, TransactionalTree};
 
+use super::deadline;
 use super::error::{JournalError, is_lock};
 use super::head::Head;
 use super::keys::{HEAD, Kind};
 use super::log::Log;
+use super::moves::{Moves, Reading};
 use super::value::BadValue;
 
 /// The most bytes of a value's payload.
@@ -55,6 +58,7 @@ pub(super) struct Store {
     trees: [sled::Tree; 6],
     db: sled::Db,
     log: Log,
+    moves: Moves,
     logical_bytes: AtomicU64,
 }
 
@@ -69,7 +73,8 @@ impl Store {
             .map_err(|error| JournalError::sled("open", dir, error))?;
         let trees = trees.try_into().unwrap_or_else(|_| unreachable!("a tree for each kind"));
         let log = Log::open(dir).map_err(|error| JournalError::io("open the log of", dir, error))?;
-        Ok(Self { dir: dir.to_owned(), trees, db, log, logical_bytes: AtomicU64::new(0) })
+        let (moves, logical_bytes) = (Moves::default(), AtomicU64::new(0));
+        Ok(Self { dir: dir.to_owned(), trees, db, log, moves, logical_bytes })
     }
 
     /// Its folder.
@@ -85,6 +90,18 @@ impl Store {
     /// From now on [`Store::logical_bytes`] goes on from here.
     pub(super) fn count(&self, logical_bytes: u64) {
         self.logical_bytes.store(logical_bytes, Ordering::Relaxed);
+    }
+
+    /// What the writer tells of the entries that it moves.
+    pub(super) fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
+    /// From now on the entries of `folder` are read. Waits while they move.
+    pub(super) fn reading(&self, folder: ItemId) -> Result<Reading<'_>, JournalError> {
+        let after = deadline::COMMIT;
+        let stalled = || JournalError::Stalled { attempt: "read", path: self.dir.clone(), after };
+        self.moves.read(folder, after).ok_or_else(stalled)
     }
 
     pub(super) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Bytes>, JournalError> {

@@ -215,7 +215,10 @@ fn what_is_moved_while_a_folder_is_read_stays_the_latest() {
     };
     finish(&journal, vec![delivered(&older)]);
     let mut moves = vec![2000..2100, 1001..1100].into_iter();
-    let meanwhile = || {
+    let meanwhile = |read| {
+        if read > 0 {
+            return;
+        }
         let others = moves.next().into_iter().flatten().map(|number| delivered(&item("a", number)));
         finish(&journal, [delivered(&newer)].into_iter().chain(others).collect());
     };
@@ -229,4 +232,27 @@ fn what_is_moved_while_a_folder_is_read_stays_the_latest() {
     let known = journal.delivered_in(folder_id("a")).expect("it is read");
     assert!(has(&known, &newer), "what is left out is not the latest version");
     assert_eq!(known.len(), 229 + 1 + 100 + 99);
+}
+
+/// The reading has passed the key where the entries of all chunks are then.
+#[test]
+fn what_is_joined_while_a_folder_is_read_is_not_missed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    deliver(&journal, "a", 0..5000);
+    let before = journal.delivered_in(folder_id("a")).expect("it is read");
+    let kept: Vec<_> = (0..5000).step_by(200).map(|number| id(&item("a", number))).collect();
+    let mut joined = 0;
+    let meanwhile = |read| {
+        if read == 1 && joined == 0 {
+            joined = journal.keep_only(&before, |item| kept.contains(&item)).expect("it is written");
+        }
+    };
+    let known = DeliveredFolder::read_while(&journal.slot, folder_id("a"), meanwhile).expect("it is read");
+    assert_eq!(joined, 5000 - kept.len());
+    let missed = kept.iter().enumerate().filter(|(nth, kept)| {
+        let of = item("a", 200 * *nth as u64);
+        !known.has(**kept, of.stamp.fingerprint())
+    });
+    assert_eq!(missed.count(), 0, "of {}", kept.len());
 }
