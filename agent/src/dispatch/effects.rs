@@ -47,6 +47,10 @@ impl Dispatcher {
             effects.into_iter().partition(|effect| matches!(effect, Effect::Record(_)));
         let unwrap = |effect| if let Effect::Record(record) = effect { Some(record) } else { None };
         self.store(records.into_iter().filter_map(unwrap).collect()).await?;
+        if !rest.is_empty() {
+            // Also where a timer began it.
+            self.board.touch();
+        }
         for effect in rest {
             self.act(effect);
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use skiff_common::delivery::record::HeldItem;
+use skiff_common::desk::Effect;
 use skiff_common::{Fault, ShipmentKind, Stamp};
 use skiff_config::Settings;
 use tokio::sync::watch;
@@ -111,6 +112,20 @@ async fn a_delivery_ends_the_failure_of_the_destination() {
     dispatcher.outcome.destination_failure = Some(Failure { code: "connection", what, hint });
     dispatcher.delivered(&shipment("a", "d"), &[]);
     assert_eq!(dispatcher.outcome.destination_failure, None);
+}
+
+/// Its end waits for company, and nothing else may happen then.
+#[tokio::test]
+async fn what_was_delivered_a_while_ago_is_told_soon() {
+    let (_home, mut dispatcher) = alone(false);
+    let (board, _told) = watch::channel(Arc::new(Snapshot::empty(Source::Agent)));
+    dispatcher.board = Board::new(board);
+    let over = Effect::Delivered(shipment("a", "d"), Vec::new());
+    dispatcher.apply(vec![over]).await.expect("there is no journal");
+    dispatcher.publish();
+    let idle = dispatcher.board.due();
+    dispatcher.apply_late().await.expect("there is no journal");
+    assert!(dispatcher.board.due() < idle);
 }
 
 /// It is the last that ends whose word counts.
