@@ -160,8 +160,14 @@ impl Dispatcher {
         self.desk.keep_destinations(|name| destinations.iter().any(|remote| remote.name() == name));
         let old = std::mem::replace(&mut self.remotes, destinations);
         self.rests.retain(|name, _| self.remotes.iter().any(|remote| remote.name() == name));
-        // One that is new to an old name rests as the old one did: nobody says so again.
-        self.remotes.iter().for_each(|remote| remote.rest(self.rests.contains_key(remote.name())));
+        // One that is new to an old name rests as the old one did: nobody says so again. One that was gone meanwhile
+        // rests no longer, though the desk may remember that it did.
+        for remote in self.remotes.clone() {
+            let rests = self.rests.contains_key(remote.name());
+            remote.rest(rests);
+            let effects = self.desk.rest(remote.name(), rests, clock::now());
+            self.apply(effects).await?;
+        }
         let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
         self.retired.extend(retired);

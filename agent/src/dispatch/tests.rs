@@ -94,6 +94,25 @@ async fn a_destination_that_is_set_otherwise_rests_as_before() {
     assert!(dispatcher.rests.is_empty(), "it is gone");
 }
 
+/// Something is still on its way there, so the desk doesn't forget it.
+#[tokio::test]
+async fn a_destination_that_rested_is_gone_and_comes_back_to_work() {
+    let (home, mut dispatcher) = alone(false);
+    dispatcher.desk.plan(shipment("b", "d"), false, clock::now());
+    dispatcher.rest("d", Some("it costs".to_owned())).await.expect("there is no journal");
+    let order = |change| Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+    dispatcher.obey(order(Change::default())).await.expect("there is no journal");
+    let settings = settings(home.path());
+    let back = Change {
+        retune: vec![("d".to_owned(), 2, destination_retry(&settings, "d"))],
+        destinations: remotes(&settings).into_values().collect(),
+        ..Change::default()
+    };
+    dispatcher.obey(order(back)).await.expect("there is no journal");
+    let effects = dispatcher.desk.plan(shipment("a", "d"), false, clock::now());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Start(..))), "{effects:?}");
+}
+
 /// What is due begins something, and would be due at once again.
 #[tokio::test]
 async fn nothing_is_due_while_it_drains() {
