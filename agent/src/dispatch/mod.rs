@@ -434,6 +434,8 @@ impl Dispatcher {
         {
             Status::add(&self.status.resent_bytes, over.sent_again());
             self.close_retired();
+            // What of it has failed may be held since.
+            self.forget_unless_watched(&over.context.settings.name).await?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use skiff_common::delivery::record::HeldItem;
+use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::desk::Effect;
 use skiff_common::{Fault, ShipmentKind, Stamp};
 use skiff_config::Settings;
@@ -221,4 +222,54 @@ async fn what_is_no_longer_configured_leaves_the_journal() {
     let (_journal, opening) = open();
     assert_eq!(opening.pending, []);
     assert_eq!(opening.held.iter().map(|held| &*held.watch).collect::<Vec<_>>(), ["a"]);
+}
+
+/// As at a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_of_a_watch_that_goes_is_forgotten() {
+    let home = tempfile::tempdir().expect("a folder");
+    let state = home.path().join("state");
+    let open = || tokio::task::block_in_place(|| Journal::open(&state)).expect("there is room");
+    let (journal, _) = open();
+    journal.record(vec![Record::Held(held("a")), Record::Held(held("b"))]).await.expect("there is room");
+    journal.close().await.expect("it closes");
+
+    let (journal, opening) = open();
+    let mut dispatcher = dispatcher(home.path(), false, (Some(journal.clone()), opening));
+    let item = held("a").item;
+    assert!(!dispatcher.admission.is_new(item, 1));
+    let destinations = dispatcher.remotes.clone();
+    let change = Change { leave: vec![0], destinations, ..Change::default() };
+    let order = Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+    dispatcher.obey(order).await.expect("there is room");
+    dispatcher.apply_late().await.expect("there is room");
+    assert!(dispatcher.admission.is_new(item, 1), "a watch that comes back finds it again");
+    assert_eq!(dispatcher.desk.failures_of(item), 0);
+    let left = tokio::task::block_in_place(|| journal.held()).expect("it is read");
+    assert_eq!(left, [held("b")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_of_a_watch_that_is_gone_is_not_held() {
+    let home = tempfile::tempdir().expect("a folder");
+    let state = home.path().join("state");
+    let opened = tokio::task::block_in_place(|| Journal::open(&state)).expect("there is room");
+    let journal = opened.0.clone();
+    let mut dispatcher = dispatcher(home.path(), false, (Some(opened.0), opened.1));
+    let one = shipment("a", "d");
+    let (id, item) = (one.id.clone(), one.item_id(&one.items[0]));
+    let effects = dispatcher.desk.plan(one, false, clock::now());
+    dispatcher.apply(effects).await.expect("there is room");
+    let destinations = dispatcher.remotes.clone();
+    let change = Change { leave: vec![0], destinations, ..Change::default() };
+    let order = Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+    dispatcher.obey(order).await.expect("there is room");
+    let spoiled = Staged::Spoiled(Trouble::retryable("why"));
+    for event in [Event::Staged(vec![spoiled]), Event::Finished(Vec::new())] {
+        let report = worker::Report { event, failure: None, cut: false };
+        dispatcher.report((id.clone(), report)).await.expect("there is room");
+    }
+    dispatcher.apply_late().await.expect("there is room");
+    assert_eq!((dispatcher.desk.shipments(), dispatcher.desk.failures_of(item)), (0, 0));
+    assert_eq!(tokio::task::block_in_place(|| journal.held()).expect("it is read"), []);
 }
