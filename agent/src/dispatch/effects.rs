@@ -60,7 +60,7 @@ impl Dispatcher {
     pub(super) async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
         let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
         loop {
-            match journal.record(records.clone()).await {
+            match journal.record(&records).await {
                 Err(error @ JournalError::NoSpace { .. }) => {
                     tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
                     // Waiting for space is what it is to do, so systemd need not mind.

@@ -205,7 +205,7 @@ async fn what_is_no_longer_configured_leaves_the_journal() {
         Record::Planned(shipment("gone", "d")),
         Record::Planned(shipment("a", "gone")),
     ];
-    journal.record(records.to_vec()).await.expect("there is room");
+    journal.record(&records).await.expect("there is room");
     journal.close().await.expect("it closes");
 
     let (journal, opening) = open();
@@ -231,7 +231,7 @@ async fn what_is_held_of_a_watch_that_goes_is_forgotten() {
     let state = home.path().join("state");
     let open = || tokio::task::block_in_place(|| Journal::open(&state)).expect("there is room");
     let (journal, _) = open();
-    journal.record(vec![Record::Held(held("a")), Record::Held(held("b"))]).await.expect("there is room");
+    journal.record(&[Record::Held(held("a")), Record::Held(held("b"))]).await.expect("there is room");
     journal.close().await.expect("it closes");
 
     let (journal, opening) = open();

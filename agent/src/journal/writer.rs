@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use skiff_common::delivery::record::Record;
 use tokio::sync::mpsc;
 
 use super::change::Change;
@@ -26,7 +27,8 @@ use super::store::Store;
 
 /// The most requests of one commit. More don't make the sync any cheaper, but let the first wait longer.
 const GROUP: usize = 64;
-/// How many requests may wait: one group. A request is at most a shipment (1,000 items, 200 KB), so 13 MB at worst.
+/// How many requests may wait: one group. A request is at most a shipment (1,000 items, 200 KB), 1,000 held items, or 24
+/// bytes for each file that is gone of a folder; and few ask for as much at once, as each waits for the answer.
 pub(super) const QUEUE: usize = GROUP;
 
 /// How many commits make a look at the store's size worth while.
@@ -45,6 +47,12 @@ pub(super) struct Request {
 pub(super) enum Work {
     Write(Vec<Change>),
     Close,
+}
+
+impl Work {
+    pub(super) fn record(records: &[Record]) -> Self {
+        Self::Write(records.iter().cloned().map(Change::Record).collect())
+    }
 }
 
 /// The writer's own things.

@@ -36,7 +36,7 @@ fn lone_files_are_packed_too() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(dir.path());
     for number in 0..600 {
-        record(&journal, vec![finished(&shipment("a", number..number + 1))]);
+        record(&journal, &[finished(&shipment("a", number..number + 1))]);
     }
     close(journal);
     let chunks = chunk_count(dir.path(), "a");
@@ -66,13 +66,13 @@ fn an_end_and_the_next_plan_take_one_transaction() {
     let (journal, _) = open(dir.path());
     let seq = || Side::read(&dir.path().join("journal.seq")).expect("it can be read").expect("there is one");
     let (first, second, third) = (shipment("a", 0..1), shipment("a", 1..2), shipment("a", 2..3));
-    record(&journal, vec![Record::Planned(first.clone()), Record::Planned(second.clone())]);
+    record(&journal, &[Record::Planned(first.clone()), Record::Planned(second.clone())]);
     assert_eq!(seq(), 1);
-    record(&journal, vec![finished(&first), Record::Planned(third.clone())]);
+    record(&journal, &[finished(&first), Record::Planned(third.clone())]);
     assert_eq!(seq(), 2);
     record(
         &journal,
-        vec![finished(&second), finished(&third), Record::Planned(first.clone()), finished(&first)],
+        &[finished(&second), finished(&third), Record::Planned(first.clone()), finished(&first)],
     );
     close(journal);
     let (journal, opening) = open(dir.path());
@@ -87,12 +87,12 @@ fn no_value_leaves_the_synced_log() {
     for commit in 0..40 {
         let planned: Vec<_> =
             (0..4).map(|n| shipment(&format!("{n}"), commit * 300..commit * 300 + 300)).collect();
-        record(&journal, planned.iter().cloned().map(Record::Planned).collect());
-        record(&journal, planned.iter().skip(1).map(finished).collect());
+        record(&journal, &planned.iter().cloned().map(Record::Planned).collect::<Vec<_>>());
+        record(&journal, &planned.iter().skip(1).map(finished).collect::<Vec<_>>());
         let mut largest = held(commit);
         largest.reason = "€".repeat(100_000);
         largest.path = RelPath::parse(&[&[b'x'; 250][..]; 16].join(&b'/')).expect("a path");
-        record(&journal, vec![Record::Held(largest)]);
+        record(&journal, &[Record::Held(largest)]);
         let known = journal.delivered_in(folder_id("1")).expect("it can be read");
         journal.keep_only(&known, |item| item.bytes()[0] % 3 > 0).expect("they are dropped");
     }
