@@ -102,7 +102,7 @@ impl Journal {
         let (queue, requests) = mpsc::channel(QUEUE);
         let journal = Self { queue, slot: slot.clone(), path: place.journal() };
         let (reserve, side) = (Reserve::new(), opened.side);
-        let writer = Writer { queue: requests, slot, side, place, reserve, lock, commits: 0 };
+        let writer = Writer { queue: requests, slot, side, place, reserve, lock, commits: 0, shrinks: true };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         thread.map_err(|error| JournalError::io("start the writer of", &journal.path, error))?;
         Ok((journal, opened.opening))

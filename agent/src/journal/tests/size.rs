@@ -144,25 +144,62 @@ fn a_copy_is_smaller_and_the_same() {
     assert!(copied * 4 < bytes, "{copied} of {bytes} bytes");
 }
 
+/// Delivers until a copy would save much.
+fn bloat(dir: &Path, journal: &Journal) {
+    for commit in 0.. {
+        deliver(journal, "churn", commit * 1000..commit * 1000 + 1000);
+        if bytes_in(&dir.join("journal")).expect("it can be measured") > 65 << 20 {
+            break;
+        }
+    }
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it takes too long");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Opened again, it would be read whole, which takes a poor card longer than a commit may take.
+#[test]
+fn the_copy_is_made_while_the_store_is_open() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    bloat(dir.path(), &journal);
+    // It can't be closed meanwhile.
+    let store = journal.slot.store().expect("it is open");
+    journal.forget(&[folder_id("churn")]).expect("it is forgotten");
+    wait_until(|| dir.path().join("journal.copy").exists());
+    drop(store);
+    wait_until(|| bytes_in(&dir.path().join("journal")).is_ok_and(|bytes| bytes < 16 << 20));
+    deliver(&journal, "a", 0..1);
+}
+
+#[test]
+fn a_store_that_cannot_be_copied_goes_on_as_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    bloat(dir.path(), &journal);
+    fs::write(dir.path().join("journal.copy"), "in the way").expect("there is room");
+    for round in 0..3 {
+        deliver(&journal, "churn", round..round + 1);
+        journal.forget(&[folder_id("churn")]).expect("it is forgotten");
+    }
+    deliver(&journal, "a", 0..1);
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 1);
+}
+
 #[test]
 fn a_bloated_store_gets_smaller_while_it_is_open() {
     let dir = tempfile::tempdir().expect("a folder");
     populate(dir.path());
     let (journal, opening) = open(dir.path());
-    let bytes = || bytes_in(&dir.path().join("journal")).expect("it can be measured");
-    for commit in 0.. {
-        deliver(&journal, "churn", commit * 1000..commit * 1000 + 1000);
-        if bytes() > 65 << 20 {
-            break;
-        }
-    }
+    bloat(dir.path(), &journal);
     let before = contents(&journal, &opening);
     journal.forget(&[folder_id("churn")]).expect("it is forgotten");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while bytes() > 16 << 20 {
-        assert!(Instant::now() < deadline, "{} bytes", bytes());
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(|| bytes_in(&dir.path().join("journal")).is_ok_and(|bytes| bytes <= 16 << 20));
     assert_eq!(contents(&journal, &opening), before);
     deliver(&journal, "churn", 0..1);
     close(journal);
