@@ -63,8 +63,6 @@ impl Dispatcher {
             match journal.record(&records).await {
                 Err(error @ JournalError::NoSpace { .. }) => {
                     tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
-                    // Waiting for space is what it is to do, so systemd need not mind.
-                    self.pulse.beat();
                     self.board.local("the state folder", &error.to_string());
                     self.wait_for_space().await?;
                 }
@@ -74,15 +72,20 @@ impl Dispatcher {
     }
 
     /// Waits a while, and tells meanwhile who asks.
-    async fn wait_for_space(&mut self) -> Result<(), DispatchError> {
+    pub(super) async fn wait_for_space(&mut self) -> Result<(), DispatchError> {
         let over = tokio::time::sleep(NO_SPACE_PAUSE);
         tokio::pin!(over);
+        let mut tell = tokio::time::interval(TELL_EVERY);
         loop {
             tokio::select! {
                 () = &mut over => return Ok(()),
                 () = told(self.stop.as_mut()) => return Err(DispatchError::Stopped),
                 Some(order) = self.orders.recv(), if self.deferred.len() < MOST_DEFERRED => self.defer(order),
-                () = tokio::time::sleep(TELL_EVERY) => self.publish(),
+                _ = tell.tick() => {
+                    // Waiting for space is what it is to do, so systemd need not mind.
+                    self.pulse.beat();
+                    self.publish();
+                }
             }
         }
     }

@@ -177,6 +177,16 @@ async fn what_is_cut_off_for_a_pause_has_not_failed() {
     assert!(dispatcher.desk.shipment(&id).is_some(), "it goes on later");
 }
 
+/// Some units allow less than the time between two looks at the disk.
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_is_fed_while_there_is_no_space() {
+    let (_home, mut dispatcher) = alone(false);
+    dispatcher.pulse = Pulse::fed_every(Some(Duration::from_secs(1)));
+    let hungry = dispatcher.pulse.due();
+    dispatcher.wait_for_space().await.expect("it is not told to stop");
+    assert!(dispatcher.pulse.due() > hungry);
+}
+
 #[tokio::test]
 async fn what_fails_here_is_counted_as_it_is_traced() {
     let (_home, mut dispatcher) = alone(false);
