@@ -441,13 +441,11 @@ impl Dispatcher {
     }
 
     fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
-        let (Event::Failed { reason, destination, .. }, Some(code)) = (&report.event, report.code()) else {
-            return;
-        };
-        if report.cut {
+        let Event::Failed { reason, destination, .. } = &report.event else { return };
+        let Some(code) = report.code() else {
             tracing::info!(shipment = %id, "{reason}");
             return;
-        }
+        };
         Status::add(&self.status.failures, 1);
         self.status.failed(code);
         if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {

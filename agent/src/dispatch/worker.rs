@@ -40,10 +40,7 @@ pub(super) struct Report {
 impl Report {
     /// Why it failed, as one word; `None`: it has not.
     pub(super) fn code(&self) -> Option<&'static str> {
-        if self.cut {
-            return Some("paused");
-        }
-        let failed = matches!(self.event, Event::Failed { .. });
+        let failed = matches!(self.event, Event::Failed { .. }) && !self.cut;
         failed.then(|| self.failure.as_ref().map_or("local", |failure| failure.code))
     }
 }
