@@ -63,7 +63,7 @@ impl Dispatcher {
             match journal.record(&records).await {
                 Err(error @ JournalError::NoSpace { .. }) => {
                     tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
-                    self.board.local("the state folder", &error.to_string());
+                    self.board.problem("the state folder", &error.to_string());
                     self.wait_for_space().await?;
                 }
                 outcome => return Ok(outcome?),
@@ -131,7 +131,7 @@ impl Dispatcher {
                 tracing::warn!(watch = %held.watch, path = %held.path,
                     "not delivered, and left to a later scan, as too many are held: {}", held.reason);
                 let most = skiff_common::desk::MOST_HELD;
-                self.board.local(
+                self.board.problem(
                     "held items",
                     &format!("there are more than {most}; those beyond are tried by each scan"),
                 );
