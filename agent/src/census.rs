@@ -124,7 +124,7 @@ mod tests {
             .iter()
             .map(|number| Delivered { item, folder: folder(*number), stamp: 1, digest })
             .collect();
-        journal.record_blocking(vec![Record::Finished { shipment, delivered }]).expect("it is recorded");
+        journal.record_blocking(&[Record::Finished { shipment, delivered }]).expect("it is recorded");
         (dir, Census::of(journal))
     }
 

@@ -213,13 +213,7 @@ impl Desk {
         let delivery = self.deliveries.get_mut(id).expect("checked by the caller");
         let name = delivery.shipment().destination.clone();
         let failures = delivery.failures();
-        if destination && self.other_way(id, fault, now, chance) {
-            let mut effects = vec![Effect::Failed(id.clone(), reason, Some(Duration::ZERO))];
-            effects.extend(self.drop_shipment(id));
-            effects.extend(self.tick(now));
-            return effects;
-        }
-        if self.withdrawn.contains(id) {
+        if (destination && self.other_way(id, fault, now, chance)) || self.withdrawn.contains(id) {
             // Whoever watches the folder now finds its files at once.
             let mut effects = vec![Effect::Failed(id.clone(), reason, Some(Duration::ZERO))];
             effects.extend(self.drop_shipment(id));

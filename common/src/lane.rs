@@ -167,8 +167,8 @@ impl Lane {
 
     /// From now on nothing starts, or all that waits may.
     pub(crate) fn rest(&mut self, rests: bool, now: Moment) {
-        self.rests = rests;
-        if !rests && self.failures == 0 {
+        let goes_on = std::mem::replace(&mut self.rests, rests) && !rests;
+        if goes_on && self.failures == 0 {
             self.queue.iter_mut().for_each(|(due, ..)| *due = now);
         }
     }

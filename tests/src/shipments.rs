@@ -13,8 +13,8 @@ pub fn deliver(journal: &Journal, number: u64) -> Result<(), JournalError> {
     let shipment = shipment(number);
     let delivered = shipment.items.iter().map(delivered).collect();
     let finished = Record::Finished { shipment: shipment.id.clone(), delivered };
-    journal.record_blocking(vec![Record::Planned(shipment)])?;
-    journal.record_blocking(vec![finished])
+    journal.record_blocking(&[Record::Planned(shipment)])?;
+    journal.record_blocking(&[finished])
 }
 
 /// How many files of the first `count` shipments the journal knows as delivered.

@@ -66,7 +66,7 @@ fn forgive(state_dir: &Path, held: Vec<HeldItem>) -> Result<(), JournalError> {
     }
     let (journal, _) = Journal::open(state_dir)?;
     let forgiven = held.into_iter().map(|held| HeldItem { attempts: 0, quarantined: false, ..held });
-    let recorded = journal.record_blocking(forgiven.map(Record::Held).collect());
+    let recorded = journal.record_blocking(&forgiven.map(Record::Held).collect::<Vec<_>>());
     let closed = journal.close_blocking();
     // Also after an error: the agent has to get into its journal.
     Journal::hand_over(state_dir)?;

@@ -120,15 +120,13 @@ impl Board {
 
     /// A destination failed as a whole.
     pub(super) fn failed(&mut self, destination: &str, code: &str, message: &str) {
-        let at_ms = wall_ms();
-        let error = LastError { code: code.to_owned(), message: message.to_owned(), at_ms };
+        let error = LastError { code: code.to_owned(), message: message.to_owned(), at_ms: wall_ms() };
         self.errors.insert(destination.to_owned(), error);
-        let (watch, what, reason) = (String::new(), destination.to_owned(), message.to_owned());
-        self.problems.add(Problem { at_ms, watch, what, reason, quarantined: false });
+        self.problem(destination, message);
     }
 
-    /// Something here, and of no watch, is in the way.
-    pub(super) fn local(&mut self, what: &str, reason: &str) {
+    /// Something that is of no watch is in the way.
+    pub(super) fn problem(&mut self, what: &str, reason: &str) {
         let (watch, what, reason) = (String::new(), what.to_owned(), reason.to_owned());
         self.problems.add(Problem { at_ms: wall_ms(), watch, what, reason, quarantined: false });
         self.touch();

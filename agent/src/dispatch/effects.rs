@@ -47,6 +47,10 @@ impl Dispatcher {
             effects.into_iter().partition(|effect| matches!(effect, Effect::Record(_)));
         let unwrap = |effect| if let Effect::Record(record) = effect { Some(record) } else { None };
         self.store(records.into_iter().filter_map(unwrap).collect()).await?;
+        if !rest.is_empty() {
+            // Also where a timer began it.
+            self.board.touch();
+        }
         for effect in rest {
             self.act(effect);
         }
@@ -56,12 +60,10 @@ impl Dispatcher {
     pub(super) async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
         let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
         loop {
-            match journal.record(records.clone()).await {
+            match journal.record(&records).await {
                 Err(error @ JournalError::NoSpace { .. }) => {
                     tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
-                    // Waiting for space is what it is to do, so systemd need not mind.
-                    self.pulse.beat();
-                    self.board.local("the state folder", &error.to_string());
+                    self.board.problem("the state folder", &error.to_string());
                     self.wait_for_space().await?;
                 }
                 outcome => return Ok(outcome?),
@@ -70,15 +72,20 @@ impl Dispatcher {
     }
 
     /// Waits a while, and tells meanwhile who asks.
-    async fn wait_for_space(&mut self) -> Result<(), DispatchError> {
+    pub(super) async fn wait_for_space(&mut self) -> Result<(), DispatchError> {
         let over = tokio::time::sleep(NO_SPACE_PAUSE);
         tokio::pin!(over);
+        let mut tell = tokio::time::interval(TELL_EVERY);
         loop {
             tokio::select! {
                 () = &mut over => return Ok(()),
                 () = told(self.stop.as_mut()) => return Err(DispatchError::Stopped),
                 Some(order) = self.orders.recv(), if self.deferred.len() < MOST_DEFERRED => self.defer(order),
-                () = tokio::time::sleep(TELL_EVERY) => self.publish(),
+                _ = tell.tick() => {
+                    // Waiting for space is what it is to do, so systemd need not mind.
+                    self.pulse.beat();
+                    self.publish();
+                }
             }
         }
     }
@@ -124,7 +131,7 @@ impl Dispatcher {
                 tracing::warn!(watch = %held.watch, path = %held.path,
                     "not delivered, and left to a later scan, as too many are held: {}", held.reason);
                 let most = skiff_common::desk::MOST_HELD;
-                self.board.local(
+                self.board.problem(
                     "held items",
                     &format!("there are more than {most}; those beyond are tried by each scan"),
                 );

@@ -434,18 +434,18 @@ impl Dispatcher {
         {
             Status::add(&self.status.resent_bytes, over.sent_again());
             self.close_retired();
+            // What of it has failed may be held since.
+            self.forget_unless_watched(&over.context.settings.name).await?;
         }
         Ok(())
     }
 
     fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
-        let (Event::Failed { reason, destination, .. }, Some(code)) = (&report.event, report.code()) else {
-            return;
-        };
-        if report.cut {
+        let Event::Failed { reason, destination, .. } = &report.event else { return };
+        let Some(code) = report.code() else {
             tracing::info!(shipment = %id, "{reason}");
             return;
-        }
+        };
         Status::add(&self.status.failures, 1);
         self.status.failed(code);
         if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {

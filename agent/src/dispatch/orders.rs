@@ -5,6 +5,7 @@ use std::sync::Arc;
 use skiff_common::delivery::record::HeldItem;
 use skiff_common::retry::Retry;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::{DispatchError, Dispatcher, Live};
 use crate::clock;
@@ -61,14 +62,7 @@ impl Dispatcher {
                 self.apply(effects).await?;
                 let _ = answer.send(());
             }
-            Order::Gone(items) => {
-                for held in &items {
-                    self.admission.clear(held.item);
-                    self.board.released(&held.watch, held.item);
-                }
-                let effects = items.iter().flat_map(|held| self.desk.forget(held.item)).collect();
-                self.apply(effects).await?;
-            }
+            Order::Gone(items) => self.forget(&items).await?,
             Order::Pause(watches, paused, answer) => {
                 for watch in &watches {
                     self.pause(watch, paused).await?;
@@ -160,8 +154,14 @@ impl Dispatcher {
         self.desk.keep_destinations(|name| destinations.iter().any(|remote| remote.name() == name));
         let old = std::mem::replace(&mut self.remotes, destinations);
         self.rests.retain(|name, _| self.remotes.iter().any(|remote| remote.name() == name));
-        // One that is new to an old name rests as the old one did: nobody says so again.
-        self.remotes.iter().for_each(|remote| remote.rest(self.rests.contains_key(remote.name())));
+        // One that is new to an old name rests as the old one did: nobody says so again. One that was gone meanwhile
+        // rests no longer, though the desk may remember that it did.
+        for remote in self.remotes.clone() {
+            let rests = self.rests.contains_key(remote.name());
+            remote.rest(rests);
+            let effects = self.desk.rest(remote.name(), rests, clock::now());
+            self.apply(effects).await?;
+        }
         let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
         self.retired.extend(retired);
@@ -184,10 +184,37 @@ impl Dispatcher {
         }
         let effects = self.desk.withdraw(watch);
         self.apply(effects).await?;
-        if self.context(watch).is_none() {
-            self.board.forget(watch);
+        self.forget_unless_watched(watch).await
+    }
+
+    /// As at a start: a watch that is gone, and comes back, finds its files again, as new ones.
+    pub(super) async fn forget_unless_watched(&mut self, watch: &str) -> Result<(), DispatchError> {
+        if self.context(watch).is_some() {
+            return Ok(());
         }
+        if let Some(journal) = self.journal.clone() {
+            let held = spawn_blocking(move || journal.held()).await;
+            match held.expect("reading doesn't panic and isn't aborted") {
+                Ok(mut held) => {
+                    held.retain(|held| held.watch == watch);
+                    self.forget(&held).await?;
+                }
+                Err(error) => {
+                    tracing::warn!(watch, %error, "what is held of it is forgotten at the next start");
+                }
+            }
+        }
+        self.board.forget(watch);
         Ok(())
+    }
+
+    async fn forget(&mut self, items: &[HeldItem]) -> Result<(), DispatchError> {
+        for held in items {
+            self.admission.clear(held.item);
+            self.board.released(&held.watch, held.item);
+        }
+        let effects = items.iter().flat_map(|held| self.desk.forget(held.item)).collect();
+        self.apply(effects).await
     }
 
     /// Ends the connections to what is no longer a destination, once nothing is on its way there.

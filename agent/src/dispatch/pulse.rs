@@ -24,7 +24,10 @@ impl Pulse {
     /// Of a dispatcher that systemd watches, if it does. A `service` is one that may tell it something.
     pub(super) fn new(service: bool) -> Self {
         // Half the time that systemd allows is what it recommends; a third bears a late timer.
-        let every = sd_notify::watchdog_enabled().filter(|_| service).map(|limit| limit / 3);
+        Self::fed_every(sd_notify::watchdog_enabled().filter(|_| service).map(|limit| limit / 3))
+    }
+
+    pub(super) fn fed_every(every: Option<Duration>) -> Self {
         Self { every, next: Moment::START, line: String::new(), line_due: Moment::START }
     }
 

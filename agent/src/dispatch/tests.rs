@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use skiff_common::delivery::record::HeldItem;
+use skiff_common::delivery::{Staged, Trouble};
+use skiff_common::desk::Effect;
 use skiff_common::{Fault, ShipmentKind, Stamp};
 use skiff_config::Settings;
 use tokio::sync::watch;
@@ -93,6 +95,25 @@ async fn a_destination_that_is_set_otherwise_rests_as_before() {
     assert!(dispatcher.rests.is_empty(), "it is gone");
 }
 
+/// Something is still on its way there, so the desk doesn't forget it.
+#[tokio::test]
+async fn a_destination_that_rested_is_gone_and_comes_back_to_work() {
+    let (home, mut dispatcher) = alone(false);
+    dispatcher.desk.plan(shipment("b", "d"), false, clock::now());
+    dispatcher.rest("d", Some("it costs".to_owned())).await.expect("there is no journal");
+    let order = |change| Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+    dispatcher.obey(order(Change::default())).await.expect("there is no journal");
+    let settings = settings(home.path());
+    let back = Change {
+        retune: vec![("d".to_owned(), 2, destination_retry(&settings, "d"))],
+        destinations: remotes(&settings).into_values().collect(),
+        ..Change::default()
+    };
+    dispatcher.obey(order(back)).await.expect("there is no journal");
+    let effects = dispatcher.desk.plan(shipment("a", "d"), false, clock::now());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Start(..))), "{effects:?}");
+}
+
 /// What is due begins something, and would be due at once again.
 #[tokio::test]
 async fn nothing_is_due_while_it_drains() {
@@ -113,6 +134,20 @@ async fn a_delivery_ends_the_failure_of_the_destination() {
     assert_eq!(dispatcher.outcome.destination_failure, None);
 }
 
+/// Its end waits for company, and nothing else may happen then.
+#[tokio::test]
+async fn what_was_delivered_a_while_ago_is_told_soon() {
+    let (_home, mut dispatcher) = alone(false);
+    let (board, _told) = watch::channel(Arc::new(Snapshot::empty(Source::Agent)));
+    dispatcher.board = Board::new(board);
+    let over = Effect::Delivered(shipment("a", "d"), Vec::new());
+    dispatcher.apply(vec![over]).await.expect("there is no journal");
+    dispatcher.publish();
+    let idle = dispatcher.board.due();
+    dispatcher.apply_late().await.expect("there is no journal");
+    assert!(dispatcher.board.due() < idle);
+}
+
 /// It is the last that ends whose word counts.
 #[tokio::test]
 async fn any_scanner_that_is_idle_is_heard() {
@@ -128,18 +163,26 @@ async fn any_scanner_that_is_idle_is_heard() {
 #[tokio::test]
 async fn what_is_cut_off_for_a_pause_has_not_failed() {
     let (_home, mut dispatcher) = alone(false);
-    dispatcher.rest("d", Some("it costs".to_owned())).await.expect("there is no journal");
     let one = shipment("a", "d");
     let id = one.id.clone();
-    let effects = dispatcher.desk.plan(one, false, clock::now());
-    dispatcher.apply(effects).await.expect("there is no journal");
+    dispatcher.desk.plan(one, false, clock::now());
     let cut = Arc::new(Notify::new());
     cut.notify_one();
     let report = worker::until_cut(std::future::pending(), Some(cut)).await;
-    assert_eq!(report.code(), Some("paused"));
+    assert_eq!(report.code(), None, "nor does it fail for those who trace");
     dispatcher.report((id.clone(), report)).await.expect("there is no journal");
     assert_eq!(Status::get(&dispatcher.status.failures), 0);
-    assert!(dispatcher.desk.shipment(&id).is_some(), "it goes on later");
+    assert!(dispatcher.under_way[&id].runs, "where the pause is over, it goes on at once");
+}
+
+/// Some units allow less than the time between two looks at the disk.
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_is_fed_while_there_is_no_space() {
+    let (_home, mut dispatcher) = alone(false);
+    dispatcher.pulse = Pulse::fed_every(Some(Duration::from_secs(1)));
+    let hungry = dispatcher.pulse.due();
+    dispatcher.wait_for_space().await.expect("it is not told to stop");
+    assert!(dispatcher.pulse.due() > hungry);
 }
 
 #[tokio::test]
@@ -170,7 +213,7 @@ async fn what_is_no_longer_configured_leaves_the_journal() {
         Record::Planned(shipment("gone", "d")),
         Record::Planned(shipment("a", "gone")),
     ];
-    journal.record(records.to_vec()).await.expect("there is room");
+    journal.record(&records).await.expect("there is room");
     journal.close().await.expect("it closes");
 
     let (journal, opening) = open();
@@ -187,4 +230,54 @@ async fn what_is_no_longer_configured_leaves_the_journal() {
     let (_journal, opening) = open();
     assert_eq!(opening.pending, []);
     assert_eq!(opening.held.iter().map(|held| &*held.watch).collect::<Vec<_>>(), ["a"]);
+}
+
+/// As at a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_of_a_watch_that_goes_is_forgotten() {
+    let home = tempfile::tempdir().expect("a folder");
+    let state = home.path().join("state");
+    let open = || tokio::task::block_in_place(|| Journal::open(&state)).expect("there is room");
+    let (journal, _) = open();
+    journal.record(&[Record::Held(held("a")), Record::Held(held("b"))]).await.expect("there is room");
+    journal.close().await.expect("it closes");
+
+    let (journal, opening) = open();
+    let mut dispatcher = dispatcher(home.path(), false, (Some(journal.clone()), opening));
+    let item = held("a").item;
+    assert!(!dispatcher.admission.is_new(item, 1));
+    let destinations = dispatcher.remotes.clone();
+    let change = Change { leave: vec![0], destinations, ..Change::default() };
+    let order = Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+    dispatcher.obey(order).await.expect("there is room");
+    dispatcher.apply_late().await.expect("there is room");
+    assert!(dispatcher.admission.is_new(item, 1), "a watch that comes back finds it again");
+    assert_eq!(dispatcher.desk.failures_of(item), 0);
+    let left = tokio::task::block_in_place(|| journal.held()).expect("it is read");
+    assert_eq!(left, [held("b")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_of_a_watch_that_is_gone_is_not_held() {
+    let home = tempfile::tempdir().expect("a folder");
+    let state = home.path().join("state");
+    let opened = tokio::task::block_in_place(|| Journal::open(&state)).expect("there is room");
+    let journal = opened.0.clone();
+    let mut dispatcher = dispatcher(home.path(), false, (Some(opened.0), opened.1));
+    let one = shipment("a", "d");
+    let (id, item) = (one.id.clone(), one.item_id(&one.items[0]));
+    let effects = dispatcher.desk.plan(one, false, clock::now());
+    dispatcher.apply(effects).await.expect("there is room");
+    let destinations = dispatcher.remotes.clone();
+    let change = Change { leave: vec![0], destinations, ..Change::default() };
+    let order = Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+    dispatcher.obey(order).await.expect("there is room");
+    let spoiled = Staged::Spoiled(Trouble::retryable("why"));
+    for event in [Event::Staged(vec![spoiled]), Event::Finished(Vec::new())] {
+        let report = worker::Report { event, failure: None, cut: false };
+        dispatcher.report((id.clone(), report)).await.expect("there is room");
+    }
+    dispatcher.apply_late().await.expect("there is room");
+    assert_eq!((dispatcher.desk.shipments(), dispatcher.desk.failures_of(item)), (0, 0));
+    assert_eq!(tokio::task::block_in_place(|| journal.held()).expect("it is read"), []);
 }

@@ -40,10 +40,7 @@ pub(super) struct Report {
 impl Report {
     /// Why it failed, as one word; `None`: it has not.
     pub(super) fn code(&self) -> Option<&'static str> {
-        if self.cut {
-            return Some("paused");
-        }
-        let failed = matches!(self.event, Event::Failed { .. });
+        let failed = matches!(self.event, Event::Failed { .. }) && !self.cut;
         failed.then(|| self.failure.as_ref().map_or("local", |failure| failure.code))
     }
 }
@@ -81,7 +78,10 @@ pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Repor
 impl Work {
     /// Does `command`.
     pub(super) async fn run(self, command: Command) -> Report {
-        let Some(root) = self.context.root() else {
+        // On a file system that hangs, no thread of the others' is to hang.
+        let context = Arc::clone(&self.context);
+        let root = spawn_blocking(move || context.root()).await;
+        let Some(root) = root.expect("opening doesn't panic and isn't aborted") else {
             return local_failure("the watched folder isn't there".to_owned());
         };
         match command {

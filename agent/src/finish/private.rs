@@ -52,6 +52,10 @@ pub(super) fn put_back(root: &Root, leaving: &OwnedFd, folder: &OwnedFd, path: &
         back => back,
     };
     let Err(why) = back else { return Ok(()) };
+    if is_gone(leaving, OsStr::from_bytes(path.name())) {
+        // Who restores what is left has put it back.
+        return Ok(());
+    }
     set_aside(root, leaving, path, &why).map_err(|error| {
         tracing::error!(%path, %why, %error, "a file that was not to go can neither go back nor be set aside; \
             it is kept in .skiff/leaving of the watched folder, and goes back when skiff starts again");
@@ -59,7 +63,8 @@ pub(super) fn put_back(root: &Root, leaving: &OwnedFd, folder: &OwnedFd, path: &
     })
 }
 
-/// At start: what a crash left half-way goes back to where it stood, and is verified anew. Returns how many files.
+/// At start: what a crash left half-way goes back to where it stood, and is verified anew. Returns how many files. After a
+/// reload, workers of before may still be at it: what they have out goes back under them, or is gone before it can.
 pub fn restore(root: &Root) -> io::Result<usize> {
     match existing(root)? {
         Some(leaving) => restore_folder(root, &leaving, None),
@@ -96,19 +101,33 @@ fn restore_folder(root: &Root, from: &OwnedFd, folder: Option<&RelPath>) -> io::
         if name == "." || name == ".." {
             continue;
         }
-        let path = RelPath::in_folder(folder, name.as_bytes()).map_err(io::Error::other)?;
-        if is_folder(from, name)? {
-            restored += restore_folder(root, &open_folder(from.as_fd(), name)?, Some(&path))?;
-            // Fails where something stays in it.
-            let _ = unlinkat(from, name, AtFlags::REMOVEDIR);
-            continue;
-        }
-        match go_back(root, from, &path) {
-            Ok(()) => restored += 1,
-            Err(why) => set_aside(root, from, &path, &why)?,
-        }
+        restored += restore_entry(root, from, folder, name)?;
     }
     Ok(restored)
+}
+
+pub(super) fn restore_entry(
+    root: &Root,
+    from: &OwnedFd,
+    folder: Option<&RelPath>,
+    name: &OsStr,
+) -> io::Result<usize> {
+    let path = RelPath::in_folder(folder, name.as_bytes()).map_err(io::Error::other)?;
+    let restored = is_folder(from, name).and_then(|is_folder| {
+        if is_folder {
+            let restored = restore_folder(root, &open_folder(from.as_fd(), name)?, Some(&path))?;
+            // Fails where something stays in it.
+            let _ = unlinkat(from, name, AtFlags::REMOVEDIR);
+            return Ok(restored);
+        }
+        match go_back(root, from, &path) {
+            Ok(()) => Ok(1),
+            Err(why) if is_gone(from, name) => Err(why),
+            Err(why) => set_aside(root, from, &path, &why).map(|()| 0),
+        }
+    });
+    // What is gone has left for good, or stands where it stood.
+    restored.or_else(|error| if is_gone(from, name) { Ok(0) } else { Err(error) })
 }
 
 /// To where it stood, in folders that are made again where they are gone.
@@ -189,6 +208,10 @@ fn require_ours(root: &Root, own: &OwnedFd) -> io::Result<()> {
 fn is_folder(at: &OwnedFd, name: &OsStr) -> io::Result<bool> {
     let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+fn is_gone(at: &OwnedFd, name: &OsStr) -> bool {
+    matches!(statat(at, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }
 
 fn rename(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> io::Result<()> {

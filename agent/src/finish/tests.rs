@@ -1,6 +1,6 @@
 //! What goes, what stays because it isn't what was delivered, and what a crash left half-way.
 
-use super::private::{LEAVING, SET_ASIDE, put_back, take_out};
+use super::private::{LEAVING, SET_ASIDE, put_back, restore_entry, take_out};
 use super::*;
 use crate::source::OWN_FOLDER;
 use skiff_common::delivery::{Command, Delivery, Event, Placed, Staged};
@@ -182,6 +182,23 @@ fn what_is_not_to_go_finds_back_though_its_folder_was_removed_meanwhile() {
     put_back(&root, &leaving, &from, &item).expect("set aside");
     let aside = folder.path().join(OWN_FOLDER).join(SET_ASIDE).join("0/a");
     assert_eq!(fs::read(aside).expect("it is kept"), b"content");
+}
+
+/// After a reload, who restores and who disposes meet.
+#[test]
+fn what_another_has_put_back_or_removed_is_no_failure() {
+    let (folder, root) = root();
+    let item = path("sub/a");
+    let from = root.folder_of(&item).expect("it opens");
+    let leaving = take_out(&root, &from, &item).expect("taken out");
+    assert_eq!(restore(&root).expect("restored"), 1);
+    put_back(&root, &leaving, &from, &item).expect("it is back");
+    assert_eq!(fs::read(folder.path().join("sub/a")).expect("back"), b"content");
+
+    let leaving = take_out(&root, &from, &item).expect("taken out");
+    unlinkat(&leaving, "a", AtFlags::empty()).expect("it goes");
+    assert_eq!(restore_entry(&root, &leaving, Some(&path("sub")), OsStr::new("a")).expect("no failure"), 0);
+    assert!(!folder.path().join(OWN_FOLDER).join(SET_ASIDE).exists());
 }
 
 #[test]

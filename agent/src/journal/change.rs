@@ -56,7 +56,12 @@ impl Ledger<'_> {
                 self.push(Op::put(Kind::Held, held.item.bytes().to_vec(), seal_held(&held)))?;
             }
             Change::Record(Record::Released(item)) => self.remove_all(Kind::Held, item.bytes())?,
-            Change::Drop { folder, versions } => completed::drop_versions(self, folder, &versions)?,
+            Change::Drop { folder, versions } => {
+                let moving = self.store().moves().begin(folder);
+                completed::drop_versions(self, folder, &versions)?;
+                self.apply()?;
+                drop(moving);
+            }
             Change::Grown(watch, log) => {
                 self.push(Op::put(Kind::Growing, log_key(watch, &log.id), seal_log(&log)))?;
             }
@@ -66,8 +71,12 @@ impl Ledger<'_> {
             Change::Mount(watch, false) => self.push(Op::remove(Kind::Meta, &mount_key(watch)))?,
             Change::Over(watch, log) => self.remove_all(Kind::Growing, &log_key(watch, &log))?,
             Change::Forget(folder) => {
+                // What is delivered of it from now on stands under lower keys.
+                let moving = self.store().moves().begin(folder);
                 self.remove_all(Kind::Recent, folder.bytes())?;
                 self.remove_all(Kind::Completed, folder.bytes())?;
+                self.apply()?;
+                drop(moving);
             }
         }
         Ok(())

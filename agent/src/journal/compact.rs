@@ -10,7 +10,8 @@ const SMALL_BYTES: u64 = 64 << 20;
 /// How many times what it holds a store may take. A fresh copy takes about 1.5 times that.
 const BLOAT: u64 = 3;
 
-/// What may be copied while others wait for the journal: a few seconds' work for a poor card.
+/// What may be copied while commits wait: a few seconds' work for a poor card, whatever the size of the file, which nobody
+/// reads as a whole.
 const QUICK_BYTES: u64 = 8 << 20;
 
 /// Whether a copy would save much.
@@ -18,16 +19,23 @@ fn is_bloated(store: &Store, logical_bytes: u64) -> bool {
     bytes_in(store.dir()).is_ok_and(|bytes| bytes > SMALL_BYTES.max(BLOAT * logical_bytes))
 }
 
-/// Whether a copy would save much and be made soon.
-pub(super) fn is_worth_a_break(store: &Store) -> bool {
-    store.logical_bytes() <= QUICK_BYTES && is_bloated(store, store.logical_bytes())
+/// Whether a copy would save much, be made soon, and have room.
+pub(super) fn is_worth_a_break(store: &Store, place: &Place) -> bool {
+    let bytes = store.logical_bytes();
+    bytes <= QUICK_BYTES && is_bloated(store, bytes) && require_space(place, bytes).is_ok()
+}
+
+fn require_space(place: &Place, logical_bytes: u64) -> Result<(), JournalError> {
+    place.require_space("make a smaller copy of", BLOAT * logical_bytes)
 }
 
 /// Makes the copy where it would save much. `false`: go on with the store as it is.
 pub(super) fn copy_if_bloated(store: &Store, logical_bytes: u64, place: &Place) -> bool {
-    if !is_bloated(store, logical_bytes) {
-        return false;
-    }
+    is_bloated(store, logical_bytes) && try_copy(store, logical_bytes, place)
+}
+
+/// Makes the copy. `false`: go on with the store as it is.
+pub(super) fn try_copy(store: &Store, logical_bytes: u64, place: &Place) -> bool {
     match copy(store, logical_bytes, place) {
         Ok(()) => true,
         Err(error) => {
@@ -45,7 +53,7 @@ fn is_head(record: &Result<(Bytes, Bytes), JournalError>) -> bool {
 
 /// Copies in key order, which fills sled's leaves. The head, which accounts for all, comes last.
 pub(super) fn copy(store: &Store, logical_bytes: u64, place: &Place) -> Result<(), JournalError> {
-    place.require_space("make a smaller copy of", BLOAT * logical_bytes)?;
+    require_space(place, logical_bytes)?;
     let dir = place.copy();
     let copy = Store::open(&dir)?;
     for kind in Kind::ALL {

@@ -86,7 +86,8 @@ pub(super) fn last_number(store: &Store, folder: ItemId) -> Result<u64, JournalE
     Ok(last.map_or(0, |chunk| chunk.number))
 }
 
-/// Removes these (sorted) versions of items, and joins chunks that fit into one then.
+/// Removes these (sorted) versions of items, and joins chunks that fit into one then, at the key of the first: who reads
+/// forward meanwhile has to be told (see `moves`).
 pub(super) fn drop_versions(
     ledger: &mut Ledger,
     folder: ItemId,

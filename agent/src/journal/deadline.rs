@@ -10,6 +10,8 @@ use super::error::JournalError;
 
 /// What a commit or a close may take. Slow flash stalls for seconds, not for a minute.
 pub(super) const COMMIT: Duration = Duration::from_secs(60);
+/// What a copy may take while commits wait, whose own time goes on meanwhile.
+pub(super) const COPY: Duration = Duration::from_secs(20);
 /// What opening, reading all of it once and copying it may take: 200 MiB thrice, at the 5 MB/s of a poor card.
 pub(super) const OPEN: Duration = Duration::from_secs(300);
 

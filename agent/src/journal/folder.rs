@@ -35,41 +35,54 @@ struct Known {
 
 impl DeliveredFolder {
     pub(super) fn read(slot: &Arc<Slot>, folder: ItemId) -> Result<Self, JournalError> {
-        Self::read_while(slot, folder, || {})
+        Self::read_while(slot, folder, |_| {})
     }
 
-    /// Reads it while somebody does something `meanwhile`, as the writer may.
+    /// Reads it while somebody does something `meanwhile`, as the writer may, after so many large chunks were read.
     pub(super) fn read_while(
         slot: &Arc<Slot>,
         folder: ItemId,
-        mut meanwhile: impl FnMut(),
+        mut meanwhile: impl FnMut(usize),
     ) -> Result<Self, JournalError> {
         let store = slot.store()?;
-        let mut read = Self { slot: slot.clone(), folder, known: vec![], chunks: vec![], replaced: vec![] };
-        let recent = || chunks(&store, Kind::Recent, folder).collect::<Result<Vec<_>, _>>();
+        loop {
+            let reading = store.reading(folder)?;
+            let mut read =
+                Self { slot: slot.clone(), folder, known: vec![], chunks: vec![], replaced: vec![] };
+            read.all_chunks(&store, &mut meanwhile)?;
+            if reading.is_whole() {
+                read.keep_latest();
+                return Ok(read);
+            }
+        }
+    }
+
+    /// Reads them, while the writer may add some.
+    fn all_chunks(&mut self, store: &Store, meanwhile: &mut impl FnMut(usize)) -> Result<(), JournalError> {
+        let folder = self.folder;
+        let recent = || chunks(store, Kind::Recent, folder).collect::<Result<Vec<_>, _>>();
         // The recent chunks are read first: what the writer moves meanwhile is then seen twice, not never.
         let mut before = recent()?;
         let mut from = 0;
         loop {
-            let last = last_number(&store, folder)?;
-            meanwhile();
-            for chunk in chunks_from(&store, Kind::Completed, folder, from) {
+            let last = last_number(store, folder)?;
+            meanwhile(0);
+            for (nth, chunk) in (1..).zip(chunks_from(store, Kind::Completed, folder, from)) {
                 let chunk = chunk?;
-                read.add(Kind::Completed, chunk.number, &chunk.entries);
+                self.add(Kind::Completed, chunk.number, &chunk.entries);
+                meanwhile(nth);
             }
             let now = recent()?;
             if before.iter().all(|chunk| now.contains(chunk)) {
                 for chunk in now {
-                    read.add(Kind::Recent, chunk.number, &chunk.entries);
+                    self.add(Kind::Recent, chunk.number, &chunk.entries);
                 }
-                break;
+                return Ok(());
             }
             // What was moved may be newer than what was read, or older: that end is read again.
-            read.drop_from(last);
+            self.drop_from(last);
             (before, from) = (now, last);
         }
-        read.keep_latest();
-        Ok(read)
     }
 
     /// The folder's id.

@@ -32,21 +32,28 @@ impl Log {
         Ok(Self { file, length })
     }
 
-    /// Makes what sled has flushed durable. Nobody may use the store meanwhile: where sled writes, there must be no zeros.
+    /// Whether it has grown, since it was synced last, by what is worth writing zeros ahead.
+    pub(super) fn has_grown_little(&self) -> io::Result<bool> {
+        let grown = self.end()?.saturating_sub(self.length.load(Ordering::Relaxed));
+        Ok((1..=SMALL_BYTES).contains(&grown))
+    }
+
+    /// Writes zeros at its end. Where sled writes there must be none, so nobody may use the store meanwhile, not even to
+    /// read, and all that sled has to write must be written. `meanwhile` is when it would do harm.
+    pub(super) fn write_ahead(&self, meanwhile: impl FnOnce()) -> io::Result<()> {
+        let end = self.end()?;
+        meanwhile();
+        let room = usize::try_from(end.next_multiple_of(SEGMENT_BYTES) - end).unwrap_or(usize::MAX);
+        self.file.write_all_at(&vec![0; room.min(AHEAD_BYTES)], end)
+    }
+
+    /// Makes what sled has flushed durable.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let length = self.file.metadata()?.len();
-        let grown = length.saturating_sub(self.length.load(Ordering::Relaxed));
-        // Where the disk has no room for zeros, it may have some for records.
-        let ahead =
-            if (1..=SMALL_BYTES).contains(&grown) { self.write_ahead(length).unwrap_or(0) } else { 0 };
-        self.length.store(length + ahead, Ordering::Relaxed);
+        self.length.store(self.end()?, Ordering::Relaxed);
         self.file.sync_data()
     }
 
-    fn write_ahead(&self, end: u64) -> io::Result<u64> {
-        let room = usize::try_from(end.next_multiple_of(SEGMENT_BYTES) - end).unwrap_or(usize::MAX);
-        let zeros = vec![0; room.min(AHEAD_BYTES)];
-        self.file.write_all_at(&zeros, end)?;
-        Ok(zeros.len() as u64)
+    fn end(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
     }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod lock;
 mod log;
+mod moves;
 mod opening;
 mod owner;
 mod place;
@@ -66,6 +67,8 @@ use writer::{QUEUE, Request, Work, Writer};
 
 /// How many folders are forgotten in one request.
 const FORGET_AT_ONCE: usize = 256;
+/// How many records are stored in one request. Most are a transaction of their own, and a request has its deadline.
+const RECORD_AT_ONCE: usize = 1000;
 
 /// What a journal remembers that isn't delivered.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -99,7 +102,7 @@ impl Journal {
         let (queue, requests) = mpsc::channel(QUEUE);
         let journal = Self { queue, slot: slot.clone(), path: place.journal() };
         let (reserve, side) = (Reserve::new(), opened.side);
-        let writer = Writer { queue: requests, slot, side, place, reserve, lock, commits: 0 };
+        let writer = Writer { queue: requests, slot, side, place, reserve, lock, commits: 0, shrinks: true };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         thread.map_err(|error| JournalError::io("start the writer of", &journal.path, error))?;
         Ok((journal, opened.opening))
@@ -107,13 +110,16 @@ impl Journal {
 
     /// Records what happened, in this order; durable on return. After an error nobody knows: it may be there or not,
     /// which every record bears. [`JournalError::NoSpace`] is worth another try.
-    pub async fn record(&self, records: Vec<Record>) -> Result<(), JournalError> {
-        self.ask(Work::Write(records.into_iter().map(Change::Record).collect())).await
+    pub async fn record(&self, records: &[Record]) -> Result<(), JournalError> {
+        for some in records.chunks(RECORD_AT_ONCE) {
+            self.ask(Work::record(some)).await?;
+        }
+        Ok(())
     }
 
     /// As [`Journal::record`], for threads that may block.
-    pub fn record_blocking(&self, records: Vec<Record>) -> Result<(), JournalError> {
-        self.ask_blocking(Work::Write(records.into_iter().map(Change::Record).collect()))
+    pub fn record_blocking(&self, records: &[Record]) -> Result<(), JournalError> {
+        records.chunks(RECORD_AT_ONCE).try_for_each(|some| self.ask_blocking(Work::record(some)))
     }
 
     /// What is delivered of `folder`. Blocking.

@@ -9,21 +9,24 @@ use rustix::fs::{Dir, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, ope
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-/// Gives what is ours in the folder, and below it, to the folder's owner.
+use super::place::is_skiffs;
+
+/// Gives what is ours in the folder, and below it, to the folder's owner. What has no name of skiff's stays root's.
 pub(super) fn hand_over(state_dir: &Path) -> io::Result<()> {
     let folder = open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let owner = fstat(&folder)?;
     if owner.st_uid == geteuid().as_raw() {
         return Ok(());
     }
-    Ok(give_below(&folder, &owner)?)
+    Ok(give_those(&folder, &owner, |name| is_skiffs(name.to_bytes()))?)
 }
 
-fn give_below(folder: &OwnedFd, owner: &Stat) -> Result<(), Errno> {
+fn give_those(folder: &OwnedFd, owner: &Stat, which: impl Fn(&CStr) -> bool) -> Result<(), Errno> {
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
-        if ![c".", c".."].contains(&entry.file_name()) {
-            give(folder, entry.file_name(), owner)?;
+        let name = entry.file_name();
+        if ![c".", c".."].contains(&name) && which(name) {
+            give(folder, name, owner)?;
         }
     }
     Ok(())
@@ -45,7 +48,7 @@ fn give(folder: &OwnedFd, name: &CStr, owner: &Stat) -> Result<(), Errno> {
     if is_ours && (kind == FileType::Directory || (kind == FileType::RegularFile && stat.st_nlink == 1)) {
         fchown(&file, Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)))?;
     }
-    if kind == FileType::Directory { give_below(&file, owner) } else { Ok(()) }
+    if kind == FileType::Directory { give_those(&file, owner, |_| true) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -68,11 +71,16 @@ mod tests {
         fs::write(at("journal/db"), "").expect("there is room");
         let other = elsewhere.path().join("other");
         fs::write(&other, "").expect("there is room");
-        symlink(&other, at("link")).expect("a new name");
-        let linked = fs::hard_link(&other, at("second")).is_ok();
+        symlink(&other, at("journal.copy")).expect("a new name");
+        let linked = fs::hard_link(&other, at("receipts.jsonl")).is_ok();
+        fs::create_dir(at("lost+found")).expect("a new name");
+        fs::write(at("lost+found/12"), "").expect("there is room");
+        fs::write(at("elses"), "").expect("there is room");
         hand_over(home.path()).expect("we may");
         let owner = |path: &Path| fs::metadata(path).expect("it is there").uid();
         assert_eq!((owner(&at("journal")), owner(&at("journal/db"))), (nobody, nobody));
         assert_eq!(owner(&other), 0, "a second name: {linked}");
+        let others = ["lost+found", "lost+found/12", "elses"].map(|name| owner(&at(name)));
+        assert_eq!(others, [0; 3]);
     }
 }

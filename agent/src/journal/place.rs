@@ -65,7 +65,7 @@ impl Place {
         }
         for entry in fs::read_dir(&self.0).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            if !OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
+            if name != "lost+found" && !is_skiffs(name.as_encoded_bytes()) {
                 let name = name.display();
                 return Err(format!("{name:?} in it is not skiff's; give skiff a folder of its own"));
             }
@@ -190,6 +190,11 @@ impl Place {
         let dir = self.journal();
         prepare(&dir).map_err(|error| JournalError::io("prepare", &dir, error))
     }
+}
+
+/// Whether skiff makes files of this name in a state folder.
+pub(super) fn is_skiffs(name: &[u8]) -> bool {
+    name != b"lost+found" && OURS.iter().any(|ours| name.starts_with(ours.as_bytes()))
 }
 
 /// Makes a state folder, for its owner alone, where it is missing.

@@ -2,19 +2,23 @@
 //!
 //! **No value may outgrow its leaf.** sled keeps up to 16 values (19 while it merges leaves) in one leaf, writes the
 //! leaf whole, and puts what exceeds 128 KiB into a file of its own, which it never syncs. So a value has 6 KB at most:
-//! chunks and parts of shipments have [`VALUE_BYTES`], held items a path and a cut reason.
+//! parts of shipments have [`VALUE_BYTES`], held items a path and a cut reason, chunks less (see `completed`).
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use skiff_common::ItemId;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional, TransactionalTree};
 
+use super::deadline;
 use super::error::{JournalError, is_lock};
 use super::head::Head;
 use super::keys::{HEAD, Kind};
 use super::log::Log;
+use super::moves::{Moves, Reading};
 use super::value::BadValue;
 
 /// The most bytes of a value's payload.
@@ -55,6 +59,9 @@ pub(super) struct Store {
     trees: [sled::Tree; 6],
     db: sled::Db,
     log: Log,
+    /// Held to read: sled writes then, too, as it merges leaves, and puts pages on the disk that it reads back.
+    reads: RwLock<()>,
+    moves: Moves,
     logical_bytes: AtomicU64,
 }
 
@@ -69,7 +76,8 @@ impl Store {
             .map_err(|error| JournalError::sled("open", dir, error))?;
         let trees = trees.try_into().unwrap_or_else(|_| unreachable!("a tree for each kind"));
         let log = Log::open(dir).map_err(|error| JournalError::io("open the log of", dir, error))?;
-        Ok(Self { dir: dir.to_owned(), trees, db, log, logical_bytes: AtomicU64::new(0) })
+        let (moves, logical_bytes) = (Moves::default(), AtomicU64::new(0));
+        Ok(Self { dir: dir.to_owned(), trees, db, log, reads: RwLock::default(), moves, logical_bytes })
     }
 
     /// Its folder.
@@ -87,7 +95,20 @@ impl Store {
         self.logical_bytes.store(logical_bytes, Ordering::Relaxed);
     }
 
+    /// What the writer tells of the entries that it moves.
+    pub(super) fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
+    /// From now on the entries of `folder` are read. Waits while they move.
+    pub(super) fn reading(&self, folder: ItemId) -> Result<Reading<'_>, JournalError> {
+        let after = deadline::COMMIT;
+        let stalled = || JournalError::Stalled { attempt: "read", path: self.dir.clone(), after };
+        self.moves.read(folder, after).ok_or_else(stalled)
+    }
+
     pub(super) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Bytes>, JournalError> {
+        let _read = self.read();
         self.tree(kind).get(key).map_err(|error| JournalError::sled("read", &self.dir, error))
     }
 
@@ -97,7 +118,7 @@ impl Store {
         kind: Kind,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
-        self.noted(kind, self.tree(kind).scan_prefix(prefix))
+        Records { store: self, kind, iter: self.tree(kind).scan_prefix(prefix) }
     }
 
     /// Keys and values from one key to another, both included, in order.
@@ -106,25 +127,12 @@ impl Store {
         kind: Kind,
         keys: std::ops::RangeInclusive<Vec<u8>>,
     ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
-        self.noted(kind, self.tree(kind).range(keys))
-    }
-
-    fn noted(
-        &self,
-        kind: Kind,
-        records: sled::Iter,
-    ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), JournalError>> + use<'_> {
-        records.map(move |record| {
-            let noted = record.and_then(|(key, value)| {
-                self.note_read(kind, &key, value.len())?;
-                Ok((key, value))
-            });
-            noted.map_err(|error| JournalError::sled("read", &self.dir, error))
-        })
+        Records { store: self, kind, iter: self.tree(kind).range(keys) }
     }
 
     /// The first key from `start` on.
     pub(super) fn first_key(&self, kind: Kind, start: &[u8]) -> Result<Option<Bytes>, JournalError> {
+        let _read = self.read();
         let first = self.tree(kind).range(start..).keys().next();
         first.transpose().map_err(|error| JournalError::sled("read", &self.dir, error))
     }
@@ -162,10 +170,32 @@ impl Store {
 
     /// Makes all that was applied durable. After an error nobody knows what is: it must not be tried again.
     pub(super) fn sync(&self) -> Result<(), JournalError> {
-        self.db.flush().map_err(|error| JournalError::sled("flush", &self.dir, error))?;
+        self.sync_while(|| {})
+    }
+
+    /// The same, while somebody does something `meanwhile`, if zeros are written ahead.
+    fn sync_while(&self, meanwhile: impl FnOnce()) -> Result<(), JournalError> {
+        let failed = |error| JournalError::io("sync", &self.dir, error);
+        self.flush()?;
+        if self.log.has_grown_little().map_err(failed)? {
+            let _no_read = self.reads.write().unwrap_or_else(PoisonError::into_inner);
+            // What was read since may have left something to write.
+            self.flush()?;
+            // Where the disk has no room for zeros, it may have some for records.
+            let _ = self.log.write_ahead(meanwhile);
+        }
         // sled's flush is sync_file_range, which a power cut undoes: it neither waits for the device's cache nor
         // writes the file's length.
-        self.log.sync().map_err(|error| JournalError::io("sync", &self.dir, error))
+        self.log.sync().map_err(failed)
+    }
+
+    fn flush(&self) -> Result<(), JournalError> {
+        self.db.flush().map(drop).map_err(|error| JournalError::sled("flush", &self.dir, error))
+    }
+
+    /// Held for one call of sled's, so that the writer never waits for long.
+    fn read(&self) -> RwLockReadGuard<'_, ()> {
+        self.reads.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The error for a value that can't be read.
@@ -182,6 +212,42 @@ impl Store {
 
     fn tree(&self, kind: Kind) -> &sled::Tree {
         &self.trees[kind.index()]
+    }
+}
+
+/// Keys and values of a tree.
+struct Records<'a> {
+    store: &'a Store,
+    kind: Kind,
+    iter: sled::Iter,
+}
+
+impl Records<'_> {
+    fn noted(
+        &mut self,
+        next: impl FnOnce(&mut sled::Iter) -> Option<sled::Result<(Bytes, Bytes)>>,
+    ) -> Option<Result<(Bytes, Bytes), JournalError>> {
+        let Self { store, kind, iter } = self;
+        let _read = store.read();
+        let noted = next(iter)?.and_then(|(key, value)| {
+            store.note_read(*kind, &key, value.len())?;
+            Ok((key, value))
+        });
+        Some(noted.map_err(|error| JournalError::sled("read", &store.dir, error)))
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<(Bytes, Bytes), JournalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.noted(Iterator::next)
+    }
+}
+
+impl DoubleEndedIterator for Records<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.noted(DoubleEndedIterator::next_back)
     }
 }
 
@@ -235,5 +301,52 @@ fn open_db(dir: &Path) -> Result<sled::Db, JournalError> {
             }
             opened => return opened.map_err(|error| JournalError::sled("open", dir, error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// What sled writes as it reads is, for the test, what it writes at any time.
+    #[test]
+    fn no_zeros_are_written_over_what_a_read_writes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path()).expect("a store");
+        let mut written = Vec::new();
+        thread::scope(|scope| {
+            let store = &store;
+            let put = move |n: u8| {
+                store.apply(&[Op::put(Kind::Growing, vec![n], vec![n; 100])]).expect("it is written");
+                store.flush().expect("it is flushed");
+            };
+            for n in (0..100).step_by(2) {
+                put(n);
+                written.push(n);
+                let somebody_reads = || {
+                    written.push(n + 1);
+                    let (tell, told) = mpsc::sync_channel(2);
+                    scope.spawn(move || {
+                        let free = store.reads.try_read().ok();
+                        if free.is_none() {
+                            tell.send("it waits").expect("the writer is to hear it");
+                        }
+                        let _read = free.unwrap_or_else(|| store.read());
+                        put(n + 1);
+                        let _ = tell.send("it has written");
+                    });
+                    told.recv().expect("it tells");
+                };
+                store.sync_while(somebody_reads).expect("it is synced");
+            }
+        });
+        assert!(written.len() > 50, "zeros were written ahead");
+        store.sync().expect("it is synced");
+        drop(store);
+        let store = Store::open(dir.path()).expect("a store");
+        written.retain(|n| store.get(Kind::Growing, &[*n]).expect("it is read").is_none());
+        assert!(written.is_empty(), "they are gone: {written:?}");
     }
 }

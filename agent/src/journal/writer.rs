@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use skiff_common::delivery::record::Record;
 use tokio::sync::mpsc;
 
 use super::change::Change;
@@ -26,7 +27,8 @@ use super::store::Store;
 
 /// The most requests of one commit. More don't make the sync any cheaper, but let the first wait longer.
 const GROUP: usize = 64;
-/// How many requests may wait: one group. A request is at most a shipment (1,000 items, 200 KB), so 13 MB at worst.
+/// How many requests may wait: one group. A request is at most a shipment (1,000 items, 200 KB), 1,000 held items, or 24
+/// bytes for each file that is gone of a folder; and few ask for as much at once, as each waits for the answer.
 pub(super) const QUEUE: usize = GROUP;
 
 /// How many commits make a look at the store's size worth while.
@@ -47,6 +49,12 @@ pub(super) enum Work {
     Close,
 }
 
+impl Work {
+    pub(super) fn record(records: &[Record]) -> Self {
+        Self::Write(records.iter().cloned().map(Change::Record).collect())
+    }
+}
+
 /// The writer's own things.
 pub(super) struct Writer {
     pub(super) queue: mpsc::Receiver<Request>,
@@ -58,6 +66,8 @@ pub(super) struct Writer {
     pub(super) lock: Lock,
     /// Commits since the store's size was looked at.
     pub(super) commits: u32,
+    /// Whether a copy is tried; after one has failed, the next start tries again.
+    pub(super) shrinks: bool,
 }
 
 impl Writer {
@@ -141,12 +151,36 @@ impl Writer {
             return;
         }
         self.commits = 0;
-        if !self.slot.store().is_ok_and(|store| compact::is_worth_a_break(&store)) {
-            return;
+        let Ok(store) = self.slot.store() else { return };
+        // From the open store: to open it again, sled would read all that went through it since it was opened last.
+        if self.shrinks && compact::is_worth_a_break(&store, &self.place) {
+            self.shrinks = self.copy(store);
+            if self.shrinks {
+                self.exchange();
+            }
         }
+    }
+
+    fn copy(&self, store: Arc<Store>) -> bool {
+        let (dir, place) = (self.place.journal(), self.place.clone());
+        let copied = in_time("copy", &dir, deadline::COPY, move || {
+            compact::try_copy(&store, store.logical_bytes(), &place)
+        });
+        copied.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot make the journal smaller");
+            false
+        })
+    }
+
+    /// Puts the copy in the store's place. Who asks for the store meanwhile waits.
+    fn exchange(&mut self) {
         let (place, side) = (&self.place, &mut self.side);
         let exchanged = self.slot.exchange(|store| {
             in_time("close", &place.journal(), deadline::COMMIT, move || wait_for_readers(store))?;
+            // What is left half-way is mended by the opening.
+            if let Err(error) = place.swap() {
+                tracing::warn!(%error, "cannot make the journal smaller");
+            }
             let opened = opening::open(place)?;
             *side = opened.side;
             Ok(opened.store)

@@ -31,11 +31,7 @@ pub(super) fn append(
     if values.peek().is_none() {
         return Ok(());
     }
-    let mut file = locked(path)?;
-    if file.metadata()?.len() > files.rotate_bytes {
-        rotate(path, files.keep.get())?;
-        file = locked(path)?;
-    }
+    let file = with_room(path, files)?;
     let mut lines = BufWriter::with_capacity(WRITTEN_AT_ONCE, &file);
     if ends_torn(path)? {
         lines.write_all(b"\n")?;
@@ -52,11 +48,7 @@ pub(super) fn append(
 /// As [`append`], for what no person reads: empty lines are kept ahead of the last one, because a file that grows costs the
 /// file system a commit each time, on ext4 four times as many bytes as what is written within it.
 pub(super) fn append_within(path: &Path, files: ReceiptFiles, value: &Value) -> io::Result<()> {
-    let mut lock = locked(path)?;
-    if lock.metadata()?.len() > files.rotate_bytes {
-        rotate(path, files.keep.get())?;
-        lock = locked(path)?;
-    }
+    let lock = with_room(path, files)?;
     // What appends writes nowhere else.
     let file = File::options().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();
@@ -133,6 +125,16 @@ impl Backwards {
 
 fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(0o600).open(path)
+}
+
+/// The file, locked; another one if it was full.
+fn with_room(path: &Path, files: ReceiptFiles) -> io::Result<File> {
+    let file = locked(path)?;
+    if file.metadata()?.len() <= files.rotate_bytes {
+        return Ok(file);
+    }
+    rotate(path, files.keep.get())?;
+    locked(path)
 }
 
 /// The file that has this name now, locked: while one waits for the lock, the file may be set aside.

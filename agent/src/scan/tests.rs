@@ -74,7 +74,7 @@ impl Rig {
         let folder = ItemId::of_folder("w", path(name).folder().as_ref());
         let digest = Digest::new(Algorithm::Blake3, [0; 32]);
         let delivered = vec![Delivered { item, folder, stamp, digest }];
-        self.journal.record_blocking(vec![Record::Finished { shipment, delivered }]).expect("recorded");
+        self.journal.record_blocking(&[Record::Finished { shipment, delivered }]).expect("recorded");
     }
 
     fn knows(&self, folder: Option<&str>) -> usize {

@@ -388,6 +388,18 @@ fn a_destination_that_rests_starts_nothing_and_goes_on_at_once() {
     assert_eq!(starts(&desk.rest("d", false, at(9))).len(), 1);
 }
 
+/// Each reload says so of each destination.
+#[test]
+fn what_waits_after_a_failure_goes_on_waiting_where_nothing_rested() {
+    let mut desk = desk(1, RETRY);
+    let shipment = shipment(&["a"]);
+    let id = shipment.id.clone();
+    desk.plan(shipment, false, at(0));
+    desk.on(&id, failed(Fault::Retryable, false), at(1), 1.0);
+    assert_eq!(starts(&desk.rest("d", false, at(1))).len(), 0);
+    assert_eq!(starts(&desk.tick(at(60))).len(), 1);
+}
+
 #[test]
 fn the_least_rank_goes_first_and_none_waits_for_ever() {
     let mut desk = desk(1, RETRY);

@@ -15,9 +15,9 @@ fn populate_golden(dir: &Path) {
     let (journal, _) = open(dir);
     deliver(&journal, "a", 0..20);
     deliver(&journal, "a", 20..23);
-    record(&journal, vec![Record::Planned(shipment("d", 0..1)), Record::Planned(shipment("e", 0..60))]);
-    record(&journal, vec![Record::Held(held(1)), Record::Held(held(2))]);
-    record(&journal, vec![Record::Released(held(1).item)]);
+    record(&journal, &[Record::Planned(shipment("d", 0..1)), Record::Planned(shipment("e", 0..60))]);
+    record(&journal, &[Record::Held(held(1)), Record::Held(held(2))]);
+    record(&journal, &[Record::Released(held(1).item)]);
     close(journal);
 }
 

@@ -74,7 +74,7 @@ fn open(dir: &Path) -> (Journal, Opening) {
     Journal::open(dir).expect("the journal opens")
 }
 
-fn record(journal: &Journal, records: Vec<Record>) {
+fn record(journal: &Journal, records: &[Record]) {
     journal.record_blocking(records).expect("the journal takes records");
 }
 
@@ -85,8 +85,8 @@ fn close(journal: Journal) {
 /// Plans and finishes a shipment.
 fn deliver(journal: &Journal, folder: &str, numbers: std::ops::Range<u64>) {
     let shipment = shipment(folder, numbers);
-    record(journal, vec![Record::Planned(shipment.clone())]);
-    record(journal, vec![finished(&shipment)]);
+    record(journal, &[Record::Planned(shipment.clone())]);
+    record(journal, &[finished(&shipment)]);
 }
 
 /// Some of everything: chunks small and large, shipments in one part and in several, held items; in a log of several
@@ -95,17 +95,17 @@ fn populate(dir: &Path) {
     let (journal, _) = open(dir);
     for commit in 0..10 {
         let moved = shipment("moved", commit * 1000..commit * 1000 + 1000);
-        record(&journal, vec![Record::Planned(moved.clone())]);
-        record(&journal, vec![Record::Finished { shipment: moved.id, delivered: vec![] }]);
+        record(&journal, &[Record::Planned(moved.clone())]);
+        record(&journal, &[Record::Finished { shipment: moved.id, delivered: vec![] }]);
     }
     for commit in 0..30 {
         deliver(&journal, "a", commit * 7..commit * 7 + 7);
     }
     deliver(&journal, "b", 0..1000);
     deliver(&journal, "c", 0..1);
-    record(&journal, vec![Record::Planned(shipment("d", 0..1)), Record::Planned(shipment("e", 0..300))]);
-    record(&journal, (0..20).map(|number| Record::Held(held(number))).collect());
-    record(&journal, vec![Record::Released(held(3).item)]);
+    record(&journal, &[Record::Planned(shipment("d", 0..1)), Record::Planned(shipment("e", 0..300))]);
+    record(&journal, &(0..20).map(|number| Record::Held(held(number))).collect::<Vec<_>>());
+    record(&journal, &[Record::Released(held(3).item)]);
     close(journal);
 }
 

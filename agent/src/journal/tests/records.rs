@@ -1,6 +1,11 @@
 //! What is recorded is there, now and after a restart.
 
+use std::sync::Arc;
+
 use super::super::side::Side;
+use super::super::slot::Slot;
+use super::super::store::Store;
+use super::super::writer::{QUEUE, Request, Work};
 use super::super::{DeliveredFolder, JournalError};
 use super::*;
 
@@ -14,9 +19,9 @@ fn what_is_pending_and_held_is_there_after_a_restart() {
     let (journal, opening) = open(dir.path());
     assert_eq!(opening, Opening { pending: vec![], held: vec![], trust: Trust::Fresh });
     let (small, large, done) = (shipment("a", 0..1), shipment("a", 1..5000), shipment("b", 0..2));
-    record(&journal, vec![Record::Planned(small.clone()), Record::Planned(done.clone())]);
-    record(&journal, vec![Record::Planned(large.clone()), Record::Held(held(1)), Record::Held(held(2))]);
-    record(&journal, vec![finished(&done), Record::Released(held(1).item)]);
+    record(&journal, &[Record::Planned(small.clone()), Record::Planned(done.clone())]);
+    record(&journal, &[Record::Planned(large.clone()), Record::Held(held(1)), Record::Held(held(2))]);
+    record(&journal, &[finished(&done), Record::Released(held(1).item)]);
     close(journal);
 
     let (_journal, mut opening) = open(dir.path());
@@ -34,11 +39,11 @@ fn a_shipment_planned_again_in_fewer_parts_replaces_itself() {
     large.items.iter_mut().for_each(|item| item.mode = u32::MAX);
     small.items.iter_mut().for_each(|item| item.mode = 0);
     let (journal, _) = open(dir.path());
-    record(&journal, vec![Record::Planned(large), Record::Planned(small.clone())]);
+    record(&journal, &[Record::Planned(large), Record::Planned(small.clone())]);
     close(journal);
     let (journal, opening) = open(dir.path());
     assert_eq!(opening.pending, [small.clone()]);
-    record(&journal, vec![finished(&small)]);
+    record(&journal, &[finished(&small)]);
     close(journal);
     assert_eq!(open(dir.path()).1.pending, []);
 }
@@ -46,10 +51,10 @@ fn a_shipment_planned_again_in_fewer_parts_replaces_itself() {
 #[test]
 fn an_unacknowledged_part_of_a_shipment_is_no_shipment() {
     use super::super::keys::{Kind, part_key};
-    use super::super::store::{Op, Store};
+    use super::super::store::Op;
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(dir.path());
-    record(&journal, vec![Record::Planned(shipment("a", 0..1))]);
+    record(&journal, &[Record::Planned(shipment("a", 0..1))]);
     close(journal);
     let store = Store::open(&dir.path().join("journal")).expect("a store");
     let key = part_key(&shipment("b", 0..1).id, 3, 0);
@@ -97,7 +102,7 @@ fn the_latest_version_wins_however_the_chunks_lie() {
     for size in 0..300 {
         let mut among = shipment("a", 1000..1001 + size % 60);
         among.items.push(version(size));
-        record(&journal, vec![finished(&among)]);
+        record(&journal, &[finished(&among)]);
         let known = journal.delivered_in(folder_id("a")).expect("it can be read");
         assert!(known.has(id(&version(0)), version(size).stamp.fingerprint()), "version {size}");
         assert_eq!(known.digest_of(id(&version(0))).expect("it can be read"), Some(digest(&version(size))));
@@ -125,7 +130,7 @@ fn what_is_gone_is_dropped_and_what_came_meanwhile_stays() {
     let mut again = item("a", 5);
     again.stamp.size += 1;
     let newer = Shipment::new(WATCH, "collector", ShipmentKind::Single, vec![again.clone()]);
-    record(&journal, vec![finished(&newer)]);
+    record(&journal, &[finished(&newer)]);
     deliver(&journal, "a", 800..801);
 
     let even = |number: u64| number.is_multiple_of(2);
@@ -157,7 +162,7 @@ fn replaced_versions_do_not_pile_up() {
     for size in 0..40 {
         let mut grown = shipment("a", 0..150);
         grown.items.iter_mut().for_each(|item| item.stamp.size = size);
-        record(&journal, vec![finished(&grown)]);
+        record(&journal, &[finished(&grown)]);
     }
     let known = journal.delivered_in(folder_id("a")).expect("it can be read");
     assert!(journal.keep_only(&known, |_| true).expect("they are dropped") > 150);
@@ -189,15 +194,15 @@ async fn many_tasks_record_at_once() {
         let journal = journal.clone();
         tasks.spawn(async move {
             let shipment = shipment("a", number..number + 1);
-            journal.record(vec![Record::Planned(shipment.clone())]).await.expect("planned");
-            journal.record(vec![finished(&shipment)]).await.expect("finished");
+            journal.record(&[Record::Planned(shipment.clone())]).await.expect("planned");
+            journal.record(&[finished(&shipment)]).await.expect("finished");
         });
     }
     tasks.join_all().await;
     assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 200);
     let clone = journal.clone();
     journal.close().await.expect("it closes");
-    assert!(matches!(clone.record(vec![Record::Held(held(1))]).await, Err(JournalError::Closed)));
+    assert!(matches!(clone.record(&[Record::Held(held(1))]).await, Err(JournalError::Closed)));
     assert!(matches!(clone.delivered_in(folder_id("a")), Err(JournalError::Closed)));
     assert_eq!(open(dir.path()).1.pending, []);
 }
@@ -211,11 +216,14 @@ fn what_is_moved_while_a_folder_is_read_stays_the_latest() {
     let older = item("a", 1000);
     let newer = Item { stamp: Stamp { size: 5000, ..older.stamp }, ..older.clone() };
     let finish = |journal: &Journal, delivered| {
-        record(journal, vec![Record::Finished { shipment: shipment("a", 0..1).id, delivered }]);
+        record(journal, &[Record::Finished { shipment: shipment("a", 0..1).id, delivered }]);
     };
     finish(&journal, vec![delivered(&older)]);
     let mut moves = vec![2000..2100, 1001..1100].into_iter();
-    let meanwhile = || {
+    let meanwhile = |read| {
+        if read > 0 {
+            return;
+        }
         let others = moves.next().into_iter().flatten().map(|number| delivered(&item("a", number)));
         finish(&journal, [delivered(&newer)].into_iter().chain(others).collect());
     };
@@ -229,4 +237,47 @@ fn what_is_moved_while_a_folder_is_read_stays_the_latest() {
     let known = journal.delivered_in(folder_id("a")).expect("it is read");
     assert!(has(&known, &newer), "what is left out is not the latest version");
     assert_eq!(known.len(), 229 + 1 + 100 + 99);
+}
+
+/// The reading has passed the key where the entries of all chunks are then.
+#[test]
+fn what_is_joined_while_a_folder_is_read_is_not_missed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    deliver(&journal, "a", 0..5000);
+    let before = journal.delivered_in(folder_id("a")).expect("it is read");
+    let kept: Vec<_> = (0..5000).step_by(200).map(|number| id(&item("a", number))).collect();
+    let mut joined = 0;
+    let meanwhile = |read| {
+        if read == 1 && joined == 0 {
+            joined = journal.keep_only(&before, |item| kept.contains(&item)).expect("it is written");
+        }
+    };
+    let known = DeliveredFolder::read_while(&journal.slot, folder_id("a"), meanwhile).expect("it is read");
+    assert_eq!(joined, 5000 - kept.len());
+    let missed = kept.iter().enumerate().filter(|(nth, kept)| {
+        let of = item("a", 200 * *nth as u64);
+        !known.has(**kept, of.stamp.fingerprint())
+    });
+    assert_eq!(missed.count(), 0, "of {}", kept.len());
+}
+
+/// All that is held is 50,000 records.
+#[test]
+fn many_records_are_stored_in_several_requests() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path()).expect("a store");
+    let (queue, mut requests) = tokio::sync::mpsc::channel(QUEUE);
+    let journal = Journal { queue, slot: Arc::new(Slot::with(store)), path: dir.path().to_owned() };
+    let writer = std::thread::spawn(move || {
+        let mut sizes = Vec::new();
+        while let Some(Request { work: Work::Write(changes), reply }) = requests.blocking_recv() {
+            sizes.push(changes.len());
+            reply(Ok(()));
+        }
+        sizes
+    });
+    record(&journal, &(0..2500).map(|number| Record::Held(held(number))).collect::<Vec<_>>());
+    drop(journal);
+    assert_eq!(writer.join().expect("nobody closes it"), [1000, 1000, 500]);
 }

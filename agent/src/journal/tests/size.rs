@@ -36,7 +36,7 @@ fn lone_files_are_packed_too() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(dir.path());
     for number in 0..600 {
-        record(&journal, vec![finished(&shipment("a", number..number + 1))]);
+        record(&journal, &[finished(&shipment("a", number..number + 1))]);
     }
     close(journal);
     let chunks = chunk_count(dir.path(), "a");
@@ -66,13 +66,13 @@ fn an_end_and_the_next_plan_take_one_transaction() {
     let (journal, _) = open(dir.path());
     let seq = || Side::read(&dir.path().join("journal.seq")).expect("it can be read").expect("there is one");
     let (first, second, third) = (shipment("a", 0..1), shipment("a", 1..2), shipment("a", 2..3));
-    record(&journal, vec![Record::Planned(first.clone()), Record::Planned(second.clone())]);
+    record(&journal, &[Record::Planned(first.clone()), Record::Planned(second.clone())]);
     assert_eq!(seq(), 1);
-    record(&journal, vec![finished(&first), Record::Planned(third.clone())]);
+    record(&journal, &[finished(&first), Record::Planned(third.clone())]);
     assert_eq!(seq(), 2);
     record(
         &journal,
-        vec![finished(&second), finished(&third), Record::Planned(first.clone()), finished(&first)],
+        &[finished(&second), finished(&third), Record::Planned(first.clone()), finished(&first)],
     );
     close(journal);
     let (journal, opening) = open(dir.path());
@@ -87,12 +87,12 @@ fn no_value_leaves_the_synced_log() {
     for commit in 0..40 {
         let planned: Vec<_> =
             (0..4).map(|n| shipment(&format!("{n}"), commit * 300..commit * 300 + 300)).collect();
-        record(&journal, planned.iter().cloned().map(Record::Planned).collect());
-        record(&journal, planned.iter().skip(1).map(finished).collect());
+        record(&journal, &planned.iter().cloned().map(Record::Planned).collect::<Vec<_>>());
+        record(&journal, &planned.iter().skip(1).map(finished).collect::<Vec<_>>());
         let mut largest = held(commit);
         largest.reason = "€".repeat(100_000);
         largest.path = RelPath::parse(&[&[b'x'; 250][..]; 16].join(&b'/')).expect("a path");
-        record(&journal, vec![Record::Held(largest)]);
+        record(&journal, &[Record::Held(largest)]);
         let known = journal.delivered_in(folder_id("1")).expect("it can be read");
         journal.keep_only(&known, |item| item.bytes()[0] % 3 > 0).expect("they are dropped");
     }
@@ -144,25 +144,62 @@ fn a_copy_is_smaller_and_the_same() {
     assert!(copied * 4 < bytes, "{copied} of {bytes} bytes");
 }
 
+/// Delivers until a copy would save much.
+fn bloat(dir: &Path, journal: &Journal) {
+    for commit in 0.. {
+        deliver(journal, "churn", commit * 1000..commit * 1000 + 1000);
+        if bytes_in(&dir.join("journal")).expect("it can be measured") > 65 << 20 {
+            break;
+        }
+    }
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it takes too long");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Opened again, it would be read whole, which takes a poor card longer than a commit may take.
+#[test]
+fn the_copy_is_made_while_the_store_is_open() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    bloat(dir.path(), &journal);
+    // It can't be closed meanwhile.
+    let store = journal.slot.store().expect("it is open");
+    journal.forget(&[folder_id("churn")]).expect("it is forgotten");
+    wait_until(|| dir.path().join("journal.copy").exists());
+    drop(store);
+    wait_until(|| bytes_in(&dir.path().join("journal")).is_ok_and(|bytes| bytes < 16 << 20));
+    deliver(&journal, "a", 0..1);
+}
+
+#[test]
+fn a_store_that_cannot_be_copied_goes_on_as_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path());
+    bloat(dir.path(), &journal);
+    fs::write(dir.path().join("journal.copy"), "in the way").expect("there is room");
+    for round in 0..3 {
+        deliver(&journal, "churn", round..round + 1);
+        journal.forget(&[folder_id("churn")]).expect("it is forgotten");
+    }
+    deliver(&journal, "a", 0..1);
+    assert_eq!(journal.delivered_in(folder_id("a")).expect("it can be read").len(), 1);
+}
+
 #[test]
 fn a_bloated_store_gets_smaller_while_it_is_open() {
     let dir = tempfile::tempdir().expect("a folder");
     populate(dir.path());
     let (journal, opening) = open(dir.path());
-    let bytes = || bytes_in(&dir.path().join("journal")).expect("it can be measured");
-    for commit in 0.. {
-        deliver(&journal, "churn", commit * 1000..commit * 1000 + 1000);
-        if bytes() > 65 << 20 {
-            break;
-        }
-    }
+    bloat(dir.path(), &journal);
     let before = contents(&journal, &opening);
     journal.forget(&[folder_id("churn")]).expect("it is forgotten");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while bytes() > 16 << 20 {
-        assert!(Instant::now() < deadline, "{} bytes", bytes());
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(|| bytes_in(&dir.path().join("journal")).is_ok_and(|bytes| bytes <= 16 << 20));
     assert_eq!(contents(&journal, &opening), before);
     deliver(&journal, "churn", 0..1);
     close(journal);
