@@ -207,28 +207,14 @@ impl Dispatcher {
     fn items(&self, most: usize) -> Vec<Item> {
         let planned = self.desk.all_shipments().flat_map(|(shipment, runs)| {
             let state = if runs { ItemState::OnItsWay } else { ItemState::Pending };
-            shipment.items.iter().map(move |item| pending_item(&shipment.watch, item, state))
+            let items = shipment.items.iter();
+            items.map(move |item| Item::at(&shipment.watch, &item.path, item.stamp.size, state))
         });
         let gathered = self.watches.values().flat_map(|live| {
             let watch = &live.context.settings.name;
-            live.planner.waiting().iter().map(move |item| pending_item(watch, item, ItemState::Pending))
+            let waiting = live.planner.waiting().iter();
+            waiting.map(move |item| Item::at(watch, &item.path, item.stamp.size, ItemState::Pending))
         });
         planned.chain(gathered).take(most).collect()
-    }
-}
-
-/// An item that isn't delivered, as it is listed.
-pub(crate) fn pending_item(watch: &str, item: &skiff_common::Item, state: ItemState) -> Item {
-    Item {
-        item: skiff_common::ItemId::of(watch, &item.path).to_string(),
-        watch: watch.to_owned(),
-        path: item.path.to_string(),
-        state,
-        bytes: Some(item.stamp.size),
-        attempts: 0,
-        reason: None,
-        delivered: None,
-        digest: None,
-        delivered_bytes: None,
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use skiff_common::{ItemId, RelPath};
 
 /// The version of the JSON.
 pub const VERSION: u32 = 1;
@@ -288,6 +289,24 @@ pub struct Item {
     /// Of a log that grows: how many of its first bytes are delivered.
     #[serde(default)]
     pub delivered_bytes: Option<u64>,
+}
+
+impl Item {
+    /// One that isn't delivered and has not failed.
+    pub(crate) fn at(watch: &str, path: &RelPath, bytes: u64, state: ItemState) -> Self {
+        Self {
+            item: ItemId::of(watch, path).to_string(),
+            watch: watch.to_owned(),
+            path: path.to_string(),
+            state,
+            bytes: Some(bytes),
+            attempts: 0,
+            reason: None,
+            delivered: None,
+            digest: None,
+            delivered_bytes: None,
+        }
+    }
 }
 
 /// How an item stands.
