@@ -11,6 +11,8 @@ mod paused;
 mod reply;
 mod route;
 mod sampler;
+#[cfg(test)]
+mod tests;
 mod throughput;
 
 use std::fmt;
