@@ -78,3 +78,18 @@ async fn what_does_not_settle_is_listed_however_much_is_pending() {
     }
     assert_eq!(listed(&control, "match=open&limit=3").await, ["open.log"]);
 }
+
+/// The dispatcher knows nothing of logs that grow.
+#[tokio::test]
+async fn a_log_that_is_not_delivered_to_its_end_is_more_than_is_counted() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (control, context, _orders) = control(home.path());
+    for (bytes, delivered_bytes, more) in
+        [(Some(7), Some(7), false), (Some(7), Some(6), true), (None, Some(7), true)]
+    {
+        let log = Item { bytes, delivered_bytes, ..item("app.log", ItemState::Growing) };
+        context.set_logs(vec![log]);
+        let snapshot = control.look();
+        assert_eq!((snapshot.pending.more, snapshot.watches[0].pending.more), (more, more), "{bytes:?}");
+    }
+}

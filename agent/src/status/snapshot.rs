@@ -81,8 +81,8 @@ pub struct Totals {
     pub last_delivery_ms: Option<u64>,
 }
 
-/// Found and not yet delivered. While a backlog is larger than what the agent takes on at once, or a watch is paused,
-/// more lies in the folders than is counted here.
+/// Found and not yet delivered. While a backlog is larger than what the agent takes on at once, a watch is paused or a log
+/// that grows is not delivered to its end, more lies in the folders than is counted here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Files.
