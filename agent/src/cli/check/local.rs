@@ -34,8 +34,12 @@ fn check_state(folder: &Path, lines: &mut Lines) {
     let standing = standing(folder);
     if let Err(error) = tempfile::tempfile_in(standing) {
         let why = format!("cannot write in {}: {error}", standing.display());
-        let hint = "let the user that skiff runs as own it";
-        return lines.fail(WHAT, &Obstacle { why: &why, hint, code: "state-folder" }, exit::FAILED);
+        let hint = if standing == folder {
+            "let the user that skiff runs as own it".to_owned()
+        } else {
+            format!("make {} and let the user that skiff runs as own that", folder.display())
+        };
+        return lines.fail(WHAT, &Obstacle { why: &why, hint: &hint, code: "state-folder" }, exit::FAILED);
     }
     if standing != folder {
         return lines.ok(WHAT, &format!("{} is not there yet, and can be made", folder.display()));
@@ -226,4 +230,33 @@ fn answer(address: SocketAddr) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What these found.
+    fn checked(check: impl FnOnce(&mut Lines)) -> Value {
+        let mut lines = Lines::new(true);
+        check(&mut lines);
+        lines.as_json()["checks"].clone()
+    }
+
+    /// Whoever follows the hint must not give away what stands above, such as `/var/lib`.
+    #[test]
+    fn of_a_state_folder_that_cannot_be_made_only_that_is_to_be_owned() {
+        let home = tempfile::tempdir().expect("a folder");
+        let file = home.path().join("file");
+        fs::write(&file, "").expect("there is room");
+        let folder = file.join("skiff");
+        let found = checked(|lines| check_state(&folder, lines));
+        assert_eq!(found[0]["state"], "fail", "{found}");
+        let hint = format!("make {} and let the user that skiff runs as own that", folder.display());
+        assert_eq!(found[0]["hint"], hint.as_str(), "{found}");
+        let found = checked(|lines| check_state(&file, lines));
+        assert_eq!(found[0]["hint"], "let the user that skiff runs as own it", "{found}");
+    }
 }
