@@ -189,13 +189,14 @@ fn check_limits(settings: &Settings, folders: usize, lines: &mut Lines) {
 
 fn check_control(settings: &Control, state_dir: &Path, lines: &mut Lines) {
     const WHAT: &str = "control";
+    // Nobody is asked for a token where nobody comes from elsewhere.
+    let Some(address) = settings.listen else { return };
     if let Some(Err(error)) = settings.token_file.as_deref().map(control::read_token) {
         let hint =
             "one word of 16 characters or more, in a file that only the user that skiff runs as may read";
         let why = error.to_string();
         lines.fail(WHAT, &Obstacle { why: &why, hint, code: "token" }, exit::FAILED);
     }
-    let Some(address) = settings.listen else { return };
     match TcpListener::bind(address) {
         Ok(_) => lines.ok(WHAT, &format!("{address} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse && is_ours(address, state_dir) => {
@@ -258,5 +259,18 @@ mod tests {
         assert_eq!(found[0]["hint"], hint.as_str(), "{found}");
         let found = checked(|lines| check_state(&file, lines));
         assert_eq!(found[0]["hint"], "let the user that skiff runs as own it", "{found}");
+    }
+
+    #[test]
+    fn a_token_is_looked_at_where_somebody_may_have_to_show_it() {
+        let home = tempfile::tempdir().expect("a folder");
+        let token_file = Some(home.path().join("missing"));
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let found = |listen| {
+            let control = Control { listen, token_file: token_file.clone(), ..Control::default() };
+            checked(|lines| check_control(&control, home.path(), lines))
+        };
+        assert_eq!(found(None), Value::Array(Vec::new()));
+        assert_eq!(found(listen)[0]["code"], "token");
     }
 }
