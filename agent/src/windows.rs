@@ -33,6 +33,7 @@ pub(crate) fn live(settings: &Settings, remotes: &HashMap<String, Arc<Remote>>) 
 
 /// Why a destination rests until it is known whether its link costs.
 const UNKNOWN: &str = "it is not known yet whether the link costs";
+const CLOSED: &str = "by its schedule";
 
 /// Looks at the clock for all destinations.
 pub struct Windows {
@@ -71,7 +72,11 @@ impl Windows {
         let mut changes = Vec::new();
         for (destination, remote) in destinations {
             let reason = match allowance(&destination, day, minute) {
-                Allowance::Nothing => Some("by its schedule".to_owned()),
+                Allowance::Nothing => {
+                    // When it opens, the link may be another.
+                    self.looked.remove(&destination.name);
+                    Some(CLOSED.to_owned())
+                }
                 Allowance::Rate(rate) => {
                     remote.set_limit(rate);
                     self.pausing(&destination)
@@ -229,22 +234,46 @@ mod tests {
     /// The look itself never waits, so neither does what looks before the first delivery; and nothing goes unasked.
     #[tokio::test]
     async fn a_command_that_hangs_holds_up_no_look_and_no_other_destination() {
-        let remote = |of: &Destination| {
-            crate::reach::reach(of, &Arc::default(), (None, Arc::new(crate::remote::Limiter::new(None))))
-        };
         let slow = destination("pause_when = ['/bin/sleep', '20']");
         let quick = Destination { name: "e".to_owned(), ..destination("pause_when = ['/bin/false']") };
-        let lives = vec![(slow.clone(), remote(&slow)), (quick.clone(), remote(&quick))];
+        let lives = vec![(slow.clone(), reached(&slow)), (quick.clone(), reached(&quick))];
         let (_live, destinations) = watch::channel(lives);
         let mut windows = Windows::new(destinations);
         let begun = Instant::now();
-        let both = [("d", Some(UNKNOWN)), ("e", Some(UNKNOWN))]
-            .map(|(name, why)| (name.to_owned(), why.map(str::to_owned)));
-        assert_eq!(windows.look(), both);
+        assert_eq!(windows.look(), [said("d", Some(UNKNOWN)), said("e", Some(UNKNOWN))]);
         let answer = windows.asking.join_next().await.expect("it is asked").expect("it doesn't panic");
         windows.hear(answer);
-        assert_eq!(windows.look(), [("e".to_owned(), None)]);
+        assert_eq!(windows.look(), [said("e", None)]);
         assert!(begun.elapsed() < Duration::from_secs(10), "it was waited for");
+    }
+
+    fn reached(destination: &Destination) -> Arc<Remote> {
+        let limiter = Arc::new(crate::remote::Limiter::new(None));
+        crate::reach::reach(destination, &Arc::default(), (None, limiter))
+    }
+
+    fn said(name: &str, why: Option<&str>) -> (String, Option<String>) {
+        (name.to_owned(), why.map(str::to_owned))
+    }
+
+    /// A link may have become another while nobody looked at it.
+    #[tokio::test]
+    async fn what_was_known_before_a_schedule_closed_is_asked_anew_when_it_opens() {
+        const COSTS_NOTHING: &str = "pause_when = ['/bin/false']";
+        let open = destination(COSTS_NOTHING);
+        let closed = destination(&format!("{COSTS_NOTHING}\nschedule = ['mon-sun pause']"));
+        let remote = reached(&open);
+        let (live, destinations) = watch::channel(vec![(open.clone(), Arc::clone(&remote))]);
+        let mut windows = Windows::new(destinations);
+        assert_eq!(windows.look(), [said("d", Some(UNKNOWN))]);
+        let answer = windows.asking.join_next().await.expect("it is asked").expect("it doesn't panic");
+        windows.hear(answer);
+        assert_eq!(windows.look(), [said("d", None)]);
+
+        live.send_replace(vec![(closed, Arc::clone(&remote))]);
+        assert_eq!(windows.look(), [said("d", Some("by its schedule"))]);
+        live.send_replace(vec![(open, remote)]);
+        assert_eq!(windows.look(), [said("d", Some(UNKNOWN))]);
     }
 
     #[tokio::test]
