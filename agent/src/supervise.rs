@@ -148,8 +148,9 @@ impl Agent {
             context.waker.pause(pausing.contains(&context.settings.name));
         }
         let mut windows = plan.service.is_some().then(|| Windows::new(lives));
-        let rests = windows.as_mut().map(Windows::look).unwrap_or_default();
-        for (name, _) in rests.iter().filter(|(_, reason)| reason.is_some()) {
+        let mut rests = windows.as_mut().map(Windows::look).unwrap_or_default();
+        rests.retain(|(_, reason)| reason.is_some());
+        for (name, _) in &rests {
             // Before anything starts.
             crew.remotes[name].rest(true);
         }

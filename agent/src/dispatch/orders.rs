@@ -43,6 +43,8 @@ pub struct Change {
     pub retune: Vec<(String, usize, Retry)>,
     /// All destinations there are now.
     pub destinations: Vec<Arc<Remote>>,
+    /// Destinations that begin at rest, and why; until they are looked at, which is said by [`Order::Rest`].
+    pub rest: Vec<(String, String)>,
 }
 
 impl Dispatcher {
@@ -109,9 +111,8 @@ impl Dispatcher {
         if let Some(reason) = reason {
             tracing::info!(destination, "paused: {reason}");
             self.rests.insert(destination.to_owned(), reason);
-        } else {
+        } else if self.rests.remove(destination).is_some() {
             tracing::info!(destination, "goes on");
-            self.rests.remove(destination);
         }
         if rests {
             let desk = &self.desk;
@@ -137,7 +138,7 @@ impl Dispatcher {
 
     /// Watches that leave end first, so that no file has two.
     async fn change(&mut self, change: Change) -> Result<(), DispatchError> {
-        let Change { leave, join, retune, destinations } = change;
+        let Change { leave, join, retune, destinations, rest } = change;
         let leaving: Vec<Live> = leave.iter().filter_map(|number| self.watches.remove(number)).collect();
         for live in &leaving {
             live.context.waker.stop();
@@ -162,6 +163,12 @@ impl Dispatcher {
         self.rests.retain(|name, _| self.remotes.iter().any(|remote| remote.name() == name));
         // One that is new to an old name rests as the old one did: nobody says so again.
         self.remotes.iter().for_each(|remote| remote.rest(self.rests.contains_key(remote.name())));
+        for (name, why) in rest {
+            // One that rests already may have another reason.
+            if !self.rests.contains_key(&name) {
+                self.rest(&name, Some(why)).await?;
+            }
+        }
         let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
         self.retired.extend(retired);
