@@ -77,8 +77,9 @@ impl Agent {
         }
         let (live, lives) = watch::channel(windows::live(settings, &shared.remotes));
         let mut windows = plan.service.is_some().then(|| Windows::new(lives));
-        let rests = windows.as_mut().map(Windows::look).unwrap_or_default();
-        for (name, _) in rests.iter().filter(|(_, reason)| reason.is_some()) {
+        let mut rests = windows.as_mut().map(Windows::look).unwrap_or_default();
+        rests.retain(|(_, reason)| reason.is_some());
+        for (name, _) in &rests {
             // Before anything starts.
             shared.remotes[name].rest(true);
         }

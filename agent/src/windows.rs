@@ -33,11 +33,24 @@ pub(crate) fn live(settings: &Settings, remotes: &HashMap<String, Arc<Remote>>) 
 
 /// Why a destination rests until it is known whether its link costs.
 const UNKNOWN: &str = "it is not known yet whether the link costs";
+const CLOSED: &str = "by its schedule";
+
+/// Why nothing goes to a destination that is `new`, or set otherwise than the `old` one, until it is looked at.
+pub(crate) fn rests_at_first(old: Option<&Destination>, new: &Destination) -> Option<String> {
+    let (day, minute) = clock();
+    let is_known =
+        new.pause_when == PauseWhen::Never || old.is_some_and(|old| old.pause_when == new.pause_when);
+    match allowance(new, day, minute) {
+        Allowance::Nothing => Some(CLOSED.to_owned()),
+        Allowance::Rate(_) => (!is_known).then(|| UNKNOWN.to_owned()),
+    }
+}
 
 /// Looks at the clock for all destinations.
 pub struct Windows {
     destinations: watch::Receiver<Vec<Live>>,
-    told: HashMap<String, Option<String>>,
+    /// What was said last, and of which connection.
+    told: HashMap<String, (Arc<Remote>, Option<String>)>,
     looked: HashMap<String, Looked>,
     /// Who is asked now, each once at a time, so that one that hangs holds up nothing else.
     asking: JoinSet<(Destination, Option<String>)>,
@@ -57,8 +70,9 @@ impl Windows {
         Self { destinations, told: HashMap::new(), looked: HashMap::new(), asking: JoinSet::new() }
     }
 
-    /// Sets the limits, and says which destinations are to rest or to go on, where that has changed: why, or `None`. Who has
-    /// to be asked is asked meanwhile; until the first answer nothing goes there. Needs a tokio runtime.
+    /// Sets the limits, and says which destinations are to rest or to go on, where that has changed or the connection is
+    /// another: why, or `None`. Who has to be asked is asked meanwhile; until the first answer nothing goes there. Needs a
+    /// tokio runtime.
     pub fn look(&mut self) -> Vec<(String, Option<String>)> {
         while let Some(answer) = self.asking.try_join_next() {
             self.hear(answer.expect("asking doesn't panic and isn't aborted"));
@@ -71,15 +85,20 @@ impl Windows {
         let mut changes = Vec::new();
         for (destination, remote) in destinations {
             let reason = match allowance(&destination, day, minute) {
-                Allowance::Nothing => Some("by its schedule".to_owned()),
+                Allowance::Nothing => {
+                    // When it opens, the link may be another.
+                    self.looked.remove(&destination.name);
+                    Some(CLOSED.to_owned())
+                }
                 Allowance::Rate(rate) => {
                     remote.set_limit(rate);
                     self.pausing(&destination)
                 }
             };
-            let before = self.told.entry(destination.name.clone()).or_default();
-            if *before != reason {
-                before.clone_from(&reason);
+            let before = self.told.insert(destination.name.clone(), (Arc::clone(&remote), reason.clone()));
+            // One that was made anew may have begun at rest.
+            let is_told = before.is_some_and(|(of, told)| Arc::ptr_eq(&of, &remote) && told == reason);
+            if !is_told {
                 changes.push((destination.name, reason));
             }
         }
@@ -91,7 +110,7 @@ impl Windows {
         loop {
             let is_idle =
                 self.destinations.borrow().iter().all(|(destination, _)| is_always_open(destination));
-            if is_idle && self.told.values().all(Option::is_none) {
+            if is_idle && self.told.values().all(|(_, told)| told.is_none()) {
                 // Nothing to look at until the configuration changes.
                 if self.destinations.changed().await.is_err() {
                     return std::future::pending().await;
@@ -99,6 +118,7 @@ impl Windows {
             } else {
                 tokio::select! {
                     () = tokio::time::sleep(CLOCK) => {}
+                    Ok(()) = self.destinations.changed() => {}
                     Some(answer) = self.asking.join_next() => {
                         self.hear(answer.expect("asking doesn't panic and isn't aborted"));
                     }
@@ -229,22 +249,71 @@ mod tests {
     /// The look itself never waits, so neither does what looks before the first delivery; and nothing goes unasked.
     #[tokio::test]
     async fn a_command_that_hangs_holds_up_no_look_and_no_other_destination() {
-        let remote = |of: &Destination| {
-            crate::reach::reach(of, &Arc::default(), (None, Arc::new(crate::remote::Limiter::new(None))))
-        };
         let slow = destination("pause_when = ['/bin/sleep', '20']");
         let quick = Destination { name: "e".to_owned(), ..destination("pause_when = ['/bin/false']") };
-        let lives = vec![(slow.clone(), remote(&slow)), (quick.clone(), remote(&quick))];
+        let lives = vec![(slow.clone(), reached(&slow)), (quick.clone(), reached(&quick))];
         let (_live, destinations) = watch::channel(lives);
         let mut windows = Windows::new(destinations);
         let begun = Instant::now();
-        let both = [("d", Some(UNKNOWN)), ("e", Some(UNKNOWN))]
-            .map(|(name, why)| (name.to_owned(), why.map(str::to_owned)));
-        assert_eq!(windows.look(), both);
+        assert_eq!(windows.look(), [said("d", Some(UNKNOWN)), said("e", Some(UNKNOWN))]);
         let answer = windows.asking.join_next().await.expect("it is asked").expect("it doesn't panic");
         windows.hear(answer);
-        assert_eq!(windows.look(), [("e".to_owned(), None)]);
+        assert_eq!(windows.look(), [said("e", None)]);
         assert!(begun.elapsed() < Duration::from_secs(10), "it was waited for");
+    }
+
+    fn reached(destination: &Destination) -> Arc<Remote> {
+        let limiter = Arc::new(crate::remote::Limiter::new(None));
+        crate::reach::reach(destination, &Arc::default(), (None, limiter))
+    }
+
+    fn said(name: &str, why: Option<&str>) -> (String, Option<String>) {
+        (name.to_owned(), why.map(str::to_owned))
+    }
+
+    /// A link may have become another while nobody looked at it.
+    #[tokio::test]
+    async fn what_was_known_before_a_schedule_closed_is_asked_anew_when_it_opens() {
+        const COSTS_NOTHING: &str = "pause_when = ['/bin/false']";
+        let open = destination(COSTS_NOTHING);
+        let closed = destination(&format!("{COSTS_NOTHING}\nschedule = ['mon-sun pause']"));
+        let remote = reached(&open);
+        let (live, destinations) = watch::channel(vec![(open.clone(), Arc::clone(&remote))]);
+        let mut windows = Windows::new(destinations);
+        assert_eq!(windows.look(), [said("d", Some(UNKNOWN))]);
+        let answer = windows.asking.join_next().await.expect("it is asked").expect("it doesn't panic");
+        windows.hear(answer);
+        assert_eq!(windows.look(), [said("d", None)]);
+
+        live.send_replace(vec![(closed, Arc::clone(&remote))]);
+        assert_eq!(windows.look(), [said("d", Some("by its schedule"))]);
+        live.send_replace(vec![(open, remote)]);
+        assert_eq!(windows.look(), [said("d", Some(UNKNOWN))]);
+    }
+
+    /// A connection that was made anew may rest by a configuration that was gone again before anybody looked.
+    #[tokio::test]
+    async fn of_a_new_connection_it_is_always_said() {
+        let of = destination("");
+        let (live, destinations) = watch::channel(vec![(of.clone(), reached(&of))]);
+        let mut windows = Windows::new(destinations);
+        windows.look();
+        assert!(windows.look().is_empty(), "nothing has changed");
+        live.send_replace(vec![(of.clone(), reached(&of))]);
+        assert_eq!(windows.look(), [said("d", None)]);
+    }
+
+    #[test]
+    fn what_is_set_anew_rests_until_it_is_known_whether_it_may_be_sent_to() {
+        let (plain, closed) = (destination(""), destination("schedule = ['mon-sun pause']"));
+        let by = |command: &str| destination(&format!("pause_when = ['{command}']"));
+        let why = |old: Option<&Destination>, new: &Destination| rests_at_first(old, new);
+        assert_eq!(why(None, &plain), None);
+        assert_eq!(why(None, &closed).as_deref(), Some("by its schedule"));
+        assert_eq!(why(None, &by("/bin/false")).as_deref(), Some(UNKNOWN));
+        assert_eq!(why(Some(&plain), &by("/bin/false")).as_deref(), Some(UNKNOWN));
+        assert_eq!(why(Some(&by("/bin/true")), &by("/bin/false")).as_deref(), Some(UNKNOWN));
+        assert_eq!(why(Some(&by("/bin/false")), &by("/bin/false")), None, "that is known");
     }
 
     #[tokio::test]

@@ -107,6 +107,8 @@ impl User {
         let line: Vec<_> = std::iter::once(binary().display().to_string()).chain(words.to_vec()).collect();
         let line = line.iter().map(quoted).collect::<Vec<_>>().join(" ") + more;
         let transcript = self.home().join("transcript");
+        // Of another command.
+        let _gone = fs::remove_file(&transcript);
         let mut script = Command::new("script");
         script.args(["-qefc", &line]).arg(&transcript);
         script.current_dir(self.home()).env("HOME", self.home()).env_remove("SSH_AUTH_SOCK");

@@ -69,8 +69,6 @@ fn of_push() {
     fs::remove_dir_all(&standing).expect("it was delivered");
     fs::write(&standing, "in the way").expect("the server's folder is writable");
     assert_eq!(code_of(&account.push(&["--json"], &data).expect_code(1)), "undelivered");
-    assert_eq!(code_of(&account.push(&["--json"], Path::new("/nowhere")).expect_code(1)), "source");
-
     account.push(&["--no-such-flag"], &data).expect_code(2);
     assert_eq!(code_of(&account.push(&["--json", "-o", "Prot=22"], &data).expect_code(2)), "usage");
 
@@ -83,6 +81,29 @@ fn of_push() {
     assert_eq!(code_of(&account.push(&["--json"], &data).expect_code(4)), "host-key-unknown");
     let [flag, file] = account.nobody_known();
     account.push(&[&flag, &file], &data).expect_code(4);
+}
+
+/// What is told to programs says as much as the exit code, also of a source that isn't there.
+#[test]
+fn of_push_of_what_is_not_there() {
+    let account = Account::new();
+    let alone = account.push(&["--json"], Path::new("/nowhere")).expect_code(1).told();
+    assert_eq!(alone["code"], "source", "{alone}");
+    assert!(alone["failure"].as_str().is_some_and(|what| what.contains("/nowhere")), "{alone}");
+    assert!(alone["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{alone}");
+    assert_eq!(alone.as_object().map(serde_json::Map::len), Some(3), "no other key: {alone}");
+    account.push(&[], Path::new("/nowhere")).expect_code(1).expect_said("cannot send /nowhere");
+
+    let beside = account.push(&["--json", "/nowhere"], account.user.data()).expect_code(1);
+    let told = beside.told();
+    assert_eq!(told["code"], "source", "{told}");
+    assert_eq!(told["undelivered_files"], 0, "{told}");
+    let problems = told["problems"].as_array().expect("a list");
+    assert!(
+        problems.len() == 1 && problems[0].as_str().is_some_and(|why| why.contains("/nowhere")),
+        "{told}"
+    );
+    account.user.expect_arrived(&account.sshd.root());
 }
 
 #[test]

@@ -277,10 +277,19 @@ fn verbosity_shows_the_negotiation() {
 /// However it ends while it asks, the terminal shows again what is typed.
 #[test]
 fn a_signal_while_a_passphrase_is_asked_leaves_the_terminal_as_it_was() {
-    let (sshd, user) = (Sshd::start(), User::new());
+    let sshd = Sshd::start();
     let key = sshd.key().display().to_string();
     process::run(Command::new("ssh-keygen").args(["-q", "-p", "-N", "open sesame", "-f", &key]));
-    let words = push_words(&user, &sshd, &["-q", "-i", &key], &sshd.root());
-    let after = user.ended_on_a_terminal(&words, &format!("Passphrase for {key}:"), Signal::TERM);
-    assert!(after.contains(" echo ") && after.contains(" icanon"), "{after}");
+    let (known, server) = (sshd.known_hosts().display().to_string(), format!("127.0.0.1:{}", sshd.port()));
+    let jump = format!("{}@{server}", sshd.user());
+    // Here nobody listens for signals but who asks.
+    let trust = ["trust", "-F", "none", "-J", &jump, "-i", &key, "--known-hosts", &known, &server];
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
+        let user = User::new();
+        let push = push_words(&user, &sshd, &["-q", "-i", &key], &sshd.root());
+        for words in [push, trust.map(str::to_owned).to_vec()] {
+            let after = user.ended_on_a_terminal(&words, &format!("Passphrase for {key}:"), signal);
+            assert!(after.contains(" echo ") && after.contains(" icanon"), "{signal:?} {words:?}: {after}");
+        }
+    }
 }

@@ -101,6 +101,35 @@ fn a_window_pauses_or_slows_and_a_reload_opens_it() {
     assert!(took > Duration::from_secs(2), "300 kB at 100 kB/s took {took:?}");
 }
 
+/// Nothing goes to a destination that is set anew before its link is known to cost nothing.
+#[test]
+fn a_reload_sends_nothing_before_it_is_known_what_the_link_costs() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 6);
+    source.small_files(5, 1);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "settle = '0s'").started();
+    agent.wait_until("all arrives", || tree::equal(source.root(), &sshd.root()));
+
+    let other = Tree::new(scratch.path().join("other"), 7);
+    let (asked, answer) = (scratch.path().join("asked"), scratch.path().join("answer"));
+    fs::write(other.root().join("second"), "two").expect("there is room");
+    let script =
+        format!("touch {}; until test -e {}; do sleep 0.05; done; exit 1", asked.display(), answer.display());
+    let text = fs::read_to_string(agent.config()).expect("it is there");
+    let pausing = format!("[destination.server]\npause_when = ['/bin/sh', '-c', '{script}']");
+    fs::write(agent.config(), text.replace("[destination.server]", &pausing)).expect("there is room");
+    let mut agent = agent.watch("other", other.root(), "settle = '0s'");
+    agent.ask(&["reload"]).expect_code(0);
+    agent.wait_until("somebody is asked", || asked.exists());
+    assert!(!sshd.root().join("second").exists(), "it was sent before there was an answer");
+    let log = agent.log();
+    let at = |words: &str| log.find(words).unwrap_or_else(|| panic!("no {words:?} in:\n{log}"));
+    assert!(at("it is not known yet") < at("configuration read again"), "it rests too late:\n{log}");
+
+    fs::write(&answer, "").expect("there is room");
+    agent.wait_until("it arrives", || sshd.root().join("second").exists());
+}
+
 /// The limit of all holds for two destinations together.
 #[test]
 fn the_limit_of_all_is_shared() {

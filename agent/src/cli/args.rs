@@ -174,7 +174,7 @@ pub(super) struct Items {
 pub(super) enum State {
     /// All that is not delivered, and logs that grow
     Open,
-    /// What is on its way or waits for its turn
+    /// What is on its way, waits for its turn or is still written to
     Pending,
     /// What failed: waiting and quarantined
     Held,

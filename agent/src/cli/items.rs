@@ -79,7 +79,7 @@ fn from_journal(args: &Items, peek: Peek) -> Result<Vec<Item>, ExitCode> {
         shipment
             .items
             .iter()
-            .map(|item| crate::dispatch::pending_item(&shipment.watch, item, ItemState::Pending))
+            .map(|item| Item::at(&shipment.watch, &item.path, item.stamp.size, ItemState::Pending))
     });
     let names = watches(&args.agent);
     let mut logs = peek.logs;

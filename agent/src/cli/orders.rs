@@ -64,12 +64,17 @@ fn forgive(state_dir: &Path, held: Vec<HeldItem>) -> Result<(), JournalError> {
     if held.is_empty() {
         return Ok(());
     }
+    let recorded = record_forgiven(state_dir, held);
+    // Also after an error: the agent has to get into its journal.
+    let handed_over = Journal::hand_over(state_dir);
+    recorded.and(handed_over)
+}
+
+fn record_forgiven(state_dir: &Path, held: Vec<HeldItem>) -> Result<(), JournalError> {
     let (journal, _) = Journal::open(state_dir)?;
     let forgiven = held.into_iter().map(|held| HeldItem { attempts: 0, quarantined: false, ..held });
     let recorded = journal.record_blocking(&forgiven.map(Record::Held).collect::<Vec<_>>());
     let closed = journal.close_blocking();
-    // Also after an error: the agent has to get into its journal.
-    Journal::hand_over(state_dir)?;
     recorded.and(closed)
 }
 
@@ -129,5 +134,40 @@ pub(super) fn reload(args: &AgentOf) -> ExitCode {
             exit::fail(exit::FAILED, "no agent is running", "skiff run, or: systemctl start skiff")
         }
         Err(code) => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    use skiff_common::{ItemId, RelPath};
+
+    use super::*;
+
+    #[test]
+    fn what_root_made_is_handed_over_also_when_the_journal_cannot_be_opened() {
+        let home = tempfile::tempdir().expect("a folder");
+        let nobody = 65534;
+        if chown(home.path(), Some(nobody), Some(nobody)).is_err() {
+            return eprintln!("SKIPPED: needs root");
+        }
+        let (journal, _) = Journal::open(home.path()).expect("there is room");
+        journal.close_blocking().expect("it closes");
+        // A folder in the place of the file beside the journal.
+        let side = home.path().join("journal.seq");
+        fs::remove_file(&side).expect("it was made");
+        fs::create_dir(&side).expect("a new name");
+
+        let path = RelPath::parse(b"held").expect("a path");
+        let (item, reason) = (ItemId::of("w", &path), "why".to_owned());
+        let held =
+            HeldItem { item, watch: "w".to_owned(), path, stamp: 1, attempts: 3, reason, quarantined: true };
+        forgive(home.path(), vec![held]).expect_err("it cannot be opened");
+        for entry in fs::read_dir(home.path()).expect("it can be listed") {
+            let entry = entry.expect("it can be listed");
+            assert_eq!(entry.metadata().expect("it is there").uid(), nobody, "{:?}", entry.file_name());
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! A person at the terminal who is asked for a secret: nothing of the answer is shown.
 //!
 //! It asks at the terminal itself, so that standard input and output may be anything. Promises to leave the terminal as it
-//! found it, also when the answer is ^C or a signal ends the process first. Lacks remembering: that is for who asks.
+//! found it, also when the answer is ^C or SIGTERM, SIGHUP, SIGINT or SIGQUIT ends the process first. Lacks remembering:
+//! that is for who asks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -32,8 +33,8 @@ pub(super) fn is_asked() -> bool {
     silent().is_some()
 }
 
-/// Somebody to ask, if there is a terminal. From then on SIGTERM and SIGHUP end the process at the latest here, for by
-/// themselves they would leave the terminal silent.
+/// Somebody to ask, if there is a terminal. From then on signals end the process at the latest here, for by themselves
+/// they would leave the terminal silent.
 pub(super) fn asker() -> Option<Asker> {
     open().ok()?;
     if let Ok(runtime) = Handle::try_current() {
@@ -43,14 +44,19 @@ pub(super) fn asker() -> Option<Asker> {
 }
 
 async fn end_at_signals() {
-    let signals = [SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let [Ok(mut terminate), Ok(mut hangup)] = signals else { return };
+    let signals =
+        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()]
+            .map(signal);
+    let [Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt), Ok(mut quit)] = signals else { return };
     loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        if is_asked() || !signals::are_listened_to() {
+        let is_heard_elsewhere = tokio::select! {
+            _ = terminate.recv() => signals::are_listened_to(),
+            _ = hangup.recv() => signals::are_listened_to(),
+            _ = interrupt.recv() => signals::are_listened_to(),
+            // Nobody else listens for it.
+            _ = quit.recv() => false,
+        };
+        if is_asked() || !is_heard_elsewhere {
             unsilence();
             std::process::exit(i32::from(exit::INTERRUPTED));
         }

@@ -28,14 +28,12 @@ pub(super) async fn push(args: &Push) -> ExitCode {
     if let Some(manifest) = args.manifest {
         sources.watches.iter_mut().for_each(|watch| watch.manifest = manifest.into());
     }
+    if sources.watches.is_empty() {
+        let hint = "name files and folders that are there";
+        return args.scp.failed(exit::FAILED, "source", &problems.join("; "), hint);
+    }
     for problem in &problems {
         eprintln!("skiff: {problem}");
-    }
-    if sources.watches.is_empty() {
-        if args.scp.json {
-            println!("{}", json!({ "code": "source", "problems": problems }));
-        }
-        return ExitCode::from(exit::FAILED);
     }
     if !args.scp.recursive && !args.scp.quiet {
         sources.folders.iter().for_each(|f| eprintln!("{}: a folder, sent with all below it", f.display()));
@@ -46,11 +44,16 @@ pub(super) async fn push(args: &Push) -> ExitCode {
     if args.scp.dry_run {
         return rehearse(args, &sources, &problems);
     }
-    let code = deliver(args, destination, sources, state_dir).await;
-    if problems.is_empty() || code != ExitCode::SUCCESS { code } else { ExitCode::from(exit::FAILED) }
+    deliver(args, destination, sources, (state_dir, problems)).await
 }
 
-async fn deliver(args: &Push, destination: Destination, sources: Sources, state_dir: PathBuf) -> ExitCode {
+/// Delivers them. What is refused already has been told to people.
+async fn deliver(
+    args: &Push,
+    destination: Destination,
+    sources: Sources,
+    (state_dir, refused): (PathBuf, Vec<String>),
+) -> ExitCode {
     let (agent, stop) = match set_up(args, destination, sources, state_dir) {
         Ok(set_up) => set_up,
         Err(code) => return code,
@@ -67,7 +70,7 @@ async fn deliver(args: &Push, destination: Destination, sources: Sources, state_
     let outcome = agent.run(stop).await;
     drop(bar);
     match outcome {
-        Ok(outcome) => conclude(args, &status, &outcome, started.elapsed()),
+        Ok(outcome) => conclude(args, &status, outcome, refused, started.elapsed()),
         Err(error) => {
             args.scp.failed(exit::FAILED, "local", &error.to_string(), "push again: it goes on where it was")
         }
@@ -126,19 +129,27 @@ fn set_up(
     }
 }
 
-fn conclude(args: &Push, status: &Status, outcome: &Outcome, took: Duration) -> ExitCode {
-    let failure =
-        outcome.destination_failure.as_ref().filter(|_| outcome.undelivered > 0 || outcome.interrupted);
-    let code = match (outcome.undelivered, outcome.interrupted, failure) {
+fn conclude(
+    args: &Push,
+    status: &Status,
+    mut outcome: Outcome,
+    refused: Vec<String>,
+    took: Duration,
+) -> ExitCode {
+    let failure = outcome.destination_failure.take();
+    let failure = failure.filter(|_| outcome.undelivered > 0 || outcome.interrupted);
+    if !args.scp.json {
+        tell(args, status, &outcome, failure.as_ref(), took);
+    }
+    outcome.problems = [refused, outcome.problems].concat();
+    let code = match (outcome.undelivered, outcome.interrupted, &failure) {
         (_, true, _) => exit::INTERRUPTED,
         (0, ..) if outcome.problems.is_empty() => exit::DONE,
         (_, _, Some(failure)) => exit::of(failure.code),
         _ => exit::FAILED,
     };
     if args.scp.json {
-        println!("{}", result(status, outcome, failure, took));
-    } else {
-        tell(args, status, outcome, failure, took);
+        println!("{}", result(status, &outcome, failure.as_ref(), took));
     }
     ExitCode::from(code)
 }

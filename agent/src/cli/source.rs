@@ -89,7 +89,8 @@ impl Sources {
     }
 
     fn add(&mut self, folder: &Path, part: Part<'_>) {
-        let shown = escaped(folder.as_os_str().as_bytes());
+        // What stands before a `>` would be taken for the whole name, which other folders have, too.
+        let shown = escaped(folder.as_os_str().as_bytes()).replace('>', "\\x3e");
         // By its name a later push knows what it delivered. Each part has its own, as it goes elsewhere.
         let (name, below, only) = match part {
             Part::Folder(below) => (format!("push-{shown}"), below, None),
@@ -157,6 +158,24 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         let names: std::collections::BTreeSet<_> = sources.watches.iter().map(|watch| &watch.name).collect();
         assert_eq!((sources.watches.len(), names.len()), (3, 3), "{names:?}");
+    }
+
+    /// By what stands before a `>` in a name, legs of one watch are known: those of two folders are not one.
+    #[test]
+    fn folders_with_an_arrow_in_their_names_are_different_watches() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folders = ["x>1/", "x>2/", "x>1"];
+        folders
+            .iter()
+            .for_each(|name| std::fs::create_dir_all(home.path().join(name)).expect("there is room"));
+        let (sources, problems) = of(home.path(), &folders);
+        assert_eq!(problems, [""; 0]);
+        let bases: std::collections::BTreeSet<_> =
+            sources.watches.iter().map(|watch| crate::route::base(&watch.name)).collect();
+        assert_eq!(bases.len(), 3, "{bases:?}");
+        let shown = sources.watches[0].name.strip_prefix("push-").and_then(|name| name.strip_suffix('/'));
+        let path = skiff_common::escape::unescaped(shown.expect("that is its form"));
+        assert_eq!(path.as_deref(), Some(sources.watches[0].path.as_os_str().as_bytes()));
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod paused;
 mod reply;
 mod route;
 mod sampler;
+#[cfg(test)]
+mod tests;
 mod throughput;
 
 use std::fmt;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::context::WatchContext;
 use crate::dispatch::Order;
 use crate::journal::Journal;
+use crate::status::snapshot::Item;
 use crate::status::{History, Snapshot, Status, latest, wall_ms};
 
 pub(crate) use door::read_token;
@@ -68,10 +71,20 @@ impl Control {
         snapshot.throughput = throughput::of(&self.history, snapshot.pending.bytes);
         // Logs that grow are no matter of the dispatcher's.
         let roster = self.roster.read().expect("nothing panics while it holds the lock").clone();
+        for watch in &mut snapshot.watches {
+            let context = roster.iter().find(|context| context.settings.name == watch.name);
+            watch.pending.more |= context.is_some_and(|context| context.logs().iter().any(is_behind));
+            snapshot.pending.more |= watch.pending.more;
+        }
         let logs = roster.iter().map(|context| context.problems());
         snapshot.problems = latest(std::iter::once(std::mem::take(&mut snapshot.problems)).chain(logs));
         snapshot
     }
+}
+
+/// Whether a log may have bytes that are not delivered; of one that nobody has seen yet nobody knows.
+fn is_behind(log: &Item) -> bool {
+    log.bytes.is_none() || log.bytes > log.delivered_bytes
 }
 
 /// Asks for the configuration to be read again.

@@ -57,7 +57,7 @@ pub(super) enum Caller {
 }
 
 /// Why something isn't done.
-struct Refusal(StatusCode, &'static str, String);
+pub(super) struct Refusal(StatusCode, &'static str, String);
 
 impl Refusal {
     fn bad(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -170,7 +170,7 @@ pub(super) async fn snapshot(control: &Arc<Control>) -> Snapshot {
     tokio::task::spawn_blocking(move || asked.look()).await.expect("looking doesn't panic and isn't aborted")
 }
 
-async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
+pub(super) async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
     let (mut state, mut wanted, mut limit) = ("all".to_owned(), String::new(), ITEMS);
     for (key, value) in pairs(query) {
         match key {
@@ -187,22 +187,20 @@ async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, Refusal> {
             "state is one of all, pending, held, waiting, quarantined, growing, delivered",
         ));
     }
+    let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
     let mut list = Vec::new();
     if of(&["all", "held", "waiting", "quarantined"]) {
         list.extend(held_items(control).await?);
     }
     if of(&["all", "pending"]) {
+        // Few at most, which would be cut off behind a backlog.
+        list.extend(roster.iter().flat_map(|context| context.settling().1));
         let (answer, answered) = oneshot::channel();
         let most = if wanted.is_empty() { limit } else { usize::MAX };
         control.orders.send(Order::Items(most, answer)).await.map_err(|_| Refusal::ended())?;
         list.extend(answered.await.map_err(|_| Refusal::ended())?);
     }
-    if of(&["all", "pending"]) {
-        let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
-        list.extend(roster.iter().flat_map(|context| context.settling().1));
-    }
     if of(&["all", "growing"]) {
-        let roster = control.roster.read().expect("nothing panics while it holds the lock").clone();
         list.extend(roster.iter().flat_map(|context| context.logs()));
     }
     list.retain(|item| {

@@ -83,6 +83,7 @@ impl Crew {
         self.reach(&moved, &new);
         let mut change = Change {
             retune: retuned(&self.settings, &new, &moved),
+            rest: resting(&self.settings, &new, &moved),
             destinations: self.shared.remotes.values().cloned().collect(),
             ..Change::default()
         };
@@ -202,4 +203,13 @@ fn retuned(old: &Settings, new: &Settings, moved: &[String]) -> Vec<(String, usi
         (name.clone(), in_flight.get(), destination_retry(new, name))
     };
     retuned.map(pace).collect()
+}
+
+/// Of those that moved, which begin at rest, and why.
+fn resting(old: &Settings, new: &Settings, moved: &[String]) -> Vec<(String, String)> {
+    let resting = moved.iter().filter_map(|name| {
+        let why = windows::rests_at_first(old.destination(name), new.destination(name)?)?;
+        Some((name.clone(), why))
+    });
+    resting.collect()
 }

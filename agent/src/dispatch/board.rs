@@ -16,7 +16,7 @@ use crate::status::snapshot::{
     Destination, DestinationState, Held, LastError, OnItsWay, Pending, Problem, Snapshot, Source, Totals,
     Watch,
 };
-use crate::status::{Problems, Status, wall_ms};
+use crate::status::{Problems, Status, millis, wall_ms};
 
 /// How often it is told at most: people see no more, and a snapshot goes over all that is under way.
 const EVERY: Duration = Duration::from_millis(500);
@@ -309,8 +309,4 @@ fn add(pending: &mut Pending, items: &[Item]) {
         let changed_ms = u64::try_from(item.stamp.ctime_ns.max(0) / 1_000_000).unwrap_or(0);
         pending.oldest_ms = Some(pending.oldest_ms.map_or(changed_ms, |oldest| oldest.min(changed_ms)));
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -39,7 +39,6 @@ use crate::scan::Found;
 use crate::status::{Progress, Status};
 use board::Board;
 use late::Late;
-pub(crate) use orders::pending_item;
 pub use orders::{Change, Order};
 use pulse::Pulse;
 pub(crate) use setup::destination_retry;

@@ -44,6 +44,8 @@ pub struct Change {
     pub retune: Vec<(String, usize, Retry)>,
     /// All destinations there are now.
     pub destinations: Vec<Arc<Remote>>,
+    /// Destinations that begin at rest, and why; until they are looked at, which is said by [`Order::Rest`].
+    pub rest: Vec<(String, String)>,
 }
 
 impl Dispatcher {
@@ -103,9 +105,8 @@ impl Dispatcher {
         if let Some(reason) = reason {
             tracing::info!(destination, "paused: {reason}");
             self.rests.insert(destination.to_owned(), reason);
-        } else {
+        } else if self.rests.remove(destination).is_some() {
             tracing::info!(destination, "goes on");
-            self.rests.remove(destination);
         }
         if rests {
             let desk = &self.desk;
@@ -131,7 +132,7 @@ impl Dispatcher {
 
     /// Watches that leave end first, so that no file has two.
     async fn change(&mut self, change: Change) -> Result<(), DispatchError> {
-        let Change { leave, join, retune, destinations } = change;
+        let Change { leave, join, retune, destinations, rest } = change;
         let leaving: Vec<Live> = leave.iter().filter_map(|number| self.watches.remove(number)).collect();
         for live in &leaving {
             live.context.waker.stop();
@@ -161,6 +162,12 @@ impl Dispatcher {
             remote.rest(rests);
             let effects = self.desk.rest(remote.name(), rests, clock::now());
             self.apply(effects).await?;
+        }
+        for (name, why) in rest {
+            // One that rests already may have another reason.
+            if !self.rests.contains_key(&name) {
+                self.rest(&name, Some(why)).await?;
+            }
         }
         let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
@@ -234,28 +241,14 @@ impl Dispatcher {
     fn items(&self, most: usize) -> Vec<Item> {
         let planned = self.desk.all_shipments().flat_map(|(shipment, runs)| {
             let state = if runs { ItemState::OnItsWay } else { ItemState::Pending };
-            shipment.items.iter().map(move |item| pending_item(&shipment.watch, item, state))
+            let items = shipment.items.iter();
+            items.map(move |item| Item::at(&shipment.watch, &item.path, item.stamp.size, state))
         });
         let gathered = self.watches.values().flat_map(|live| {
             let watch = &live.context.settings.name;
-            live.planner.waiting().iter().map(move |item| pending_item(watch, item, ItemState::Pending))
+            let waiting = live.planner.waiting().iter();
+            waiting.map(move |item| Item::at(watch, &item.path, item.stamp.size, ItemState::Pending))
         });
         planned.chain(gathered).take(most).collect()
-    }
-}
-
-/// An item that isn't delivered, as it is listed.
-pub(crate) fn pending_item(watch: &str, item: &skiff_common::Item, state: ItemState) -> Item {
-    Item {
-        item: skiff_common::ItemId::of(watch, &item.path).to_string(),
-        watch: watch.to_owned(),
-        path: item.path.to_string(),
-        state,
-        bytes: Some(item.stamp.size),
-        attempts: 0,
-        reason: None,
-        delivered: None,
-        digest: None,
-        delivered_bytes: None,
     }
 }

@@ -114,6 +114,25 @@ async fn a_destination_that_rested_is_gone_and_comes_back_to_work() {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Start(..))), "{effects:?}");
 }
 
+/// Before anything is sent there; whoever looks at the clock and the link says more a moment later.
+#[tokio::test]
+async fn a_destination_that_begins_at_rest_does_so_for_the_reason_it_has() {
+    let (home, mut dispatcher) = alone(false);
+    let new = remotes(&settings(home.path()));
+    for (before, told) in [(None, "not known yet"), (Some("it costs"), "it costs")] {
+        dispatcher.rest("d", before.map(str::to_owned)).await.expect("there is no journal");
+        let change = Change {
+            destinations: new.values().cloned().collect(),
+            rest: vec![("d".to_owned(), "not known yet".to_owned())],
+            ..Change::default()
+        };
+        let order = Order::Change(Box::new(change), tokio::sync::oneshot::channel().0);
+        dispatcher.obey(order).await.expect("there is no journal");
+        assert!(new["d"].rests());
+        assert_eq!(dispatcher.rests["d"], told);
+    }
+}
+
 /// What is due begins something, and would be due at once again.
 #[tokio::test]
 async fn nothing_is_due_while_it_drains() {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use skiff_common::Moment;
 use skiff_common::settle::Unsettled;
-use skiff_common::{ItemId, Moment};
 
 use super::Scanner;
 use crate::status::snapshot::{Item, ItemState, Settling};
-use crate::status::wall_ms;
+use crate::status::{millis, wall_ms};
 
 /// Beyond the quiet time; before that it is nothing to tell of.
 const LATE: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ impl Scanner {
         let since = late.first().map(|oldest| now.since(oldest.since));
         let settling = Settling {
             files: late.len() as u64,
-            since_ms: since.map(|age| wall_ms().saturating_sub(ms(age))),
+            since_ms: since.map(|age| wall_ms().saturating_sub(millis(age))),
         };
         let items = late.iter().take(LISTED).map(|late| item(watch, late, now)).collect();
         self.context.set_settling(settling, items);
@@ -51,20 +51,6 @@ fn why(late: &Unsettled, now: Moment) -> String {
 }
 
 fn item(watch: &str, late: &Unsettled, now: Moment) -> Item {
-    Item {
-        item: ItemId::of(watch, &late.path).to_string(),
-        watch: watch.to_owned(),
-        path: late.path.to_string(),
-        state: ItemState::Settling,
-        bytes: Some(late.stamp.size),
-        attempts: 0,
-        reason: Some(why(late, now)),
-        delivered: None,
-        digest: None,
-        delivered_bytes: None,
-    }
-}
-
-fn ms(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    let item = Item::at(watch, &late.path, late.stamp.size, ItemState::Settling);
+    Item { reason: Some(why(late, now)), ..item }
 }

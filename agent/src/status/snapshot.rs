@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use skiff_common::{ItemId, RelPath};
 
 /// The version of the JSON.
 pub const VERSION: u32 = 1;
@@ -80,8 +81,8 @@ pub struct Totals {
     pub last_delivery_ms: Option<u64>,
 }
 
-/// Found and not yet delivered. While a backlog is larger than what the agent takes on at once, or a watch is paused,
-/// more lies in the folders than is counted here.
+/// Found and not yet delivered. While a backlog is larger than what the agent takes on at once, a watch is paused or a log
+/// that grows is not delivered to its end, more lies in the folders than is counted here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Files.
@@ -288,6 +289,24 @@ pub struct Item {
     /// Of a log that grows: how many of its first bytes are delivered.
     #[serde(default)]
     pub delivered_bytes: Option<u64>,
+}
+
+impl Item {
+    /// One that isn't delivered and has not failed.
+    pub(crate) fn at(watch: &str, path: &RelPath, bytes: u64, state: ItemState) -> Self {
+        Self {
+            item: ItemId::of(watch, path).to_string(),
+            watch: watch.to_owned(),
+            path: path.to_string(),
+            state,
+            bytes: Some(bytes),
+            attempts: 0,
+            reason: None,
+            delivered: None,
+            digest: None,
+            delivered_bytes: None,
+        }
+    }
 }
 
 /// How an item stands.

@@ -67,7 +67,7 @@ impl Lines {
         ExitCode::from(self.worst)
     }
 
-    fn as_json(&self) -> Value {
+    pub(super) fn as_json(&self) -> Value {
         json!({ "ok": self.worst == exit::DONE, "checks": self.all })
     }
 }

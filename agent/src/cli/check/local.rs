@@ -34,8 +34,12 @@ fn check_state(folder: &Path, lines: &mut Lines) {
     let standing = standing(folder);
     if let Err(error) = tempfile::tempfile_in(standing) {
         let why = format!("cannot write in {}: {error}", standing.display());
-        let hint = "let the user that skiff runs as own it";
-        return lines.fail(WHAT, &Obstacle { why: &why, hint, code: "state-folder" }, exit::FAILED);
+        let hint = if standing == folder {
+            "let the user that skiff runs as own it".to_owned()
+        } else {
+            format!("make {} and let the user that skiff runs as own that", folder.display())
+        };
+        return lines.fail(WHAT, &Obstacle { why: &why, hint: &hint, code: "state-folder" }, exit::FAILED);
     }
     if standing != folder {
         return lines.ok(WHAT, &format!("{} is not there yet, and can be made", folder.display()));
@@ -185,13 +189,14 @@ fn check_limits(settings: &Settings, folders: usize, lines: &mut Lines) {
 
 fn check_control(settings: &Control, state_dir: &Path, lines: &mut Lines) {
     const WHAT: &str = "control";
+    // Nobody is asked for a token where nobody comes from elsewhere.
+    let Some(address) = settings.listen else { return };
     if let Some(Err(error)) = settings.token_file.as_deref().map(control::read_token) {
         let hint =
             "one word of 16 characters or more, in a file that only the user that skiff runs as may read";
         let why = error.to_string();
         lines.fail(WHAT, &Obstacle { why: &why, hint, code: "token" }, exit::FAILED);
     }
-    let Some(address) = settings.listen else { return };
     match TcpListener::bind(address) {
         Ok(_) => lines.ok(WHAT, &format!("{address} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse && is_ours(address, state_dir) => {
@@ -226,4 +231,46 @@ fn answer(address: SocketAddr) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What these found.
+    fn checked(check: impl FnOnce(&mut Lines)) -> Value {
+        let mut lines = Lines::new(true);
+        check(&mut lines);
+        lines.as_json()["checks"].clone()
+    }
+
+    /// Whoever follows the hint must not give away what stands above, such as `/var/lib`.
+    #[test]
+    fn of_a_state_folder_that_cannot_be_made_only_that_is_to_be_owned() {
+        let home = tempfile::tempdir().expect("a folder");
+        let file = home.path().join("file");
+        fs::write(&file, "").expect("there is room");
+        let folder = file.join("skiff");
+        let found = checked(|lines| check_state(&folder, lines));
+        assert_eq!(found[0]["state"], "fail", "{found}");
+        let hint = format!("make {} and let the user that skiff runs as own that", folder.display());
+        assert_eq!(found[0]["hint"], hint.as_str(), "{found}");
+        let found = checked(|lines| check_state(&file, lines));
+        assert_eq!(found[0]["hint"], "let the user that skiff runs as own it", "{found}");
+    }
+
+    #[test]
+    fn a_token_is_looked_at_where_somebody_may_have_to_show_it() {
+        let home = tempfile::tempdir().expect("a folder");
+        let token_file = Some(home.path().join("missing"));
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let found = |listen| {
+            let control = Control { listen, token_file: token_file.clone(), ..Control::default() };
+            checked(|lines| check_control(&control, home.path(), lines))
+        };
+        assert_eq!(found(None), Value::Array(Vec::new()));
+        assert_eq!(found(listen)[0]["code"], "token");
+    }
 }

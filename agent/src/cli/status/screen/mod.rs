@@ -156,11 +156,13 @@ fn doing(snapshot: &Snapshot) -> &'static str {
         PAUSED
     } else if snapshot.pending.items + held.quarantined + held.waiting > 0
         || snapshot.pending.more
-        || watches.iter().any(|watch| watch.pending.more || watch.trouble.is_some())
+        || watches
+            .iter()
+            .any(|watch| watch.pending.more || watch.settling.files > 0 || watch.trouble.is_some())
     {
         WAITING
-    } else if snapshot.totals.found_files == 0 {
-        // Nobody knows yet, or there is nothing.
+    } else if snapshot.totals.found_files == 0 && snapshot.totals.delivered_bytes == 0 {
+        // Nobody knows yet, or there is nothing. A log that grows is not found, but its bytes are delivered.
         "nothing found so far"
     } else {
         "all delivered"
