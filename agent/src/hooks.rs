@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_common::delivery::record::HeldItem;
 use skiff_config::Watch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -152,16 +152,7 @@ impl Quarantines {
         if watch.on_quarantine.is_empty() {
             return;
         }
-        let line = json!({
-            "v": 1,
-            "event": "quarantined",
-            "watch": held.watch,
-            "path": held.path.to_string(),
-            "item": held.item.to_string(),
-            "attempts": held.attempts,
-            "reason": held.reason,
-        });
-        let input = format!("{line}\n").into_bytes();
+        let input = format!("{}\n", told(held)).into_bytes();
         let (words, deadline) = (watch.on_quarantine.clone(), watch.hook_timeout);
         if self.0.try_send(Quarantined { words, deadline, input }).is_err() {
             tracing::warn!(watch = %held.watch, path = %held.path,
@@ -170,11 +161,34 @@ impl Quarantines {
     }
 }
 
+/// What such a command gets on its standard input.
+fn told(held: &HeldItem) -> Value {
+    json!({
+        "v": 1,
+        "event": "quarantined",
+        "watch": held.watch,
+        "path": held.path.to_string(),
+        "item": held.item.to_string(),
+        "attempts": held.attempts,
+        "reason": held.reason,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
+    use skiff_common::{ItemId, RelPath};
+
     use super::*;
+
+    #[test]
+    fn every_key_is_documented() {
+        let path = RelPath::parse(b"a").expect("a path");
+        let (item, watch, reason) = (ItemId::of("w", &path), "w".to_owned(), String::new());
+        let held = HeldItem { item, watch, path, stamp: 0, attempts: 0, reason, quarantined: true };
+        crate::documented::assert_documented("on_quarantine", &told(&held));
+    }
 
     const LONG: Duration = Duration::from_secs(60);
 

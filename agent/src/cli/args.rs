@@ -20,7 +20,7 @@ Exit status:
   1    some items failed
   2    usage or configuration
   3    a server could not be reached, or did not let us in
-  4    a host key is unknown, or another than before
+  4    the server's host key is unknown, changed, revoked, not valid, or can't be looked up
   130  interrupted
   141  nobody read the output any longer
 
@@ -30,7 +30,11 @@ Files:
   ~/.local/state/skiff                              receipts of push
 
 Environment:
-  NO_COLOR  set to anything: no colours";
+  NO_COLOR               set to anything: no colours
+  SSH_AUTH_SOCK          the socket of ssh-agent
+  XDG_STATE_HOME         receipts of push are in its folder skiff instead
+  CREDENTIALS_DIRECTORY  where systemd puts what ${credential:NAME} stands for
+  OTEL_*                 of a build with the feature otel: where figures and traces go";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -174,7 +178,7 @@ pub(super) struct Items {
 pub(super) enum State {
     /// All that is not delivered, and logs that grow
     Open,
-    /// What is on its way, waits for its turn or is still written to
+    /// What is on its way, waits for its turn or hasn't settled for more than a minute
     Pending,
     /// What failed: waiting and quarantined
     Held,
@@ -269,7 +273,7 @@ pub(super) struct Scp {
     /// At most so many Kbit/s
     #[arg(short, value_name = "KBIT/S")]
     pub(super) limit: Option<u64>,
-    /// Folders too, with all below them
+    /// Folders too; skiff always does
     #[arg(short)]
     pub(super) recursive: bool,
     /// Keep times and modes; skiff always does
@@ -330,7 +334,7 @@ pub(super) struct Push {
     #[command(flatten)]
     pub(super) scp: Scp,
     /// Also leave a list of what was delivered, which this tool accepts there: in DEST, `sha256sum -c skiff-manifests/*.sha256`,
-    /// or `b3sum -c skiff-manifests/*.b3`; of `SRC`, which is a folder, in that folder there
+    /// or `b3sum -c skiff-manifests/*.b3`; where `SRC` is a folder, in the folder of that name there
     #[arg(long, value_name = "TOOL", value_enum)]
     pub(super) manifest: Option<Manifest>,
     /// Where receipts are kept

@@ -159,10 +159,7 @@ fn rehearse(args: &Push, sources: &Sources, problems: &[String]) -> ExitCode {
     let (files, unread) = sources.files();
     let bytes = files.iter().map(|(_, bytes)| bytes).sum();
     if args.scp.json {
-        let would_send = files.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes }));
-        let would_send: Vec<_> = would_send.collect();
-        let problems = [problems, &unread].concat();
-        println!("{}", json!({ "would_send": would_send, "problems": problems }));
+        println!("{}", rehearsal(&files, &[problems, &unread].concat()));
     } else {
         for problem in &unread {
             eprintln!("skiff: {problem}");
@@ -179,6 +176,11 @@ fn rehearse(args: &Push, sources: &Sources, problems: &[String]) -> ExitCode {
     }
     let code = if problems.is_empty() && unread.is_empty() { exit::DONE } else { exit::FAILED };
     ExitCode::from(code)
+}
+
+fn rehearsal(files: &[(String, u64)], problems: &[String]) -> serde_json::Value {
+    let would_send = files.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes }));
+    json!({ "would_send": would_send.collect::<Vec<_>>(), "problems": problems })
 }
 
 fn tell(args: &Push, status: &Status, outcome: &Outcome, failure: Option<&Failure>, took: Duration) {
@@ -257,5 +259,7 @@ mod tests {
         let outcome = Outcome { problems: vec![String::new()], ..Outcome::default() };
         let value = result(&Status::default(), &outcome, None, Duration::ZERO);
         crate::documented::assert_documented("skiff push --json", &value);
+        let value = rehearsal(&[(String::new(), 0)], &[String::new()]);
+        crate::documented::assert_documented("skiff push --dry-run --json", &value);
     }
 }

@@ -89,22 +89,7 @@ impl Receipts {
 
     /// Appends the receipt of a log; it is durable when this returns. Blocks.
     pub(crate) fn append_grown(&self, grown: &Grown<'_>) -> io::Result<()> {
-        let Grown { watch, destination, log, name } = grown;
-        let line = json!({
-            "v": VERSION,
-            "time": clock::written(Timestamp::now()),
-            "watch": watch,
-            "path": log.path.to_string(),
-            "name": name.to_string(),
-            "size": log.shipped,
-            "digest": log.digests.blake3.to_string(),
-            "theirs": log.digests.sha256.unwrap_or(log.digests.blake3).to_string(),
-            "destination": destination,
-            "shipment": "",
-            "sent": true,
-            "grown": true,
-        });
-        append(&self.path, self.files, std::iter::once(line))
+        append(&self.path, self.files, std::iter::once(grown_line(grown)))
     }
 
     /// To be asked what these names had before.
@@ -249,10 +234,75 @@ fn line(receipt: &Receipt, watch: &str, destination: &str, time: &str) -> Value 
     })
 }
 
+fn grown_line(Grown { watch, destination, log, name }: &Grown<'_>) -> Value {
+    json!({
+        "v": VERSION,
+        "time": clock::written(Timestamp::now()),
+        "watch": watch,
+        "path": log.path.to_string(),
+        "name": name.to_string(),
+        "size": log.shipped,
+        "digest": log.digests.blake3.to_string(),
+        "theirs": log.digests.sha256.unwrap_or(log.digests.blake3).to_string(),
+        "destination": destination,
+        "shipment": "",
+        "sent": true,
+        "grown": true,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skiff_common::{Item, Stamp};
+    use crate::documented::assert_documented;
+    use skiff_common::delivery::{Command, Delivery, Event, Placed, Staged};
+    use skiff_common::growth::{FileId, LogId};
+    use skiff_common::{Item, Shipment, ShipmentKind, Stamp};
+
+    /// A receipt as deliveries make them: through the machine.
+    fn receipt(item: Item, digests: Digests) -> Receipt {
+        let path = item.path.clone();
+        let shipment = Shipment::new("w", "d", ShipmentKind::Single, vec![item]);
+        let (mut delivery, _) = Delivery::plan(shipment, false);
+        delivery.on(Event::Staged(vec![Staged::Landed { digests, theirs: digests.blake3 }]));
+        match delivery.on(Event::Published(vec![Placed::At(path)])).command {
+            Some(Command::Finish(mut receipts)) => receipts.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let path = RelPath::parse(b"a").expect("a path");
+        let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        let digests = Digests { blake3: Digest::new(Algorithm::Blake3, [7; 32]), sha256: None };
+        let receipt = receipt(Item { path: path.clone(), stamp, mode: 0o644 }, digests);
+        let mut of_file = line(&receipt, "w", "d", "");
+        assert!(of_file.get("grown").is_none());
+        of_file["grown"] = true.into();
+        assert_documented("receipts.jsonl", &of_file);
+
+        let file = FileId { dev: 1, ino: 1, born_ns: 0 };
+        let log = Log {
+            id: LogId::of(file, 0),
+            file,
+            round: 0,
+            path: path.clone(),
+            name: Some(path.clone()),
+            moving: None,
+            shipped: 1,
+            digests,
+            verified: 1,
+            renamed: false,
+            unproven: false,
+            ended: false,
+        };
+        let grown = Grown { watch: "w", destination: "d", log: &log, name: &path };
+        assert_documented("receipts.jsonl", &grown_line(&grown));
+
+        let loss = Loss { watch: "w", path: &path, stamp: &stamp };
+        assert_documented("losses.jsonl", &loss_line(&loss, "truncated"));
+    }
 
     /// Of the first version there was a line for each name.
     #[test]

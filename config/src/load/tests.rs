@@ -70,8 +70,8 @@ fn the_examples_say_what_they_promise() {
     let archive = logs.destination("archive").expect("is declared");
     assert_eq!((archive.host.as_str(), archive.port), ("2001:db8::17", 22));
     assert_eq!(archive.path.to_string(), "logs/0123456789abcdef0123456789abcdef");
-    let keys = ["/run/credentials/skiff.service/archive_key", "/home/ship/.ssh/id_ed25519"];
-    assert_eq!(archive.identity, keys.map(PathBuf::from));
+    assert_eq!(archive.identity, [PathBuf::from("/run/credentials/skiff.service/keys_archive")]);
+    assert_eq!(archive.known_hosts, [PathBuf::from("/etc/skiff/known_hosts")]);
     assert_eq!(logs.watches[0].settle.as_secs(), 5, "its own defaults hold for all its watches");
     assert_eq!(logs.watches[1].path, Path::new("/var/log/application"));
 }
