@@ -155,6 +155,12 @@ impl Dispatcher {
         self.desk.keep_destinations(|name| destinations.iter().any(|remote| remote.name() == name));
         let old = std::mem::replace(&mut self.remotes, destinations);
         self.rests.retain(|name, _| self.remotes.iter().any(|remote| remote.name() == name));
+        for (name, why) in rest {
+            // One that rests already may have another reason.
+            if !self.rests.contains_key(&name) {
+                self.rest(&name, Some(why)).await?;
+            }
+        }
         // One that is new to an old name rests as the old one did: nobody says so again. One that was gone meanwhile
         // rests no longer, though the desk may remember that it did.
         for remote in self.remotes.clone() {
@@ -162,12 +168,6 @@ impl Dispatcher {
             remote.rest(rests);
             let effects = self.desk.rest(remote.name(), rests, clock::now());
             self.apply(effects).await?;
-        }
-        for (name, why) in rest {
-            // One that rests already may have another reason.
-            if !self.rests.contains_key(&name) {
-                self.rest(&name, Some(why)).await?;
-            }
         }
         let still = |remote: &Arc<Remote>| self.remotes.iter().any(|new| Arc::ptr_eq(new, remote));
         let retired: Vec<_> = old.into_iter().filter(|remote| !still(remote)).collect();
