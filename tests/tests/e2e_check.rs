@@ -54,7 +54,7 @@ fn mode(path: &Path) -> u32 {
 /// Whoever checks may be root, and the folder is to be the service's.
 #[test]
 fn a_check_makes_no_state_folder_and_tells_of_an_open_one() {
-    let (sshd, _scratch, source) = start();
+    let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "");
 
     let (exit, checks) = checked(&agent, &[]);
@@ -75,6 +75,17 @@ fn a_check_makes_no_state_folder_and_tells_of_an_open_one() {
     assert_eq!(mode(&agent.state_dir()), 0o700, "the agent closes it");
     let (_, checks) = checked(&agent, &[]);
     assert!(!says(&checks, "warn", "open to others"), "{checks:#?}");
+
+    // Nor does anything that it makes there keep it from that.
+    source.file("a", 10);
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    agent.wait_until("it delivers", || fs::metadata(&receipts).is_ok_and(|receipts| receipts.len() > 0));
+    agent.ask(&["pause"]).expect_code(0);
+    agent.terminate();
+    fs::set_permissions(agent.state_dir(), Permissions::from_mode(0o755)).expect("ours");
+    agent.start();
+    agent.wait_until("the agent answers", || socket.exists());
+    assert_eq!(mode(&agent.state_dir()), 0o700, "{}", agent.log());
 
     let agent = Agent::to(&sshd).watch("in", source.root(), "");
     fs::write(agent.state_dir(), "no folder").expect("room");
