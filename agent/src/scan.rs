@@ -25,7 +25,7 @@ use crate::census::Census;
 use crate::clock;
 use crate::context::WatchContext;
 use crate::ignores::Ignores;
-use crate::journal::{DeliveredFolder, Journal, JournalError};
+use crate::journal::{DeliveredFolder, Journal, JournalError, NO_SPACE_PAUSE};
 use crate::source::Root;
 use crate::wake::{Wake, Waker};
 use crate::watch::Watch;
@@ -38,8 +38,6 @@ const POLL: Duration = Duration::from_secs(2);
 const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// How soon after trouble everything is looked at again: what was out of reach may tell nobody when it no longer is.
 const TROUBLE: Duration = Duration::from_secs(30);
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// A polled tree rests so many times as long as it took to scan.
 const POLL_SHARE: u32 = 10;
 

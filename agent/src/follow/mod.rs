@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 
 use crate::clock;
 use crate::context::WatchContext;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, NO_SPACE_PAUSE};
 use crate::machine::sender;
 use crate::receipts::Receipts;
 use crate::remote::RemoteError;
@@ -37,8 +37,6 @@ use reading::Known;
 /// How often what grew is recorded. What a crash loses of it is found again at the destination; a record each time would
 /// wear out flash.
 const RECORD_EVERY: Duration = Duration::from_secs(10);
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a step may take to end after a stop, however often it asks the destination.
 const GRACE: Duration = Duration::from_secs(2);
 /// A look rests so many times as long as it took: a large tree must not become all that is done.
@@ -253,10 +251,14 @@ impl Follower {
         let Some(journal) = self.journal.as_ref().filter(|_| !keep.is_empty() || !over.is_empty()) else {
             return Ok(());
         };
+        let mut told = false;
         loop {
             match journal.note_growth(&self.context.settings.name, keep.to_vec(), over) {
                 Err(error @ JournalError::NoSpace { .. }) if !self.context.waker.is_stopped() => {
-                    tracing::error!(%error, "waiting for space; nothing is shipped meanwhile");
+                    // Once: the log may stand on the same disk.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "waiting for space; nothing is shipped meanwhile");
+                    }
                     self.context.waker.wait_for_stop(NO_SPACE_PAUSE);
                 }
                 outcome => return Ok(outcome?),

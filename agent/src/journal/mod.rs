@@ -64,6 +64,8 @@ use value::{unseal_held, unseal_log};
 use verify::Verified;
 use writer::{QUEUE, Request, Work, Writer};
 
+/// How often who was refused for want of space asks again.
+pub(crate) const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// How many folders are forgotten in one request.
 const FORGET_AT_ONCE: usize = 256;
 
