@@ -151,6 +151,10 @@ impl Follower {
         {
             if let Some(record) = step.record {
                 self.record(&[record], &[])?;
+                if self.is_stopped() {
+                    // It may not be recorded, so nothing may rely on it.
+                    break;
+                }
             }
             tracing::trace!(watch = %self.context.settings.name, task = ?step.task, "to do");
             let log = self.log(step.task.log()).path;
@@ -247,6 +251,7 @@ impl Follower {
         self.record(&logs, &[])
     }
 
+    /// Waits while the disk is full. Where a stop ends that, nothing is recorded, which costs a look.
     fn record(&self, keep: &[Log], over: &[LogId]) -> Result<(), ScanError> {
         let Some(journal) = self.journal.as_ref().filter(|_| !keep.is_empty() || !over.is_empty()) else {
             return Ok(());
@@ -254,7 +259,8 @@ impl Follower {
         let mut told = false;
         loop {
             match journal.note_growth(&self.context.settings.name, keep.to_vec(), over) {
-                Err(error @ JournalError::NoSpace { .. }) if !self.context.waker.is_stopped() => {
+                Err(JournalError::NoSpace { .. }) if self.is_stopped() => return Ok(()),
+                Err(error @ JournalError::NoSpace { .. }) => {
                     // Once: the log may stand on the same disk.
                     if !std::mem::replace(&mut told, true) {
                         tracing::error!(%error, "waiting for space; nothing is shipped meanwhile");

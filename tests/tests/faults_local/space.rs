@@ -89,6 +89,28 @@ fn fault_01_full_state_folder_keeps_nobody_from_asking_and_from_stopping() {
     assert_eq!(names(source.root()).len(), 5, "nothing is deleted");
 }
 
+/// A follower that waits for space says so once, and is no obstacle to a stop.
+#[test]
+fn fault_01_a_log_waits_for_space_and_a_stop_is_a_good_end() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let folder = scratch.path().join("logs");
+    fs::create_dir(&folder).expect("there is room");
+    let mut agent = Agent::to(&sshd).watch("logs", &folder, "mode = 'append'\nflush_interval = '100ms'");
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    fs::write(folder.join("first.log"), "first\n").expect("there is room");
+    agent.wait_until("the agent works", || sshd.root().join("first.log").exists());
+
+    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
+    fs::write(folder.join("second.log"), "second\n").expect("there is room");
+    agent.wait_until_logged("it waits", |line| line.contains("nothing is shipped meanwhile"));
+    assert!(agent.terminate().success(), "{}", agent.log());
+    assert!(!sshd.root().join("second.log").exists(), "what isn't recorded isn't claimed");
+}
+
 /// However long it waits, since the log may stand on the same disk.
 #[test]
 fn fault_01_a_full_state_folder_is_logged_once() {
