@@ -5,7 +5,7 @@
 //! and its place in the order.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use skiff_common::delivery::OnConflict;
@@ -58,6 +58,7 @@ pub struct WatchContext {
     pub on_conflict: OnConflict,
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
+    misses_mount: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
     logs: Mutex<Vec<Item>>,
@@ -100,11 +101,28 @@ impl WatchContext {
         Ok(Root::open(&self.settings.path)?.following(follows))
     }
 
-    /// What is wrong with the folder, while it can't be watched.
+    /// What is wrong with the folder, while it can't be watched or a file system is missing there.
     pub fn trouble(&self) -> Option<String> {
         let is_there = self.folder.lock().expect("nothing panics while it holds the lock").is_some();
+        if is_there {
+            return self.misses_mount.load(Ordering::Relaxed).then(|| self.missing_mount());
+        }
         let complaint = self.complaint.lock().expect("nothing panics while it holds the lock");
-        (!is_there && !complaint.is_empty()).then(|| complaint.clone())
+        (!complaint.is_empty()).then(|| complaint.clone())
+    }
+
+    /// Whether a file system that was mounted at the folder is missing there.
+    pub(crate) fn set_misses_mount(&self, misses: bool) {
+        self.misses_mount.store(misses, Ordering::Relaxed);
+    }
+
+    /// What to say of that, where the folder is scanned all the same.
+    pub(crate) fn missing_mount(&self) -> String {
+        format!(
+            "a file system was mounted at {}, and is not now: what was delivered of it is kept in mind; mount it, or, \
+             if it is gone for good, give the watch another path or name",
+            self.settings.path.display()
+        )
     }
 
     /// From now on this folder is the one that is watched. Returns the one before.
@@ -243,6 +261,7 @@ pub(crate) fn context(
         },
         folder: Mutex::default(),
         complaint: Mutex::default(),
+        misses_mount: AtomicBool::default(),
         unseen: Mutex::default(),
         logs: Mutex::default(),
         problems: Mutex::default(),

@@ -48,4 +48,5 @@ pub mod sys;
 pub mod telemetry;
 pub mod wake;
 pub mod watch;
+mod watched;
 pub mod windows;

@@ -8,6 +8,7 @@ use skiff_common::{Algorithm, Digest, Shipment, ShipmentKind};
 
 use super::*;
 use crate::context::context;
+use crate::journal::MountNote;
 use crate::reach::reach;
 use crate::remote::Limiter;
 use crate::source::Look;
@@ -25,7 +26,16 @@ fn rig(rules: &str) -> Rig {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("in");
     fs::create_dir(&folder).expect("made");
+    rig_at(scratch, folder, rules)
+}
+
+fn rig_at(scratch: tempfile::TempDir, folder: std::path::PathBuf, rules: &str) -> Rig {
     let (journal, _) = Journal::open(&scratch.path().join("state")).expect("it opens");
+    let (scanner, found) = scanner(&folder, rules, &journal);
+    Rig { _scratch: scratch, folder, scanner, found, journal }
+}
+
+fn scanner(folder: &Path, rules: &str, journal: &Journal) -> (Scanner, mpsc::Receiver<Found>) {
     let text = format!(
         "state_dir = '/s'\n[defaults.destination]\nknown_hosts = ['/k']\n[destination.d]\naddress = 'h'\n\
          [[watch]]\nname = 'w'\npath = '{}'\nto = 'd'\n{rules}\n",
@@ -41,9 +51,7 @@ fn rig(rules: &str) -> Rig {
     let census = Arc::new(Census::of(journal.clone()));
     census.join(0);
     let (out, found) = mpsc::channel(1000);
-    let both = (Some(journal.clone()), Some(census));
-    let scanner = Scanner::new(context, Arc::default(), both, out);
-    Rig { _scratch: scratch, folder, scanner, found, journal }
+    (Scanner::new(context, Arc::default(), (Some(journal.clone()), Some(census)), out), found)
 }
 
 fn path(text: &str) -> RelPath {
@@ -51,13 +59,22 @@ fn path(text: &str) -> RelPath {
 }
 
 impl Rig {
+    /// As after a start, with the same journal.
+    fn start_again(&mut self, rules: &str) {
+        (self.scanner, self.found) = scanner(&self.folder, rules, &self.journal);
+    }
+
+    fn root(&mut self) -> Option<Root> {
+        self.scanner.root().expect("the journal works")
+    }
+
     fn scan(&mut self) {
-        let root = self.scanner.root().expect("the folder is there");
+        let root = self.root().expect("the folder is there");
         self.scanner.scan_all(&root).expect("the journal works");
     }
 
     fn look(&mut self, name: &str) {
-        let root = self.scanner.root().expect("the folder is there");
+        let root = self.root().expect("the folder is there");
         self.scanner.look(&root, &path(name)).expect("the journal works");
     }
 
@@ -123,22 +140,68 @@ fn a_stop_ends_the_wait_for_room() {
     stopper.join().expect("it doesn't panic");
 }
 
+/// Nor is it forgotten when something of the folder below it is delivered, as no mount is that folder.
 #[test]
 fn what_was_delivered_of_a_missing_mount_is_kept_in_mind() {
     let mut rig = rig("settle = '0s'");
     rig.delivered("a");
     rig.delivered("sub/b");
-    rig.journal.note_mount("w", true).expect("recorded");
+    rig.journal.note_mount("w", Some(MountNote::new(&rig.folder, false))).expect("recorded");
     fs::write(rig.folder.join("stray"), "content").expect("written");
     rig.scan();
     assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (1, 1));
     assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("stray")));
+    let trouble = rig.scanner.context.trouble().expect("a file system is missing");
+    assert!(trouble.contains("give the watch another path"), "{trouble}");
 
-    // What was delivered from the folder as it is now says that it is the one.
     rig.delivered("stray");
+    for _ in 0..2 {
+        rig.scan();
+        assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (2, 1));
+        assert!(rig.scanner.context.trouble().is_some());
+        rig.start_again("settle = '0s'");
+    }
+    assert!(rig.journal.mount("w").expect("it is read").is_some());
+}
+
+/// What was mounted is reached another way now, by a symlink for instance.
+#[test]
+fn files_that_stand_as_they_were_delivered_say_that_no_mount_is_missing() {
+    let mut rig = rig("settle = '0s'");
+    fs::create_dir(rig.folder.join("sub")).expect("made");
+    fs::write(rig.folder.join("sub/b"), "content").expect("written");
+    rig.delivered("a");
+    rig.delivered("sub/b");
+    rig.journal.note_mount("w", Some(MountNote::new(&rig.folder, false))).expect("recorded");
     rig.scan();
-    assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (1, 0), "only what is there is known");
-    assert!(!rig.journal.was_mount("w").expect("it is read"));
+    assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (0, 1), "only what is there is known");
+    assert_eq!(rig.journal.mount("w").expect("it is read"), None);
+    assert_eq!(rig.scanner.context.trouble(), None);
+}
+
+#[test]
+fn a_watch_with_another_path_misses_no_mount() {
+    let mut rig = rig("settle = '0s'");
+    rig.delivered("a");
+    rig.journal.note_mount("w", Some(MountNote::new(Path::new("/elsewhere"), true))).expect("recorded");
+    rig.scan();
+    assert_eq!(rig.knows(None), 0);
+    assert_eq!(rig.journal.mount("w").expect("it is read"), None);
+}
+
+/// A mount that came back is there, whatever was noted; any will do.
+#[test]
+fn a_mount_that_is_there_is_noted_and_not_missed() {
+    let at = Path::new("/proc");
+    for before in [None, Some(MountNote::new(at, true)), Some(MountNote::new(Path::new("/elsewhere"), false))]
+    {
+        let rig = rig_at(tempfile::tempdir().expect("a folder"), at.to_owned(), "");
+        rig.journal.note_mount("w", before).expect("recorded");
+        let mut watched = WatchedFolder::of(&rig.scanner.context, Some(&rig.journal));
+        assert!(matches!(watched.look(), Ok(crate::watched::Sight::Other(..))));
+        assert!(!watched.misses_mount());
+        assert_eq!(rig.journal.mount("w").expect("it is read"), Some(MountNote::new(at, false)));
+    }
 }
 
 #[test]

@@ -25,14 +25,16 @@ struct Met {
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
         let (census, watch) = (self.census.clone(), self.context.number);
-        self.look_for_mount()?;
         if let Some(census) = &census {
             census.begin(watch)?;
         }
         self.left_out.clear();
         self.scan_folder(root, None)?;
         self.tell_left_out();
-        let whole = !self.trouble && !self.keeps_all && !self.waker.is_stopped() && !self.waker.is_paused();
+        let whole = !self.trouble
+            && !self.watched.misses_mount()
+            && !self.waker.is_stopped()
+            && !self.waker.is_paused();
         Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
     }
 
@@ -63,7 +65,7 @@ impl Scanner {
             }
         }
         let Met { delivered, seen, folders } = met;
-        let forgets = complete && !self.keeps_all;
+        let forgets = complete && !self.watched.misses_mount();
         if let (Some(journal), Some(delivered), true) = (&self.journal, &delivered, forgets) {
             journal.keep_only(delivered, |item| seen.contains(&item))?;
         }

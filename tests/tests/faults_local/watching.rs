@@ -175,20 +175,61 @@ fn fault_28_mounted_after_the_start() {
     let writings = tree::writings(&sshd.root());
     agent.terminate();
     assert!(mounted.try_unmount());
-    agent.start();
-    // What comes here meanwhile is delivered, and shows that the folder was scanned.
-    fs::write(at.join("aa-below"), "below").expect("there is room");
     let receipts = agent.state_dir().join("receipts.jsonl");
     let all = || fs::read_to_string(&receipts).unwrap_or_default();
-    agent.wait_until("the folder is scanned", || all().contains("aa-below"));
+    // What comes here meanwhile is delivered, and says nothing of the mount, nor to the next start.
+    for name in ["aa-below", "ab-below"] {
+        agent.start();
+        fs::write(at.join(name), "below").expect("there is room");
+        agent.wait_until("the folder is scanned", || all().contains(name));
+        let told = || agent.ask(&["status"]).said.contains("a file system was mounted at");
+        assert!(wait::came_true(wait::LIMIT, told), "it is told: {}", agent.ask(&["status"]).said);
+        agent.terminate();
+    }
+    agent.start();
     let _again = mount(&disk, &at);
     source.file("zz-last", 100);
 
     agent.wait_until("it goes on", || all().contains("zz-last"));
     let mut after = tree::writings(&sshd.root());
-    for name in ["aa-below", "zz-last"] {
+    for name in ["aa-below", "ab-below", "zz-last"] {
         after.remove(Path::new(name));
     }
     assert_eq!(after, writings, "nothing is sent again");
-    assert_eq!(all().lines().count(), writings.len() + 2, "nor asked for again");
+    assert_eq!(all().lines().count(), writings.len() + 3, "nor asked for again");
+}
+
+const APPEND: &str = "mode = 'append'\nflush_interval = '100ms'";
+
+fn append(log: &Path, words: &str) {
+    let mut log = OpenOptions::new().append(true).create(true).open(log).expect("there is room");
+    log.write_all(words.as_bytes()).expect("there is room");
+}
+
+/// By the empty folder below it, logs would have vanished; they go on in their copies when it is mounted.
+#[test]
+fn fault_28_logs_whose_folder_is_mounted_after_the_start() {
+    if !machine::is_root("a mount") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
+    fs::create_dir(&disk).expect("there is room");
+    let _disk = Mounted::tmpfs(&disk, 16 << 20);
+    append(&disk.join("app.log"), "before\n");
+    let mounted = mount(&disk, &at);
+    let mut agent = Agent::to(&sshd).watch("logs", &at, APPEND).started();
+    let copy = sshd.root().join("app.log");
+    agent.wait_until("the log is delivered", || tree::same_bytes(&disk.join("app.log"), &copy));
+    agent.terminate();
+    assert!(mounted.try_unmount());
+
+    agent.start();
+    agent.wait_until_logged("it waits", |line| line.contains("is paused"));
+    append(&disk.join("app.log"), "after\n");
+    let _again = mount(&disk, &at);
+
+    agent.wait_until("it goes on", || tree::same_bytes(&disk.join("app.log"), &copy));
+    assert_eq!(names(&sshd.root()), [PathBuf::from("app.log")].into(), "nothing is put aside");
+    assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
 }
