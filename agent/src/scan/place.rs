@@ -34,11 +34,10 @@ impl Scanner {
     fn wait_for_folder(&mut self) {
         self.events = None;
         self.next_scan = clock::now() + POLL;
-        if self.context.once {
-            // Who looks once waits for no folder.
-            self.first_scan = false;
-            self.settler.clear();
-        }
+        // What waits in it is met again by the scan that its return begins; until then nothing is due.
+        self.settler.clear();
+        // Who looks once waits for no folder.
+        self.first_scan &= !self.context.once;
     }
 
     /// What a crash left half-way out of the folder goes back, and is verified anew.

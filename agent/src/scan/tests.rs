@@ -235,3 +235,24 @@ fn a_file_that_is_held_open_for_long_is_told_of() {
     rig.scanner.tell_unsettled(clock::now() + Duration::from_secs(180));
     assert_eq!(rig.scanner.context.settling().0.files, 0);
 }
+
+/// Nothing is due until it is back: before, its scanner looked for it without a pause.
+#[test]
+fn what_waits_in_a_folder_that_is_gone_is_not_waited_for() {
+    let mut rig = rig("settle = '0s'");
+    let _writer = fs::File::create(rig.folder.join("open")).expect("created");
+    rig.scan();
+    rig.scanner.tell_unsettled(clock::now() + Duration::from_secs(90));
+    assert_eq!(rig.scanner.context.settling().0.files, 1);
+
+    fs::remove_dir_all(&rig.folder).expect("removed");
+    assert!(rig.root().is_none());
+    assert!(rig.scanner.settler.next_due().is_none());
+    rig.scanner.tell_unsettled(clock::now() + Duration::from_secs(180));
+    assert_eq!(rig.scanner.context.settling().0.files, 0);
+
+    fs::create_dir(&rig.folder).expect("made");
+    fs::write(rig.folder.join("new"), "content").expect("written");
+    rig.scan();
+    assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("new")));
+}
