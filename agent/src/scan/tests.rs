@@ -256,3 +256,13 @@ fn what_waits_in_a_folder_that_is_gone_is_not_waited_for() {
     rig.scan();
     assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("new")));
 }
+
+#[test]
+fn empty_folders_that_are_hidden_or_too_deep_are_not_meant() {
+    let mut rig = rig("empty_folders = 'deliver'\nhidden = 'skip'\nmax_depth = 1");
+    for folder in ["a", "b/c/d", ".hidden", ".git/objects"] {
+        fs::create_dir_all(rig.folder.join(folder)).expect("made");
+    }
+    rig.scan();
+    assert_eq!(rig.scanner.context.folders.some(), [path("a")]);
+}
