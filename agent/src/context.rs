@@ -138,6 +138,11 @@ impl WatchContext {
             tracing::warn!(watch = %self.settings.name, "{words}");
         }
         drop(last);
+        self.note_unseen(words);
+    }
+
+    /// What could not be looked at, where there is one look only.
+    pub(crate) fn note_unseen(&self, words: &str) {
         let mut unseen = self.unseen.lock().expect("nothing panics while it holds the lock");
         if self.once && unseen.len() < MOST_UNSEEN {
             unseen.insert(words.to_owned());
@@ -159,12 +164,12 @@ impl WatchContext {
         *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
     }
 
-    /// Why a log of it was not delivered, for those who ask how things stand.
-    pub(crate) fn failed(&self, log: &RelPath, reason: &str) {
+    /// Why a log of it was not delivered or a folder not looked into, for those who ask how things stand.
+    pub(crate) fn failed(&self, what: &impl ToString, reason: &str) {
         let problem = Problem {
             at_ms: wall_ms(),
             watch: self.settings.name.clone(),
-            what: log.to_string(),
+            what: what.to_string(),
             reason: reason.to_owned(),
             quarantined: false,
         };

@@ -8,6 +8,7 @@ pub mod admission;
 mod census;
 pub mod cli;
 pub mod clock;
+mod closed;
 pub mod context;
 pub mod control;
 mod crew;

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::admission::Admission;
 use crate::census::Census;
 use crate::clock;
+use crate::closed::Closed;
 use crate::context::WatchContext;
 use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError, NO_SPACE_PAUSE};
@@ -85,6 +86,7 @@ pub struct Scanner {
     watched: WatchedFolder,
     events: Option<Watch>,
     trouble: bool,
+    closed: Closed,
     /// When to tell of what doesn't settle, and what was told.
     next_told: Moment,
     told_unsettled: HashSet<RelPath>,
@@ -123,6 +125,7 @@ impl Scanner {
             watched,
             events: None,
             trouble: false,
+            closed: Closed::default(),
             next_told: Moment::START,
             told_unsettled: HashSet::new(),
             left_out: BTreeMap::new(),

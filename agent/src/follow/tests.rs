@@ -101,6 +101,14 @@ async fn a_followed_log_says_that_no_mount_is_missing() {
     assert_eq!(rig.context.trouble(), None);
 }
 
+/// Others go on: before, nothing of such a watch was followed. `/proc` is a mount point wherever tests run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_point_below_does_not_end_a_look() {
+    let mut rig = rig(Some("/"), "exclude = ['/[!p]*/', '/p[!r]*/']", |_, _| None);
+    let root = Root::open(&rig.path).expect("it is there");
+    assert!(rig.follower.folder.look(&root, &rig.context, &rig.follower.ledger).is_some());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_to_end_reads_no_log_to_its_end() {
     let Rig { _home, context, mut follower, path } = rig(None, "", |_, _| None);

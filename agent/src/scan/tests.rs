@@ -11,7 +11,7 @@ use crate::context::context;
 use crate::journal::MountNote;
 use crate::reach::reach;
 use crate::remote::Limiter;
-use crate::source::Look;
+use crate::source::{Look, SourceError};
 
 /// The folders, and a scanner of one of them; what it finds comes out at the other end.
 struct Rig {
@@ -265,4 +265,18 @@ fn empty_folders_that_are_hidden_or_too_deep_are_not_meant() {
     }
     rig.scan();
     assert_eq!(rig.scanner.context.folders.some(), [path("a")]);
+}
+
+#[test]
+fn folders_that_can_not_be_looked_into_are_shown_and_bounded() {
+    let mut rig = rig("");
+    for number in 0..100 {
+        let shut = path(&format!("shut-{number}"));
+        let error = SourceError::Denied { path: shut.to_string() };
+        rig.scanner.closed.met(&rig.scanner.context, Some(&shut), &error);
+    }
+    let problems = rig.scanner.context.problems();
+    assert_eq!(problems.len(), crate::status::MOST_PROBLEMS);
+    assert!(problems.iter().all(|problem| problem.reason.contains("permission denied")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.what == "shut-0"), "{problems:?}");
 }

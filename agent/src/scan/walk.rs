@@ -31,6 +31,7 @@ impl Scanner {
         self.left_out.clear();
         self.scan_folder(root, None)?;
         self.tell_left_out();
+        self.closed.looked(&self.context);
         let whole = !self.trouble
             && !self.watched.misses_mount()
             && !self.waker.is_stopped()
@@ -43,7 +44,7 @@ impl Scanner {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
             Err(error) => {
-                self.is_in_trouble(&error);
+                self.is_in_trouble(folder, &error);
                 return Ok(());
             }
         };
@@ -59,7 +60,7 @@ impl Scanner {
             match entry {
                 Ok(entry) => self.meet(root, folder, &entry, &mut met)?,
                 Err(error) => {
-                    self.is_in_trouble(&error);
+                    self.is_in_trouble(folder, &error);
                     complete = false;
                 }
             }
@@ -107,9 +108,9 @@ impl Scanner {
         Ok(())
     }
 
-    fn is_in_trouble(&mut self, error: &SourceError) {
+    fn is_in_trouble(&mut self, folder: Option<&RelPath>, error: &SourceError) {
         self.trouble = true;
-        self.context.complain(&error.to_string());
+        self.closed.met(&self.context, folder, error);
     }
 
     /// Looks at one path that an event or a timer named.

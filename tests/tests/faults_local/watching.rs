@@ -233,3 +233,37 @@ fn fault_28_logs_whose_folder_is_mounted_after_the_start() {
     assert_eq!(names(&sshd.root()), [PathBuf::from("app.log")].into(), "nothing is put aside");
     assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
 }
+
+/// A folder below that may not be read keeps no other log from being followed, and its own logs don't count as lost.
+#[test]
+fn a_closed_folder_ends_no_following() {
+    if !machine::is_root("a folder that its owner may not read") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let folder = scratch.path().join("in");
+    let set_mode = |mode| {
+        fs::set_permissions(folder.join("audit"), fs::Permissions::from_mode(mode)).expect("its owner may");
+    };
+    fs::create_dir_all(folder.join("audit")).expect("there is room");
+    append(&folder.join("audit/audit.log"), "one\n");
+    append(&folder.join("app.log"), "one\n");
+    let mut agent = Agent::to(&sshd).watch("logs", &folder, APPEND);
+    agent.set_under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
+    agent.start();
+    agent.wait_until("they are delivered", || tree::equal(&folder, &sshd.root()));
+    agent.terminate();
+
+    set_mode(0o000);
+    append(&folder.join("app.log"), "two\n");
+    agent.start();
+    let copy = |name: &str| sshd.root().join(name);
+    agent.wait_until("others go on", || tree::same_bytes(&folder.join("app.log"), &copy("app.log")));
+    let told = || agent.ask(&["status"]).said.contains("cannot read audit");
+    assert!(wait::came_true(wait::LIMIT, told), "it is told");
+
+    set_mode(0o700);
+    append(&folder.join("audit/audit.log"), "two\n");
+    agent.wait_until("it goes on", || tree::equal(&folder, &sshd.root()));
+    assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
+}
