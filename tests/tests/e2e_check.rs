@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
-use skiff_tests::machine::is_root;
+use skiff_tests::machine::{Mounted, is_root};
 use skiff_tests::{Agent, Sshd, Tree, skiff, tree};
 use tempfile::TempDir;
 
@@ -144,6 +144,24 @@ fn a_folder_below_that_is_closed_is_found_unless_nothing_in_it_is_meant() {
     for rules in ["max_depth = 0", "exclude = ['closed/']"] {
         let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), rules), &WITHOUT_OVERRIDE);
         assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
+    }
+}
+
+/// Deliveries work without it, and no right would get it in.
+#[test]
+fn a_mount_point_below_is_told_and_no_obstacle() {
+    if !is_root("a mount") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    source.file("a", 10);
+    let at = source.root().join("x");
+    fs::create_dir(&at).expect("room");
+    let _mounted = Mounted::tmpfs(&at, 1 << 20);
+    for (rules, warned) in [("", true), ("mode = 'append'", true), ("exclude = ['x/']", false)] {
+        let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), rules), &[]);
+        assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
+        assert_eq!(says(&checks, "warn", "left out: x;"), warned, "{rules}: {checks:#?}");
     }
 }
 

@@ -267,6 +267,20 @@ fn empty_folders_that_are_hidden_or_too_deep_are_not_meant() {
     assert_eq!(rig.scanner.context.folders.some(), [path("a")]);
 }
 
+/// No look ever gets into it, so none that is whole would ever come.
+#[test]
+fn a_mount_point_below_is_left_out_and_no_trouble() {
+    let mut rig = rig_at(
+        tempfile::tempdir().expect("a folder"),
+        Path::new("/").to_owned(),
+        "exclude = ['/[!p]*/', '/p[!r]*/']",
+    );
+    let root = Root::open(Path::new("/")).expect("it is there");
+    rig.scanner.scan_all(&root).expect("the journal works");
+    assert!(!rig.scanner.trouble);
+    assert_eq!(rig.scanner.told.get("mount point"), Some(&1));
+}
+
 #[test]
 fn folders_that_can_not_be_looked_into_are_shown_and_bounded() {
     let mut rig = rig("");

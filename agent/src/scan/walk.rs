@@ -43,6 +43,12 @@ impl Scanner {
         let listing = match root.list(folder) {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
+            // Another file system's files are not this folder's, and no later look changes that.
+            Err(error @ SourceError::Escapes { .. }) if folder.is_some() => {
+                self.context.note_unseen(&error.to_string());
+                *self.left_out.entry("mount point").or_default() += 1;
+                return Ok(());
+            }
             Err(error) => {
                 self.is_in_trouble(folder, &error);
                 return Ok(());
@@ -183,7 +189,7 @@ impl Scanner {
         self.told.clone_from(&self.left_out);
         let kinds: Vec<_> = self.told.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
         tracing::info!(watch = %self.context.settings.name, left_out = kinds.join(", "),
-            "only regular files are delivered, and symlinks as `symlinks` says");
+            "only regular files are delivered, and symlinks as `symlinks` says; a mount point takes a watch of its own");
     }
 
     fn refuse(&self, path: &RelPath, kind: &str) {
