@@ -5,7 +5,7 @@
 //! and its place in the order.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use skiff_common::delivery::OnConflict;
@@ -58,6 +58,7 @@ pub struct WatchContext {
     pub on_conflict: OnConflict,
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
+    misses_mount: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
     logs: Mutex<Vec<Item>>,
@@ -100,11 +101,28 @@ impl WatchContext {
         Ok(Root::open(&self.settings.path)?.following(follows))
     }
 
-    /// What is wrong with the folder, while it can't be watched.
+    /// What is wrong with the folder, while it can't be watched or a file system is missing there.
     pub fn trouble(&self) -> Option<String> {
         let is_there = self.folder.lock().expect("nothing panics while it holds the lock").is_some();
+        if is_there {
+            return self.misses_mount.load(Ordering::Relaxed).then(|| self.missing_mount());
+        }
         let complaint = self.complaint.lock().expect("nothing panics while it holds the lock");
-        (!is_there && !complaint.is_empty()).then(|| complaint.clone())
+        (!complaint.is_empty()).then(|| complaint.clone())
+    }
+
+    /// Whether a file system that was mounted at the folder is missing there.
+    pub(crate) fn set_misses_mount(&self, misses: bool) {
+        self.misses_mount.store(misses, Ordering::Relaxed);
+    }
+
+    /// What to say of that, where the folder is scanned all the same.
+    pub(crate) fn missing_mount(&self) -> String {
+        format!(
+            "a file system was mounted at {}, and is not now: what was delivered of it is kept in mind; mount it, or, \
+             if it is gone for good, give the watch another path or name",
+            self.settings.path.display()
+        )
     }
 
     /// From now on this folder is the one that is watched. Returns the one before.
@@ -120,6 +138,11 @@ impl WatchContext {
             tracing::warn!(watch = %self.settings.name, "{words}");
         }
         drop(last);
+        self.note_unseen(words);
+    }
+
+    /// What could not be looked at, where there is one look only.
+    pub(crate) fn note_unseen(&self, words: &str) {
         let mut unseen = self.unseen.lock().expect("nothing panics while it holds the lock");
         if self.once && unseen.len() < MOST_UNSEEN {
             unseen.insert(words.to_owned());
@@ -141,12 +164,12 @@ impl WatchContext {
         *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
     }
 
-    /// Why a log of it was not delivered, for those who ask how things stand.
-    pub(crate) fn failed(&self, log: &RelPath, reason: &str) {
+    /// Why a log of it was not delivered or a folder not looked into, for those who ask how things stand.
+    pub(crate) fn failed(&self, what: &impl ToString, reason: &str) {
         let problem = Problem {
             at_ms: wall_ms(),
             watch: self.settings.name.clone(),
-            what: log.to_string(),
+            what: what.to_string(),
             reason: reason.to_owned(),
             quarantined: false,
         };
@@ -170,7 +193,9 @@ impl WatchContext {
 
     /// Whether files below the folder at `path` can be meant.
     pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
-        self.globs.may_contain(path.as_bytes()) && !ignores.ignores(root, path, true)
+        self.globs.may_contain(path.as_bytes())
+            && self.settings.taken.reaches(path.as_bytes())
+            && !ignores.ignores(root, path, true)
     }
 
     /// Whether a file that the patterns name is taken.
@@ -243,6 +268,7 @@ pub(crate) fn context(
         },
         folder: Mutex::default(),
         complaint: Mutex::default(),
+        misses_mount: AtomicBool::default(),
         unseen: Mutex::default(),
         logs: Mutex::default(),
         problems: Mutex::default(),

@@ -23,12 +23,14 @@ use tokio::sync::mpsc;
 use crate::admission::Admission;
 use crate::census::Census;
 use crate::clock;
+use crate::closed::Closed;
 use crate::context::WatchContext;
 use crate::ignores::Ignores;
-use crate::journal::{DeliveredFolder, Journal, JournalError};
+use crate::journal::{DeliveredFolder, Journal, JournalError, NO_SPACE_PAUSE};
 use crate::source::Root;
 use crate::wake::{Wake, Waker};
 use crate::watch::Watch;
+use crate::watched::WatchedFolder;
 
 /// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
 const SETTLING: usize = 16 << 10;
@@ -38,8 +40,6 @@ const POLL: Duration = Duration::from_secs(2);
 const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// How soon after trouble everything is looked at again: what was out of reach may tell nobody when it no longer is.
 const TROUBLE: Duration = Duration::from_secs(30);
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// A polled tree rests so many times as long as it took to scan.
 const POLL_SHARE: u32 = 10;
 
@@ -66,7 +66,6 @@ pub enum ScanError {
 }
 
 /// Scans one watch.
-#[expect(clippy::struct_excessive_bools, reason = "each is asked for apart from the others")]
 pub struct Scanner {
     context: Arc<WatchContext>,
     name: Arc<str>,
@@ -84,11 +83,10 @@ pub struct Scanner {
     ignores: Ignores,
     first_scan: bool,
     next_scan: Moment,
+    watched: WatchedFolder,
     events: Option<Watch>,
-    was_mounted: bool,
-    /// Whether what isn't met may be there all the same.
-    keeps_all: bool,
     trouble: bool,
+    closed: Closed,
     /// When to tell of what doesn't settle, and what was told.
     next_told: Moment,
     told_unsettled: HashSet<RelPath>,
@@ -107,6 +105,7 @@ impl Scanner {
     ) -> Self {
         let settler = Settler::new(context.settings.settle, SETTLING);
         let waker = Arc::clone(&context.waker);
+        let watched = WatchedFolder::of(&context, journal.as_ref());
         let next_scan = Moment::START;
         Self {
             ignores: Ignores::of(context.settings.taken.ignore_file.as_deref()),
@@ -123,10 +122,10 @@ impl Scanner {
             met_first: HashMap::new(),
             first_scan: true,
             next_scan,
+            watched,
             events: None,
-            was_mounted: false,
-            keeps_all: true,
             trouble: false,
+            closed: Closed::default(),
             next_told: Moment::START,
             told_unsettled: HashSet::new(),
             left_out: BTreeMap::new(),
@@ -143,8 +142,7 @@ impl Scanner {
                 continue;
             }
             // The folder isn't held open while it waits.
-            let looked = self.root().map_or(Ok(()), |root| self.look_round(&root, wake));
-            match looked {
+            match self.look_round(wake) {
                 Err(ScanError::Journal(error @ JournalError::NoSpace { .. })) => {
                     self.wait_for_space(&error);
                     continue;
@@ -183,13 +181,14 @@ impl Scanner {
         due.since(clock::now()).min(ROOT_CHECK)
     }
 
-    fn look_round(&mut self, root: &Root, wake: Wake) -> Result<(), ScanError> {
-        self.look_at_due(root)?;
+    fn look_round(&mut self, wake: Wake) -> Result<(), ScanError> {
+        let Some(root) = self.root()? else { return Ok(()) };
+        self.look_at_due(&root)?;
         for path in wake.paths {
-            self.look(root, &path)?;
+            self.look(&root, &path)?;
         }
         if wake.all || self.next_scan <= clock::now() {
-            self.scan_all(root)?;
+            self.scan_all(&root)?;
         }
         Ok(())
     }

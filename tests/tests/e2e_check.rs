@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
-use skiff_tests::machine::is_root;
+use skiff_tests::machine::{Mounted, is_root};
 use skiff_tests::{Agent, Sshd, Tree, skiff, tree};
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ fn mode(path: &Path) -> u32 {
 /// Whoever checks may be root, and the folder is to be the service's.
 #[test]
 fn a_check_makes_no_state_folder_and_tells_of_an_open_one() {
-    let (sshd, _scratch, source) = start();
+    let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "");
 
     let (exit, checks) = checked(&agent, &[]);
@@ -75,6 +75,17 @@ fn a_check_makes_no_state_folder_and_tells_of_an_open_one() {
     assert_eq!(mode(&agent.state_dir()), 0o700, "the agent closes it");
     let (_, checks) = checked(&agent, &[]);
     assert!(!says(&checks, "warn", "open to others"), "{checks:#?}");
+
+    // Nor does anything that it makes there keep it from that.
+    source.file("a", 10);
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    agent.wait_until("it delivers", || fs::metadata(&receipts).is_ok_and(|receipts| receipts.len() > 0));
+    agent.ask(&["pause"]).expect_code(0);
+    agent.terminate();
+    fs::set_permissions(agent.state_dir(), Permissions::from_mode(0o755)).expect("ours");
+    agent.start();
+    agent.wait_until("the agent answers", || socket.exists());
+    assert_eq!(mode(&agent.state_dir()), 0o700, "{}", agent.log());
 
     let agent = Agent::to(&sshd).watch("in", source.root(), "");
     fs::write(agent.state_dir(), "no folder").expect("room");
@@ -133,6 +144,24 @@ fn a_folder_below_that_is_closed_is_found_unless_nothing_in_it_is_meant() {
     for rules in ["max_depth = 0", "exclude = ['closed/']"] {
         let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), rules), &WITHOUT_OVERRIDE);
         assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
+    }
+}
+
+/// Deliveries work without it, and no right would get it in.
+#[test]
+fn a_mount_point_below_is_told_and_no_obstacle() {
+    if !is_root("a mount") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    source.file("a", 10);
+    let at = source.root().join("x");
+    fs::create_dir(&at).expect("room");
+    let _mounted = Mounted::tmpfs(&at, 1 << 20);
+    for (rules, warned) in [("", true), ("mode = 'append'", true), ("exclude = ['x/']", false)] {
+        let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), rules), &[]);
+        assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
+        assert_eq!(says(&checks, "warn", "left out: x;"), warned, "{rules}: {checks:#?}");
     }
 }
 

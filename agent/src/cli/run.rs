@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sd_notify::NotifyState;
 use skiff_config::Settings;
@@ -13,13 +12,11 @@ use super::{config, exit, signals};
 use crate::control::Reload;
 use crate::dispatch::{Stop, Urgency};
 use crate::error::AgentError;
+use crate::journal::{JournalError, NO_SPACE_PAUSE};
 use crate::login;
 use crate::status::Status;
 use crate::supervise::{Agent, Plan};
-use crate::{journal::JournalError, telemetry};
-
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
+use crate::telemetry;
 
 /// Runs the agent.
 pub(super) async fn run(args: &ConfigFile) -> ExitCode {
@@ -68,10 +65,14 @@ pub(super) async fn run(args: &ConfigFile) -> ExitCode {
 
 /// Starts it, once there is space: a full disk is waited for now as it is later. `None`: told to stop meanwhile.
 async fn start(settings: &Settings, plan: &Plan, stop: &mut Stop) -> Result<Option<Agent>, AgentError> {
+    let mut told = false;
     loop {
         match tokio::task::block_in_place(|| Agent::start(settings, plan)) {
             Err(error @ AgentError::Journal(JournalError::NoSpace { .. })) => {
-                tracing::error!("{error}; waiting for space in {}", settings.state_dir.display());
+                // Once: the log may stand on the same disk.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("{error}; waiting for space in {}", settings.state_dir.display());
+                }
             }
             started => return started.map(Some),
         }

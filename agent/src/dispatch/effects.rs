@@ -12,11 +12,8 @@ use tracing::field::Empty;
 use super::{DispatchError, Dispatcher, Stop, UnderWay, Urgency, board, worker};
 use crate::admission::Standing;
 use crate::clock;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, NO_SPACE_PAUSE};
 use crate::status::{Progress, Status, counting};
-
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often those who watch are told meanwhile.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -59,10 +56,14 @@ impl Dispatcher {
 
     pub(super) async fn store(&mut self, records: Vec<Record>) -> Result<(), DispatchError> {
         let Some(journal) = self.journal.clone().filter(|_| !records.is_empty()) else { return Ok(()) };
+        let mut told = false;
         loop {
             match journal.record(&records).await {
                 Err(error @ JournalError::NoSpace { .. }) => {
-                    tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
+                    // Once: the log may stand on the same disk.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "waiting for space; nothing is accepted or deleted meanwhile");
+                    }
                     self.board.problem("the state folder", &error.to_string());
                     self.wait_for_space().await?;
                 }

@@ -1,15 +1,16 @@
 //! What is in the watched folder: which file is called what, and the descriptors that are held open.
 //!
 //! While a file is held its number is not given to another one, and what was written to it can be read though it was
-//! deleted. A look that may be incomplete is no look: what it misses isn't gone.
+//! deleted. What stood in a folder that can't be looked into isn't gone, and a look that doesn't get beyond the top is none.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 
 use rustix::fs::fstat;
-use skiff_common::growth::{FileId, Ledger, Sighting};
+use skiff_common::growth::{FileId, Ledger, Log, Sighting};
 use skiff_common::{RelPath, Stamp};
 
+use crate::closed::Closed;
 use crate::context::WatchContext;
 use crate::ignores::Ignores;
 use crate::source::{Look, OpenItem, Root, SourceError, stamp};
@@ -31,12 +32,25 @@ pub(super) struct Folder {
     held: HashMap<FileId, Held>,
     paths: HashMap<FileId, RelPath>,
     look: u64,
+    closed: Closed,
+    /// Folders that this look could not look into.
+    unseen: Vec<RelPath>,
+    /// How many mount points it left out, and what was told of them last.
+    mount_points: (usize, usize),
 }
 
 impl Folder {
     pub(super) fn of(context: &WatchContext) -> Self {
         let ignores = Ignores::of(context.settings.taken.ignore_file.as_deref());
-        Self { ignores, held: HashMap::new(), paths: HashMap::new(), look: 0 }
+        Self {
+            ignores,
+            held: HashMap::new(),
+            paths: HashMap::new(),
+            look: 0,
+            closed: Closed::default(),
+            unseen: Vec::new(),
+            mount_points: (0, 0),
+        }
     }
 
     /// Looks at all of it.
@@ -47,11 +61,7 @@ impl Folder {
         ledger: &Ledger,
     ) -> Option<Vec<Sighting>> {
         self.look += 1;
-        let mut files = Vec::new();
-        if let Err(error) = self.list(root, None, context, &mut files) {
-            context.complain(&error.to_string());
-            return None;
-        }
+        let files = self.list_all(root, context)?;
         let known: HashMap<FileId, RelPath> =
             ledger.all().filter(|(log, _)| !log.ended).map(|(log, _)| (log.file, log.path.clone())).collect();
         let followed: HashSet<FileId> = ledger.files().collect();
@@ -88,6 +98,7 @@ impl Folder {
             }
         }
         self.hold(root, &mut seen);
+        self.see_unseen(ledger, &mut seen);
         self.see_nameless(&mut seen);
         let named = seen.values().filter_map(|sighting| Some((sighting.file, sighting.path.clone()?)));
         self.paths = named.collect();
@@ -117,6 +128,24 @@ impl Folder {
         self.held.remove(&file);
     }
 
+    /// All files, but those in folders that can't be looked into.
+    fn list_all(&mut self, root: &Root, context: &WatchContext) -> Option<Vec<(RelPath, Stamp)>> {
+        self.unseen.clear();
+        self.mount_points.0 = 0;
+        let mut files = Vec::new();
+        let listed = self.list(root, None, context, &mut files);
+        if let Err(error) = &listed {
+            self.closed.met(context, None, error);
+        }
+        self.closed.looked(context);
+        let (met, told) = self.mount_points;
+        if met != told {
+            self.mount_points.1 = met;
+            tracing::info!(watch = %context.settings.name, left_out = met, "mount points are left out: each takes a watch of its own");
+        }
+        listed.ok().map(|()| files)
+    }
+
     fn list(
         &mut self,
         root: &Root,
@@ -140,7 +169,18 @@ impl Folder {
                 Look::Folder | Look::Other(_) => {}
             }
         }
-        folders.iter().try_for_each(|folder| self.list(root, Some(folder), context, files))
+        for folder in folders {
+            match self.list(root, Some(&folder), context, files) {
+                Ok(()) => {}
+                // Another file system's files are not this folder's.
+                Err(SourceError::Escapes { .. }) => self.mount_points.0 += 1,
+                Err(error) => {
+                    self.closed.met(context, Some(&folder), &error);
+                    self.unseen.push(folder);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp, context: &WatchContext) -> bool {
@@ -165,6 +205,20 @@ impl Folder {
             if self.held.len() < MOST_HELD {
                 let _ = self.open(root, sighting.file, &path).is_ok();
             }
+        }
+    }
+
+    /// Those in folders that can't be looked into, as they were when they were seen last.
+    fn see_unseen(&self, ledger: &Ledger, seen: &mut HashMap<FileId, Sighting>) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        let is_unseen = |log: &Log| log.path.folders().any(|folder| self.unseen.contains(&folder));
+        for (log, size) in ledger.all().filter(|(log, _)| !log.ended && is_unseen(log)) {
+            let held = self.held.get(&log.file).and_then(|held| held.item.stamp_now().ok());
+            let size = held.map(|now| now.size).or(size).unwrap_or(log.shipped);
+            let sighting = Sighting { file: log.file, path: Some(log.path.clone()), size, written: true };
+            seen.entry(log.file).or_insert(sighting);
         }
     }
 

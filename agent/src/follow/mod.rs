@@ -10,35 +10,34 @@ mod reading;
 mod work;
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skiff_common::growth::{Ledger, Log, LogId, Note, Outcome};
+use skiff_common::growth::{FileId, Ledger, Log, LogId, Note, Outcome};
 use skiff_common::retry::Retry;
 use skiff_common::{ItemId, RelPath};
 use tokio::runtime::Handle;
 
 use crate::clock;
 use crate::context::WatchContext;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, NO_SPACE_PAUSE};
 use crate::machine::sender;
 use crate::receipts::Receipts;
 use crate::remote::RemoteError;
 use crate::route;
 use crate::scan::ScanError;
-use crate::source::{Root, SourceError};
+use crate::source::Root;
 use crate::status::Status;
 use crate::status::snapshot::{Item, ItemState};
+use crate::watched::{Sight, WatchedFolder};
 use folder::Folder;
 use reading::Known;
 
 /// How often what grew is recorded. What a crash loses of it is found again at the destination; a record each time would
 /// wear out flash.
 const RECORD_EVERY: Duration = Duration::from_secs(10);
-/// How often a full disk is looked at.
-const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a step may take to end after a stop, however often it asks the destination.
 const GRACE: Duration = Duration::from_secs(2);
 /// A look rests so many times as long as it took: a large tree must not become all that is done.
@@ -53,6 +52,7 @@ pub(crate) struct Follower {
     runtime: Handle,
     ledger: Ledger,
     folder: Folder,
+    watched: WatchedFolder,
     /// Names our staging at the destination.
     staging: String,
     losses: PathBuf,
@@ -63,7 +63,6 @@ pub(crate) struct Follower {
     /// Why the last step failed, unless one went well since.
     failure: Option<String>,
     not_before: Instant,
-    was_mounted: bool,
     /// When a step that runs at a stop is given up.
     given_up_at: OnceCell<Instant>,
 }
@@ -83,6 +82,7 @@ impl Follower {
         let ledger = Ledger::new(&sender(), context.on_conflict, trusted && journal.is_some(), logs);
         Ok(Self {
             folder: Folder::of(&context),
+            watched: WatchedFolder::of(&context, journal.as_ref()),
             staging: blake3::hash(context.settings.name.as_bytes()).to_hex()[..16].to_owned(),
             losses: state_dir.join("losses.jsonl"),
             context,
@@ -97,7 +97,6 @@ impl Follower {
             failures: 0,
             failure: None,
             not_before: Instant::now(),
-            was_mounted: false,
             given_up_at: OnceCell::new(),
         })
     }
@@ -113,7 +112,14 @@ impl Follower {
                 break;
             }
             let begin = Instant::now();
-            if let Some(root) = self.root()
+            let root = match self.root() {
+                Err(error @ JournalError::NoSpace { .. }) => {
+                    self.context.complain(&error.to_string());
+                    None
+                }
+                looked => looked?,
+            };
+            if let Some(root) = root
                 && let Some(sightings) = self.folder.look(&root, &self.context, &self.ledger)
             {
                 let notes = self.ledger.observe(&sightings);
@@ -153,6 +159,10 @@ impl Follower {
         {
             if let Some(record) = step.record {
                 self.record(&[record], &[])?;
+                if self.is_stopped() {
+                    // It may not be recorded, so nothing may rely on it.
+                    break;
+                }
             }
             tracing::trace!(watch = %self.context.settings.name, task = ?step.task, "to do");
             let log = self.log(step.task.log()).path;
@@ -249,14 +259,20 @@ impl Follower {
         self.record(&logs, &[])
     }
 
+    /// Waits while the disk is full. Where a stop ends that, nothing is recorded, which costs a look.
     fn record(&self, keep: &[Log], over: &[LogId]) -> Result<(), ScanError> {
         let Some(journal) = self.journal.as_ref().filter(|_| !keep.is_empty() || !over.is_empty()) else {
             return Ok(());
         };
+        let mut told = false;
         loop {
             match journal.note_growth(&self.context.settings.name, keep.to_vec(), over) {
-                Err(error @ JournalError::NoSpace { .. }) if !self.context.waker.is_stopped() => {
-                    tracing::error!(%error, "waiting for space; nothing is shipped meanwhile");
+                Err(JournalError::NoSpace { .. }) if self.is_stopped() => return Ok(()),
+                Err(error @ JournalError::NoSpace { .. }) => {
+                    // Once: the log may stand on the same disk.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "waiting for space; nothing is shipped meanwhile");
+                    }
                     self.context.waker.wait_for_stop(NO_SPACE_PAUSE);
                 }
                 outcome => return Ok(outcome?),
@@ -295,32 +311,30 @@ impl Follower {
         self.context.places[0].remote.name()
     }
 
-    /// The watched folder; `None` while it isn't there, or what was mounted there no longer is.
-    fn root(&mut self) -> Option<Root> {
-        if let Some(root) = self.context.root() {
-            return Some(root);
+    /// The watched folder; `None` while it isn't there, or a file system is missing there.
+    fn root(&mut self) -> Result<Option<Root>, JournalError> {
+        let (root, id) = match self.watched.look()? {
+            Sight::Same(root) => return Ok(Some(root)),
+            Sight::Other(root, id) => (root, id),
+            Sight::Missing => return Ok(None),
+        };
+        if self.watched.can_tell() && self.holds_followed(&root) {
+            self.watched.decide(true)?;
         }
-        if self.context.set_folder(None).is_some() {
-            tracing::warn!(watch = %self.context.settings.name, "the watched folder has been moved, deleted or unmounted");
+        if self.watched.misses_mount() {
+            // By the folder below it, all logs would have vanished.
+            self.watched.wait_for_mount();
+            return Ok(None);
         }
-        match self.attached() {
-            Ok(root) => Some(root),
-            Err(error) => {
-                self.context.complain(&error.to_string());
-                None
-            }
-        }
+        self.context.set_folder(Some(id));
+        Ok(Some(root))
     }
 
-    fn attached(&mut self) -> Result<Root, SourceError> {
-        let root = Root::open(&self.context.settings.path)?;
-        let (id, is_mounted) = (root.id()?, root.is_mounted());
-        if self.was_mounted && !is_mounted {
-            return Err(SourceError::Unmounted { path: self.context.settings.path.display().to_string() });
-        }
-        self.was_mounted = is_mounted;
-        self.context.set_folder(Some(id));
-        Ok(root)
+    /// Whether a log that is followed stands in the folder.
+    fn holds_followed(&mut self, root: &Root) -> bool {
+        let Some(seen) = self.folder.look(root, &self.context, &self.ledger) else { return false };
+        let followed: HashSet<FileId> = self.ledger.files().collect();
+        seen.iter().any(|sighting| followed.contains(&sighting.file))
     }
 }
 

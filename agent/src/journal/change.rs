@@ -11,8 +11,9 @@ use super::completed;
 use super::error::JournalError;
 use super::keys::{Kind, log_key, mount_key, part_key};
 use super::ledger::Ledger;
+use super::mount::MountNote;
 use super::store::{Op, VALUE_BYTES};
-use super::value::{Entry, seal_held, seal_log, seal_numbers, seal_shipment};
+use super::value::{Entry, seal_held, seal_log, seal_shipment};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(super) enum Change {
     Grown(ItemId, Box<Log>),
     /// A log of a watch is over.
     Over(ItemId, LogId),
-    /// Whether the folder of a watch is a mount.
-    Mount(ItemId, bool),
+    /// The mount that the folder of a watch is, if it is one.
+    Mount(ItemId, Option<MountNote>),
 }
 
 impl Change {
@@ -65,10 +66,10 @@ impl Ledger<'_> {
             Change::Grown(watch, log) => {
                 self.push(Op::put(Kind::Growing, log_key(watch, &log.id), seal_log(&log)))?;
             }
-            Change::Mount(watch, true) => {
-                self.push(Op::put(Kind::Meta, mount_key(watch), seal_numbers(&[])))?;
+            Change::Mount(watch, Some(note)) => {
+                self.push(Op::put(Kind::Meta, mount_key(watch), note.seal()))?;
             }
-            Change::Mount(watch, false) => self.push(Op::remove(Kind::Meta, &mount_key(watch)))?,
+            Change::Mount(watch, None) => self.push(Op::remove(Kind::Meta, &mount_key(watch)))?,
             Change::Over(watch, log) => self.remove_all(Kind::Growing, &log_key(watch, &log))?,
             Change::Forget(folder) => {
                 // What is delivered of it from now on stands under lower keys.

@@ -8,7 +8,7 @@
 //! | completed | folder id ‖ number (u64 BE) | entries, many |
 //! | growing | watch ‖ log id | what is known of a log |
 //! | meta | `head` | the head (see `head`) |
-//! | meta | `mount` ‖ watch | that its folder was a mount |
+//! | meta | `mount` ‖ watch | the mount that its folder was (see `mount`) |
 //!
 //! Each tree has values of one size, because sled rewrites leaves of up to 16 values: few small commits in a leaf of
 //! large chunks would rewrite those chunks time and again.
@@ -53,7 +53,7 @@ impl Kind {
 /// The key of the head.
 pub(super) const HEAD: &[u8] = b"head";
 
-/// Says that the folder of a watch was a mount.
+/// The key of the mount that the folder of a watch was.
 pub(super) fn mount_key(watch: ItemId) -> Vec<u8> {
     [b"mount", &watch.bytes()[..]].concat()
 }

@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod lock;
 mod log;
+mod mount;
 mod moves;
 mod opening;
 mod owner;
@@ -49,6 +50,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use error::JournalError;
 pub use folder::DeliveredFolder;
+pub use mount::MountNote;
 pub(crate) use place::make_folder;
 pub use trust::{Opening, Trust};
 #[cfg(any(test, fuzzing))]
@@ -65,6 +67,8 @@ use value::{unseal_held, unseal_log};
 use verify::Verified;
 use writer::{QUEUE, Request, Work, Writer};
 
+/// How often who was refused for want of space asks again.
+pub(crate) const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// How many folders are forgotten in one request.
 const FORGET_AT_ONCE: usize = 256;
 /// How many records are stored in one request. Most are a transaction of their own, and a request has its deadline.
@@ -148,15 +152,15 @@ impl Journal {
         self.ask_blocking(Work::Write(kept.chain(over.iter().map(|log| Change::Over(watch, *log))).collect()))
     }
 
-    /// Whether the folder of this watch was a mount when a scanner looked last. Blocking.
-    pub fn was_mount(&self, watch: &str) -> Result<bool, JournalError> {
+    /// The mount that the folder of this watch was, if it was one when it was looked at last. Blocking.
+    pub fn mount(&self, watch: &str) -> Result<Option<MountNote>, JournalError> {
         let key = mount_key(ItemId::of_folder(watch, None));
-        Ok(self.slot.store()?.get(Kind::Meta, &key)?.is_some())
+        Ok(self.slot.store()?.get(Kind::Meta, &key)?.map(|note| MountNote::unseal(&note)))
     }
 
-    /// Keeps that in mind; durable on return. Blocking.
-    pub fn note_mount(&self, watch: &str, is_mount: bool) -> Result<(), JournalError> {
-        self.ask_blocking(Work::Write(vec![Change::Mount(ItemId::of_folder(watch, None), is_mount)]))
+    /// Keeps that in mind, or that it is none; durable on return. Blocking.
+    pub fn note_mount(&self, watch: &str, note: Option<MountNote>) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Write(vec![Change::Mount(ItemId::of_folder(watch, None), note)]))
     }
 
     /// Whether it takes records, and is opened again where the disk was full before. Blocking.

@@ -14,9 +14,10 @@ use super::error::JournalError;
 const KEPT_FREE_BYTES: u64 = 16 << 20;
 const QUARANTINE: &str = "journal.quarantine-";
 /// What names in a state folder begin with.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "journal",
     "lock",
+    "reserve",
     "receipts.jsonl",
     "claims.jsonl",
     "losses.jsonl",

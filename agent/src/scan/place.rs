@@ -3,58 +3,41 @@
 //! Promises that it is watched before it is scanned, so that nothing falls between the two. A folder that is gone or unmounted
 //! is waited for; one that can't be watched is polled.
 
-use skiff_common::{Moment, RelPath};
+use skiff_common::{ItemId, Moment, RelPath};
 
-use super::{POLL, Scanner};
+use super::{POLL, ScanError, Scanner};
 use crate::clock;
 use crate::finish;
-use crate::journal::JournalError;
-use crate::source::{Root, SourceError};
+use crate::source::{Look, Root};
 use crate::watch::Watch;
+use crate::watched::Sight;
 
 impl Scanner {
     /// The watched folder, opened and watched; `None` while it isn't there.
-    pub(super) fn root(&mut self) -> Option<Root> {
-        if let Some(root) = self.context.root() {
-            return Some(root);
-        }
-        if self.context.set_folder(None).is_some() {
-            tracing::warn!(watch = %self.context.settings.name, "the watched folder has been moved, deleted or unmounted");
-            self.events = None;
-        }
-        match self.attached() {
-            Ok(root) => {
-                self.next_scan = Moment::START;
-                Some(root)
+    pub(super) fn root(&mut self) -> Result<Option<Root>, ScanError> {
+        let (root, id) = match self.watched.look()? {
+            Sight::Same(root) => return Ok(Some(root)),
+            Sight::Other(root, id) => (root, id),
+            Sight::Missing => {
+                self.wait_for_folder();
+                return Ok(None);
             }
-            Err(error) => {
-                self.context.complain(&error.to_string());
-                self.next_scan = clock::now() + POLL;
-                if self.context.once {
-                    // Who looks once waits for no folder.
-                    self.first_scan = false;
-                    self.settler.clear();
-                }
-                None
-            }
-        }
-    }
-
-    /// The folder that stands there now, watched from now on.
-    fn attached(&mut self) -> Result<Root, SourceError> {
-        let root = self.context.open()?;
-        let (id, is_mounted) = (root.id()?, root.is_mounted());
-        if self.was_mounted && !is_mounted {
-            // The empty folder below it doesn't say that all was deleted.
-            return Err(SourceError::Unmounted { path: self.context.settings.path.display().to_string() });
-        }
-        self.was_mounted = is_mounted;
-        // Until a scan has asked the journal.
-        self.keeps_all = !self.context.once;
+        };
+        self.look_for_mount(&root)?;
         self.restore(&root);
         self.attach();
         self.context.set_folder(Some(id));
-        Ok(root)
+        self.next_scan = Moment::START;
+        Ok(Some(root))
+    }
+
+    fn wait_for_folder(&mut self) {
+        self.events = None;
+        self.next_scan = clock::now() + POLL;
+        // What waits in it is met again by the scan that its return begins; until then nothing is due.
+        self.settler.clear();
+        // Who looks once waits for no folder.
+        self.first_scan &= !self.context.once;
     }
 
     /// What a crash left half-way out of the folder goes back, and is verified anew.
@@ -71,37 +54,45 @@ impl Scanner {
         }
     }
 
-    /// Where a file system was mounted when an earlier process looked, and none is, the folder below it is scanned like
-    /// any other, but doesn't say what was deleted.
-    pub(super) fn look_for_mount(&mut self) -> Result<(), JournalError> {
-        let Some(journal) = self.journal.as_ref().filter(|_| !self.context.once) else {
-            self.keeps_all = false;
-            return Ok(());
-        };
-        let watch = &self.context.settings.name;
-        let was_mount = journal.was_mount(watch)?;
-        if self.was_mounted && !was_mount {
-            journal.note_mount(watch, true)?;
+    /// Where a file system is missing the folder below it is scanned like any other, but doesn't say what was deleted. Whether
+    /// it is missing is decided before anything that is found there can be delivered.
+    fn look_for_mount(&mut self, root: &Root) -> Result<(), ScanError> {
+        if self.watched.can_tell() {
+            let is_the_one = self.holds_delivered(root, None)?;
+            if self.waker.is_stopped() {
+                return Ok(());
+            }
+            self.watched.decide(is_the_one)?;
         }
-        self.keeps_all = was_mount && !self.was_mounted;
-        if self.keeps_all {
-            self.context.complain(
-                "a file system was mounted at the watched folder, and is not now: what was delivered of it is kept in mind",
-            );
+        if self.watched.misses_mount() {
+            self.context.complain(&self.context.missing_mount());
         }
         Ok(())
     }
 
-    /// What was delivered stands in the folder as it is now, so no file system is missing there.
-    pub(super) fn knows_the_place(&mut self) -> Result<(), JournalError> {
-        if self.keeps_all
-            && !self.was_mounted
-            && let Some(journal) = &self.journal
-        {
-            journal.note_mount(&self.context.settings.name, false)?;
-            self.keeps_all = false;
+    /// Whether a file stands in a folder, or below, as it was when it was delivered.
+    fn holds_delivered(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<bool, ScanError> {
+        let (Some(journal), Ok(listing)) = (&self.journal, root.list(folder)) else { return Ok(false) };
+        let delivered = journal.delivered_in(ItemId::of_folder(&self.context.settings.name, folder))?;
+        self.ignores.refresh(root, folder);
+        let mut folders = Vec::new();
+        for entry in listing.map_while(Result::ok) {
+            let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
+            match root.through(&path, entry.look) {
+                Look::File { stamp, .. } if delivered.has(self.id(&path), stamp.fingerprint()) => {
+                    return Ok(true);
+                }
+                Look::Folder if self.context.enters(root, &path, &mut self.ignores) => folders.push(path),
+                Look::File { .. } | Look::Folder | Look::Other(_) => {}
+            }
         }
-        Ok(())
+        drop(delivered);
+        for folder in folders {
+            if self.waker.is_stopped() || self.holds_delivered(root, Some(&folder))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn attach(&mut self) {

@@ -33,9 +33,6 @@ impl Scanner {
         let id = self.id(path);
         let fingerprint = stamp.fingerprint();
         let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
-        if known {
-            self.knows_the_place()?;
-        }
         if known || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
             self.settler.forget(path);
             return Ok(());

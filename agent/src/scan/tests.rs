@@ -8,9 +8,10 @@ use skiff_common::{Algorithm, Digest, Shipment, ShipmentKind};
 
 use super::*;
 use crate::context::context;
+use crate::journal::MountNote;
 use crate::reach::reach;
 use crate::remote::Limiter;
-use crate::source::Look;
+use crate::source::{Look, SourceError};
 
 /// The folders, and a scanner of one of them; what it finds comes out at the other end.
 struct Rig {
@@ -25,7 +26,16 @@ fn rig(rules: &str) -> Rig {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("in");
     fs::create_dir(&folder).expect("made");
+    rig_at(scratch, folder, rules)
+}
+
+fn rig_at(scratch: tempfile::TempDir, folder: std::path::PathBuf, rules: &str) -> Rig {
     let (journal, _) = Journal::open(&scratch.path().join("state")).expect("it opens");
+    let (scanner, found) = scanner(&folder, rules, &journal);
+    Rig { _scratch: scratch, folder, scanner, found, journal }
+}
+
+fn scanner(folder: &Path, rules: &str, journal: &Journal) -> (Scanner, mpsc::Receiver<Found>) {
     let text = format!(
         "state_dir = '/s'\n[defaults.destination]\nknown_hosts = ['/k']\n[destination.d]\naddress = 'h'\n\
          [[watch]]\nname = 'w'\npath = '{}'\nto = 'd'\n{rules}\n",
@@ -41,9 +51,7 @@ fn rig(rules: &str) -> Rig {
     let census = Arc::new(Census::of(journal.clone()));
     census.join(0);
     let (out, found) = mpsc::channel(1000);
-    let both = (Some(journal.clone()), Some(census));
-    let scanner = Scanner::new(context, Arc::default(), both, out);
-    Rig { _scratch: scratch, folder, scanner, found, journal }
+    (Scanner::new(context, Arc::default(), (Some(journal.clone()), Some(census)), out), found)
 }
 
 fn path(text: &str) -> RelPath {
@@ -51,13 +59,22 @@ fn path(text: &str) -> RelPath {
 }
 
 impl Rig {
+    /// As after a start, with the same journal.
+    fn start_again(&mut self, rules: &str) {
+        (self.scanner, self.found) = scanner(&self.folder, rules, &self.journal);
+    }
+
+    fn root(&mut self) -> Option<Root> {
+        self.scanner.root().expect("the journal works")
+    }
+
     fn scan(&mut self) {
-        let root = self.scanner.root().expect("the folder is there");
+        let root = self.root().expect("the folder is there");
         self.scanner.scan_all(&root).expect("the journal works");
     }
 
     fn look(&mut self, name: &str) {
-        let root = self.scanner.root().expect("the folder is there");
+        let root = self.root().expect("the folder is there");
         self.scanner.look(&root, &path(name)).expect("the journal works");
     }
 
@@ -123,22 +140,68 @@ fn a_stop_ends_the_wait_for_room() {
     stopper.join().expect("it doesn't panic");
 }
 
+/// Nor is it forgotten when something of the folder below it is delivered, as no mount is that folder.
 #[test]
 fn what_was_delivered_of_a_missing_mount_is_kept_in_mind() {
     let mut rig = rig("settle = '0s'");
     rig.delivered("a");
     rig.delivered("sub/b");
-    rig.journal.note_mount("w", true).expect("recorded");
+    rig.journal.note_mount("w", Some(MountNote::new(&rig.folder, false))).expect("recorded");
     fs::write(rig.folder.join("stray"), "content").expect("written");
     rig.scan();
     assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (1, 1));
     assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("stray")));
+    let trouble = rig.scanner.context.trouble().expect("a file system is missing");
+    assert!(trouble.contains("give the watch another path"), "{trouble}");
 
-    // What was delivered from the folder as it is now says that it is the one.
     rig.delivered("stray");
+    for _ in 0..2 {
+        rig.scan();
+        assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (2, 1));
+        assert!(rig.scanner.context.trouble().is_some());
+        rig.start_again("settle = '0s'");
+    }
+    assert!(rig.journal.mount("w").expect("it is read").is_some());
+}
+
+/// What was mounted is reached another way now, by a symlink for instance.
+#[test]
+fn files_that_stand_as_they_were_delivered_say_that_no_mount_is_missing() {
+    let mut rig = rig("settle = '0s'");
+    fs::create_dir(rig.folder.join("sub")).expect("made");
+    fs::write(rig.folder.join("sub/b"), "content").expect("written");
+    rig.delivered("a");
+    rig.delivered("sub/b");
+    rig.journal.note_mount("w", Some(MountNote::new(&rig.folder, false))).expect("recorded");
     rig.scan();
-    assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (1, 0), "only what is there is known");
-    assert!(!rig.journal.was_mount("w").expect("it is read"));
+    assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (0, 1), "only what is there is known");
+    assert_eq!(rig.journal.mount("w").expect("it is read"), None);
+    assert_eq!(rig.scanner.context.trouble(), None);
+}
+
+#[test]
+fn a_watch_with_another_path_misses_no_mount() {
+    let mut rig = rig("settle = '0s'");
+    rig.delivered("a");
+    rig.journal.note_mount("w", Some(MountNote::new(Path::new("/elsewhere"), true))).expect("recorded");
+    rig.scan();
+    assert_eq!(rig.knows(None), 0);
+    assert_eq!(rig.journal.mount("w").expect("it is read"), None);
+}
+
+/// A mount that came back is there, whatever was noted; any will do.
+#[test]
+fn a_mount_that_is_there_is_noted_and_not_missed() {
+    let at = Path::new("/proc");
+    for before in [None, Some(MountNote::new(at, true)), Some(MountNote::new(Path::new("/elsewhere"), false))]
+    {
+        let rig = rig_at(tempfile::tempdir().expect("a folder"), at.to_owned(), "");
+        rig.journal.note_mount("w", before).expect("recorded");
+        let mut watched = WatchedFolder::of(&rig.scanner.context, Some(&rig.journal));
+        assert!(matches!(watched.look(), Ok(crate::watched::Sight::Other(..))));
+        assert!(!watched.misses_mount());
+        assert_eq!(rig.journal.mount("w").expect("it is read"), Some(MountNote::new(at, false)));
+    }
 }
 
 #[test]
@@ -171,4 +234,63 @@ fn a_file_that_is_held_open_for_long_is_told_of() {
     assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("open")));
     rig.scanner.tell_unsettled(clock::now() + Duration::from_secs(180));
     assert_eq!(rig.scanner.context.settling().0.files, 0);
+}
+
+/// Nothing is due until it is back: before, its scanner looked for it without a pause.
+#[test]
+fn what_waits_in_a_folder_that_is_gone_is_not_waited_for() {
+    let mut rig = rig("settle = '0s'");
+    let _writer = fs::File::create(rig.folder.join("open")).expect("created");
+    rig.scan();
+    rig.scanner.tell_unsettled(clock::now() + Duration::from_secs(90));
+    assert_eq!(rig.scanner.context.settling().0.files, 1);
+
+    fs::remove_dir_all(&rig.folder).expect("removed");
+    assert!(rig.root().is_none());
+    assert!(rig.scanner.settler.next_due().is_none());
+    rig.scanner.tell_unsettled(clock::now() + Duration::from_secs(180));
+    assert_eq!(rig.scanner.context.settling().0.files, 0);
+
+    fs::create_dir(&rig.folder).expect("made");
+    fs::write(rig.folder.join("new"), "content").expect("written");
+    rig.scan();
+    assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("new")));
+}
+
+#[test]
+fn empty_folders_that_are_hidden_or_too_deep_are_not_meant() {
+    let mut rig = rig("empty_folders = 'deliver'\nhidden = 'skip'\nmax_depth = 1");
+    for folder in ["a", "b/c/d", ".hidden", ".git/objects"] {
+        fs::create_dir_all(rig.folder.join(folder)).expect("made");
+    }
+    rig.scan();
+    assert_eq!(rig.scanner.context.folders.some(), [path("a")]);
+}
+
+/// No look ever gets into it, so none that is whole would ever come.
+#[test]
+fn a_mount_point_below_is_left_out_and_no_trouble() {
+    let mut rig = rig_at(
+        tempfile::tempdir().expect("a folder"),
+        Path::new("/").to_owned(),
+        "exclude = ['/[!p]*/', '/p[!r]*/']",
+    );
+    let root = Root::open(Path::new("/")).expect("it is there");
+    rig.scanner.scan_all(&root).expect("the journal works");
+    assert!(!rig.scanner.trouble);
+    assert_eq!(rig.scanner.told.get("mount point"), Some(&1));
+}
+
+#[test]
+fn folders_that_can_not_be_looked_into_are_shown_and_bounded() {
+    let mut rig = rig("");
+    for number in 0..100 {
+        let shut = path(&format!("shut-{number}"));
+        let error = SourceError::Denied { path: shut.to_string() };
+        rig.scanner.closed.met(&rig.scanner.context, Some(&shut), &error);
+    }
+    let problems = rig.scanner.context.problems();
+    assert_eq!(problems.len(), crate::status::MOST_PROBLEMS);
+    assert!(problems.iter().all(|problem| problem.reason.contains("permission denied")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.what == "shut-0"), "{problems:?}");
 }

@@ -25,14 +25,17 @@ struct Met {
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
         let (census, watch) = (self.census.clone(), self.context.number);
-        self.look_for_mount()?;
         if let Some(census) = &census {
             census.begin(watch)?;
         }
         self.left_out.clear();
         self.scan_folder(root, None)?;
         self.tell_left_out();
-        let whole = !self.trouble && !self.keeps_all && !self.waker.is_stopped() && !self.waker.is_paused();
+        self.closed.looked(&self.context);
+        let whole = !self.trouble
+            && !self.watched.misses_mount()
+            && !self.waker.is_stopped()
+            && !self.waker.is_paused();
         Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
     }
 
@@ -40,8 +43,14 @@ impl Scanner {
         let listing = match root.list(folder) {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
+            // Another file system's files are not this folder's, and no later look changes that.
+            Err(error @ SourceError::Escapes { .. }) if folder.is_some() => {
+                self.context.note_unseen(&error.to_string());
+                *self.left_out.entry("mount point").or_default() += 1;
+                return Ok(());
+            }
             Err(error) => {
-                self.is_in_trouble(&error);
+                self.is_in_trouble(folder, &error);
                 return Ok(());
             }
         };
@@ -57,13 +66,13 @@ impl Scanner {
             match entry {
                 Ok(entry) => self.meet(root, folder, &entry, &mut met)?,
                 Err(error) => {
-                    self.is_in_trouble(&error);
+                    self.is_in_trouble(folder, &error);
                     complete = false;
                 }
             }
         }
         let Met { delivered, seen, folders } = met;
-        let forgets = complete && !self.keeps_all;
+        let forgets = complete && !self.watched.misses_mount();
         if let (Some(journal), Some(delivered), true) = (&self.journal, &delivered, forgets) {
             journal.keep_only(delivered, |item| seen.contains(&item))?;
         }
@@ -105,9 +114,9 @@ impl Scanner {
         Ok(())
     }
 
-    fn is_in_trouble(&mut self, error: &SourceError) {
+    fn is_in_trouble(&mut self, folder: Option<&RelPath>, error: &SourceError) {
         self.trouble = true;
-        self.context.complain(&error.to_string());
+        self.closed.met(&self.context, folder, error);
     }
 
     /// Looks at one path that an event or a timer named.
@@ -180,7 +189,7 @@ impl Scanner {
         self.told.clone_from(&self.left_out);
         let kinds: Vec<_> = self.told.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
         tracing::info!(watch = %self.context.settings.name, left_out = kinds.join(", "),
-            "only regular files are delivered, and symlinks as `symlinks` says");
+            "only regular files are delivered, and symlinks as `symlinks` says; a mount point takes a watch of its own");
     }
 
     fn refuse(&self, path: &RelPath, kind: &str) {

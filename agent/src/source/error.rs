@@ -35,7 +35,10 @@ pub enum SourceError {
         path: String,
     },
     /// What was mounted there no longer is.
-    #[error("{path} is paused: what was mounted there no longer is; it goes on when it is mounted again")]
+    #[error(
+        "{path} is paused: what was mounted there no longer is; it goes on when it is mounted again; if it is gone for \
+         good, give the watch another path or name"
+    )]
     Unmounted {
         /// What.
         path: String,

@@ -89,6 +89,53 @@ fn fault_01_full_state_folder_keeps_nobody_from_asking_and_from_stopping() {
     assert_eq!(names(source.root()).len(), 5, "nothing is deleted");
 }
 
+/// A follower that waits for space says so once, and is no obstacle to a stop.
+#[test]
+fn fault_01_a_log_waits_for_space_and_a_stop_is_a_good_end() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let folder = scratch.path().join("logs");
+    fs::create_dir(&folder).expect("there is room");
+    let mut agent = Agent::to(&sshd).watch("logs", &folder, "mode = 'append'\nflush_interval = '100ms'");
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    fs::write(folder.join("first.log"), "first\n").expect("there is room");
+    agent.wait_until("the agent works", || sshd.root().join("first.log").exists());
+
+    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
+    fs::write(folder.join("second.log"), "second\n").expect("there is room");
+    agent.wait_until_logged("it waits", |line| line.contains("nothing is shipped meanwhile"));
+    assert!(agent.terminate().success(), "{}", agent.log());
+    assert!(!sshd.root().join("second.log").exists(), "what isn't recorded isn't claimed");
+}
+
+/// However long it waits, since the log may stand on the same disk.
+#[test]
+fn fault_01_a_full_state_folder_is_logged_once() {
+    if !machine::is_root("a full state folder") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
+    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    source.file("first", 100);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
+    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
+    source.small_files(5, 5);
+    let refused_at = || {
+        let told: serde_json::Value = serde_json::from_str(&agent.ask(&["status", "--json"]).said).ok()?;
+        let problems = told["problems"].as_array()?;
+        problems.iter().find(|problem| problem["what"] == "the state folder")?["at_ms"].as_u64()
+    };
+    assert!(wait::came_true(wait::LIMIT, || refused_at().is_some()), "it waits");
+    let first = refused_at();
+    assert!(wait::came_true(wait::LIMIT, || refused_at() > first), "it tries again");
+    assert_eq!(agent.log().matches("nothing is accepted or deleted meanwhile").count(), 1, "{}", agent.log());
+}
+
 /// A start finds no space, and no reserve on so small a disk: it waits, and goes on by itself.
 #[test]
 fn fault_41_start_on_a_full_disk_waits_for_space() {

@@ -175,20 +175,95 @@ fn fault_28_mounted_after_the_start() {
     let writings = tree::writings(&sshd.root());
     agent.terminate();
     assert!(mounted.try_unmount());
-    agent.start();
-    // What comes here meanwhile is delivered, and shows that the folder was scanned.
-    fs::write(at.join("aa-below"), "below").expect("there is room");
     let receipts = agent.state_dir().join("receipts.jsonl");
     let all = || fs::read_to_string(&receipts).unwrap_or_default();
-    agent.wait_until("the folder is scanned", || all().contains("aa-below"));
+    // What comes here meanwhile is delivered, and says nothing of the mount, nor to the next start.
+    for name in ["aa-below", "ab-below"] {
+        agent.start();
+        fs::write(at.join(name), "below").expect("there is room");
+        agent.wait_until("the folder is scanned", || all().contains(name));
+        let told = || agent.ask(&["status"]).said.contains("a file system was mounted at");
+        assert!(wait::came_true(wait::LIMIT, told), "it is told: {}", agent.ask(&["status"]).said);
+        agent.terminate();
+    }
+    agent.start();
     let _again = mount(&disk, &at);
     source.file("zz-last", 100);
 
     agent.wait_until("it goes on", || all().contains("zz-last"));
     let mut after = tree::writings(&sshd.root());
-    for name in ["aa-below", "zz-last"] {
+    for name in ["aa-below", "ab-below", "zz-last"] {
         after.remove(Path::new(name));
     }
     assert_eq!(after, writings, "nothing is sent again");
-    assert_eq!(all().lines().count(), writings.len() + 2, "nor asked for again");
+    assert_eq!(all().lines().count(), writings.len() + 3, "nor asked for again");
+}
+
+const APPEND: &str = "mode = 'append'\nflush_interval = '100ms'";
+
+fn append(log: &Path, words: &str) {
+    let mut log = OpenOptions::new().append(true).create(true).open(log).expect("there is room");
+    log.write_all(words.as_bytes()).expect("there is room");
+}
+
+/// By the empty folder below it, logs would have vanished; they go on in their copies when it is mounted.
+#[test]
+fn fault_28_logs_whose_folder_is_mounted_after_the_start() {
+    if !machine::is_root("a mount") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
+    fs::create_dir(&disk).expect("there is room");
+    let _disk = Mounted::tmpfs(&disk, 16 << 20);
+    append(&disk.join("app.log"), "before\n");
+    let mounted = mount(&disk, &at);
+    let mut agent = Agent::to(&sshd).watch("logs", &at, APPEND).started();
+    let copy = sshd.root().join("app.log");
+    agent.wait_until("the log is delivered", || tree::same_bytes(&disk.join("app.log"), &copy));
+    agent.terminate();
+    assert!(mounted.try_unmount());
+
+    agent.start();
+    agent.wait_until_logged("it waits", |line| line.contains("is paused"));
+    append(&disk.join("app.log"), "after\n");
+    let _again = mount(&disk, &at);
+
+    agent.wait_until("it goes on", || tree::same_bytes(&disk.join("app.log"), &copy));
+    assert_eq!(names(&sshd.root()), [PathBuf::from("app.log")].into(), "nothing is put aside");
+    assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
+}
+
+/// A folder below that may not be read keeps no other log from being followed, and its own logs don't count as lost.
+#[test]
+fn a_closed_folder_ends_no_following() {
+    if !machine::is_root("a folder that its owner may not read") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let folder = scratch.path().join("in");
+    let set_mode = |mode| {
+        fs::set_permissions(folder.join("audit"), fs::Permissions::from_mode(mode)).expect("its owner may");
+    };
+    fs::create_dir_all(folder.join("audit")).expect("there is room");
+    append(&folder.join("audit/audit.log"), "one\n");
+    append(&folder.join("app.log"), "one\n");
+    let mut agent = Agent::to(&sshd).watch("logs", &folder, APPEND);
+    agent.set_under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
+    agent.start();
+    agent.wait_until("they are delivered", || tree::equal(&folder, &sshd.root()));
+    agent.terminate();
+
+    set_mode(0o000);
+    append(&folder.join("app.log"), "two\n");
+    agent.start();
+    let copy = |name: &str| sshd.root().join(name);
+    agent.wait_until("others go on", || tree::same_bytes(&folder.join("app.log"), &copy("app.log")));
+    let told = || agent.ask(&["status"]).said.contains("cannot read audit");
+    assert!(wait::came_true(wait::LIMIT, told), "it is told");
+
+    set_mode(0o700);
+    append(&folder.join("audit/audit.log"), "two\n");
+    agent.wait_until("it goes on", || tree::equal(&folder, &sshd.root()));
+    assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
 }

@@ -64,8 +64,16 @@ fn standing(folder: &Path) -> &Path {
 fn check_watch(watch: &Watch, lines: &mut Lines) -> usize {
     let what = format!("watch {}", watch.name);
     match folders_of(watch) {
-        Ok(folders) => {
+        Ok((folders, mount_points)) => {
             lines.ok(&what, &format!("{} can be read", watch.path.display()));
+            if let [first, rest @ ..] = mount_points.as_slice() {
+                let others =
+                    if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+                let left_out = format!(
+                    "what is mounted below is left out: {first}{others}; exclude it, or give it a watch of its own"
+                );
+                lines.warn(&what, &left_out);
+            }
             if let AfterDelivery::Move(target) = &watch.after_delivery {
                 check_target(&what, watch, target, lines);
             }
@@ -78,14 +86,15 @@ fn check_watch(watch: &Watch, lines: &mut Lines) -> usize {
     }
 }
 
-/// Looks at all of a watched folder. How many there are in all, or why and what to do about it.
-fn folders_of(watch: &Watch) -> Result<usize, (String, &'static str)> {
+/// Looks at all of a watched folder. How many there are in all and which are mount points, or why not and what to do about it.
+fn folders_of(watch: &Watch) -> Result<(usize, Vec<RelPath>), (String, &'static str)> {
     const READ: &str = "let the user that skiff runs as read it";
     let root = Root::open(&watch.path);
     let root = root.map_err(|error| (error.to_string(), "make the folder, or correct `path`"))?;
     let globs = watch.globs().map_err(|error| (error.to_string(), "correct the pattern"))?;
     let ignores = Ignores::of(watch.taken.ignore_file.as_deref());
-    let mut walk = Walk { watch, root: &root, globs, ignores, folders: 0, closed: Vec::new() };
+    let (mount_points, closed) = (Vec::new(), Vec::new());
+    let mut walk = Walk { watch, root: &root, globs, ignores, folders: 0, mount_points, closed };
     walk.enter(None).map_err(|error| (error.to_string(), READ))?;
     match walk.closed.as_slice() {
         [] => {}
@@ -101,11 +110,12 @@ fn folders_of(watch: &Watch) -> Result<usize, (String, &'static str)> {
         return Err((why, "let the user that skiff runs as write there"));
     }
     // A log that grows is looked at anyway. Each destination that gets all files has a scanner of its own.
-    Ok(match (watch.mode, &watch.route) {
+    let folders = match (watch.mode, &watch.route) {
         (Mode::Append, _) => 0,
         (Mode::Whole, Route::All(names)) => walk.folders * names.len(),
         (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
-    })
+    };
+    Ok((folders, walk.mount_points))
 }
 
 /// A look at all folders of a watch in which something may be meant.
@@ -115,6 +125,7 @@ struct Walk<'w> {
     globs: WatchGlobs,
     ignores: Ignores,
     folders: usize,
+    mount_points: Vec<RelPath>,
     closed: Vec<SourceError>,
 }
 
@@ -137,6 +148,7 @@ impl Walk<'_> {
         for path in below {
             match self.enter(Some(&path)) {
                 Ok(()) | Err(SourceError::Gone { .. }) => {}
+                Err(SourceError::Escapes { .. }) => self.mount_points.push(path),
                 Err(error) => self.closed.push(error),
             }
         }

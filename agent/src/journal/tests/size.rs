@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::MountNote;
 use super::super::compact;
 use super::super::completed::chunks;
 use super::super::keys::Kind;
@@ -123,7 +124,8 @@ fn a_copy_is_smaller_and_the_same() {
         deliver(&journal, "churn", commit * 1000..commit * 1000 + 1000);
     }
     journal.forget(&[folder_id("churn")]).expect("it is forgotten");
-    journal.note_mount(WATCH, true).expect("it is recorded");
+    let mount = Some(MountNote::new(Path::new("/data"), false));
+    journal.note_mount(WATCH, mount).expect("it is recorded");
     let before = contents(&journal, &opening);
     close(journal);
 
@@ -139,7 +141,7 @@ fn a_copy_is_smaller_and_the_same() {
     let (journal, opening) = open(dir.path());
     assert_eq!(opening.trust, Trust::Kept);
     assert_eq!(contents(&journal, &opening), before);
-    assert!(journal.was_mount(WATCH).expect("it is read"));
+    assert_eq!(journal.mount(WATCH).expect("it is read"), mount);
     let copied = bytes_in(&place.journal()).expect("it can be measured");
     assert!(copied * 4 < bytes, "{copied} of {bytes} bytes");
 }

@@ -65,14 +65,20 @@ fn state_is_for_its_owner_alone() {
     }
 }
 
+fn mode(state: &Path) -> u32 {
+    fs::metadata(state).expect("it is there").permissions().mode() & 0o777
+}
+
 /// Somebody made it beforehand, with what the umask left. What holds other things, too, isn't ours to close.
 #[test]
 fn an_open_state_folder_is_closed_unless_others_use_it() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mode = |state: &Path| fs::metadata(state).expect("it is there").permissions().mode() & 0o777;
-    for (name, holds, closed) in
-        [("new", None, true), ("used", Some("receipts.jsonl.1"), true), ("shared", Some("www"), false)]
-    {
+    for (name, holds, closed) in [
+        ("new", None, true),
+        ("used", Some("receipts.jsonl.1"), true),
+        ("kept", Some("reserve"), true),
+        ("shared", Some("www"), false),
+    ] {
         let state = dir.path().join(name);
         fs::create_dir(&state).expect("a new folder");
         if let Some(holds) = holds {
@@ -83,6 +89,18 @@ fn an_open_state_folder_is_closed_unless_others_use_it() {
         assert_eq!(mode(&state), if closed { 0o700 } else { 0o755 }, "{name}");
         drop(journal);
     }
+}
+
+/// Whatever the journal makes in its folder is known as its own.
+#[test]
+fn a_state_folder_that_was_used_and_opened_is_closed_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    let names = fs::read_dir(dir.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let names: Vec<_> = names.collect();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    close(open(dir.path()).0);
+    assert_eq!(mode(dir.path()), 0o700, "{names:?}");
 }
 
 #[test]
