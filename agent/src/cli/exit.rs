@@ -3,22 +3,22 @@
 use std::process::ExitCode;
 
 /// All done.
-pub const DONE: u8 = 0;
+pub(super) const DONE: u8 = 0;
 /// Some items failed.
-pub const FAILED: u8 = 1;
+pub(super) const FAILED: u8 = 1;
 /// Usage or configuration.
-pub const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 /// Could not reach the server or log in.
-pub const UNREACHED: u8 = 3;
+pub(super) const UNREACHED: u8 = 3;
 /// A host key problem.
-pub const HOST_KEY: u8 = 4;
+pub(super) const HOST_KEY: u8 = 4;
 /// Interrupted.
-pub const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 /// Nobody reads what is printed any longer; what a shell says of a command that SIGPIPE ended.
-pub const UNREAD: u8 = 141;
+pub(super) const UNREAD: u8 = 141;
 
 /// Says what failed and what to do, and gives the code.
-pub fn fail(code: u8, what: &str, hint: &str) -> ExitCode {
+pub(super) fn fail(code: u8, what: &str, hint: &str) -> ExitCode {
     eprintln!("skiff: {what}");
     if !hint.is_empty() {
         eprintln!("  try: {hint}");
@@ -27,7 +27,7 @@ pub fn fail(code: u8, what: &str, hint: &str) -> ExitCode {
 }
 
 /// The exit code for a destination's stable error code.
-pub fn of(error_code: &str) -> u8 {
+pub(super) fn of(error_code: &str) -> u8 {
     match error_code {
         "host-key-unknown"
         | "host-key-changed"
