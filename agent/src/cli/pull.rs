@@ -11,7 +11,7 @@ use skiff_config::LogFormat;
 use super::args::Pull;
 use super::scp::{Bar, RETRY, Shown, login_of, server_of};
 use super::{exit, signals, size};
-use crate::pull::{Progress, Report, Source, Wish};
+use crate::pull::{Progress, Report, Wanted, Wish};
 use crate::telemetry;
 
 const USAGE: &str = "skiff pull [user@]host:SRC… DEST";
@@ -47,7 +47,7 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
 
 fn wish(args: &Pull) -> Result<Wish, (String, &'static str)> {
     let words = args.sources.iter().map(|source| -> &OsStr { source });
-    let (server, sources) = Source::parse_all(words).map_err(|error| (error.to_string(), USAGE))?;
+    let (server, sources) = Wanted::parse_all(words).map_err(|error| (error.to_string(), USAGE))?;
     let destination = server_of(&server, &args.scp).map_err(|what| (what, USAGE))?;
     if args.target.to_string_lossy().contains(':') && !args.target.exists() {
         // Somebody who meant `push` would find a strange folder here.

@@ -8,10 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use skiff_common::escape::{escaped, escaped_up_to};
-use skiff_common::{Algorithm, Digest, RelPath};
+use skiff_common::{Algorithm, Digest};
 
-use super::channel::{Talk, WAITING_MESSAGES};
-use super::listing::{self, Listed, Style};
+use super::jobs::{BLOCK_BYTES, Heard, Job, MOST_NAMES};
+use super::listing::{self, Found, MOST_LISTED, Style, nothing};
+use super::talk::{Talk, WAITING_MESSAGES};
 use crate::remote::RemoteError;
 use crate::remote::nonce;
 use crate::remote::scp::answer::encode;
@@ -19,15 +20,10 @@ use crate::remote::session::Session;
 
 /// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
 const MOST_NOISE: usize = 4 << 20;
-/// The most of a list that is kept in memory: some two million names.
-pub(super) const MOST_LISTED: usize = 256 << 20;
 /// The slowest digest tool that is waited for, in bytes a second.
 const SLOWEST_DIGEST: u64 = 1 << 20;
 /// Requests that are under way at once.
 const IN_FLIGHT: usize = 16;
-/// What a part's size is counted in.
-pub(super) const BLOCK_BYTES: u64 = 64 << 10;
-
 /// A shell at the server.
 pub(super) struct Giver {
     talk: Talk,
@@ -50,34 +46,6 @@ impl Facts {
     /// By SFTP digests are computed here, of what is read there.
     pub(super) const OF_SFTP: Self =
         Self { digest: Some(Algorithm::Blake3), style: Style::Find, parts: true };
-}
-
-/// What a source turned out to be.
-#[derive(Debug)]
-pub(super) enum Found {
-    File(Listed),
-    Folder(Vec<Listed>),
-    /// Nothing that can be fetched, and why.
-    Nothing(&'static str),
-}
-
-/// What is asked for at once.
-#[derive(Debug, Clone)]
-pub(super) enum Job {
-    /// Whole files, by number, size and name.
-    Files(Vec<(usize, u64, Vec<u8>)>),
-    /// Blocks of one file.
-    Part { file: usize, name: Vec<u8>, skipped_blocks: u64, blocks: u64 },
-}
-
-/// What comes of a job.
-pub(super) enum Heard<'a> {
-    /// The server can't read this file.
-    Unreadable(usize),
-    /// A piece of the content of the readable files, one behind the other.
-    Piece(&'a [u8]),
-    /// All of the job has come.
-    End,
 }
 
 impl Giver {
@@ -191,7 +159,7 @@ impl Giver {
             while under_way.len() < in_flight.min(WAITING_MESSAGES) {
                 let Some(job) = ahead.next() else { break };
                 pace(&job).await;
-                self.talk.say(job.request());
+                self.talk.say(asking(&job));
                 under_way.push_back(job);
             }
             let Some(job) = under_way.pop_front() else { return Ok(()) };
@@ -235,7 +203,7 @@ impl Giver {
         if is_folder {
             return Ok(Found::Folder(listed));
         }
-        match <[Listed; 1]>::try_from(listed) {
+        match <[listing::Listed; 1]>::try_from(listed) {
             Ok([file]) if file.kind == listing::Kind::File => Ok(Found::File(file)),
             _ => Err(RemoteError::Nonsense { attempt, words: "a file that is none".to_owned() }),
         }
@@ -263,26 +231,15 @@ impl Giver {
     }
 }
 
-/// The most names in one request: what fits on one command line everywhere.
-pub(super) const MOST_NAMES: usize = 256;
-
-impl Job {
-    fn request(&self) -> Vec<u8> {
-        match self {
-            Self::Files(files) => {
-                let verb = format!("send {}", files.len());
-                request(verb.as_bytes(), files.iter().map(|(.., name)| name.as_slice()))
-            }
-            Self::Part { name, skipped_blocks, blocks, .. } => {
-                request(format!("part {skipped_blocks} {blocks}").as_bytes(), [name.as_slice()])
-            }
+/// What asks for a job.
+fn asking(job: &Job) -> Vec<u8> {
+    match job {
+        Job::Files(files) => {
+            let verb = format!("send {}", files.len());
+            request(verb.as_bytes(), files.iter().map(|(.., name)| name.as_slice()))
         }
-    }
-
-    fn file(&self, number: usize) -> Option<usize> {
-        match self {
-            Self::Files(files) => files.get(number).map(|(file, ..)| *file),
-            Self::Part { file, .. } => (number == 0).then_some(*file),
+        Job::Part { name, skipped_blocks, blocks, .. } => {
+            request(format!("part {skipped_blocks} {blocks}").as_bytes(), [name.as_slice()])
         }
     }
 }
@@ -331,16 +288,6 @@ fn digests_of(
     lines.iter().filter_map(|line| by_number(line).or_else(|| by_name(line))).collect()
 }
 
-/// Why nothing can be fetched, for a word of `giver.sh`.
-pub(super) fn nothing(why: &str) -> &'static str {
-    match why {
-        "missing" => "no such file or folder",
-        "denied" => "permission denied",
-        "special" => "it is neither a file nor a folder",
-        _ => "the server refuses it",
-    }
-}
-
 fn facts_of(words: &[u8]) -> Facts {
     let has = |word: &[u8]| words.split(|b| *b == b' ').any(|found| found == word);
     Facts {
@@ -378,12 +325,6 @@ fn program() -> String {
     let lines = ["have() { command -v \"$1\" >/dev/null 2>&1; }"].into_iter().chain(tools);
     let lines = lines.chain(include_str!("giver.sh").lines());
     lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
-}
-
-/// The name of something below a source.
-pub(super) fn below(base: &[u8], path: &RelPath) -> Vec<u8> {
-    let slash: &[u8] = if base.ends_with(b"/") { b"" } else { b"/" };
-    [base, slash, path.as_bytes()].concat()
 }
 
 #[cfg(test)]

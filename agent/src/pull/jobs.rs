@@ -5,7 +5,41 @@
 use std::collections::HashMap;
 
 use super::Fetch;
-use super::giver::{BLOCK_BYTES, Job};
+
+/// The most names in one request: what fits on one command line everywhere.
+pub(super) const MOST_NAMES: usize = 256;
+
+/// What a part's size is counted in.
+pub(super) const BLOCK_BYTES: u64 = 64 << 10;
+
+/// What is asked for at once.
+#[derive(Debug, Clone)]
+pub(super) enum Job {
+    /// Whole files, by number, size and name.
+    Files(Vec<(usize, u64, Vec<u8>)>),
+    /// Blocks of one file.
+    Part { file: usize, name: Vec<u8>, skipped_blocks: u64, blocks: u64 },
+}
+
+/// What comes of a job.
+pub(super) enum Heard<'a> {
+    /// The server can't read this file.
+    Unreadable(usize),
+    /// A piece of the content of the readable files, one behind the other.
+    Piece(&'a [u8]),
+    /// All of the job has come.
+    End,
+}
+
+impl Job {
+    /// The number of the file that is its `number`th.
+    pub(super) fn file(&self, number: usize) -> Option<usize> {
+        match self {
+            Self::Files(files) => files.get(number).map(|(file, ..)| *file),
+            Self::Part { file, .. } => (number == 0).then_some(*file),
+        }
+    }
+}
 
 /// The jobs, one by one.
 #[derive(Clone)]
@@ -85,7 +119,6 @@ mod tests {
     use skiff_common::RelPath;
 
     use super::*;
-    use crate::pull::giver::MOST_NAMES;
 
     fn fetch(name: &str, size: u64) -> Fetch {
         let to = RelPath::parse(name.as_bytes()).expect("a path");

@@ -5,6 +5,34 @@ use skiff_common::escape::escaped_up_to;
 
 use crate::source::OWN_FOLDER;
 
+/// The most of a list that is kept in memory: some two million names.
+pub(super) const MOST_LISTED: usize = 256 << 20;
+
+/// What a source turned out to be.
+#[derive(Debug)]
+pub(super) enum Found {
+    File(Listed),
+    Folder(Vec<Listed>),
+    /// Nothing that can be fetched, and why.
+    Nothing(&'static str),
+}
+
+/// Why nothing can be fetched, for a word of `giver.sh`.
+pub(super) fn nothing(why: &str) -> &'static str {
+    match why {
+        "missing" => "no such file or folder",
+        "denied" => "permission denied",
+        "special" => "it is neither a file nor a folder",
+        _ => "the server refuses it",
+    }
+}
+
+/// The name of something below a source.
+pub(super) fn below(base: &[u8], path: &RelPath) -> Vec<u8> {
+    let slash: &[u8] = if base.ends_with(b"/") { b"" } else { b"/" };
+    [base, slash, path.as_bytes()].concat()
+}
+
 /// Which tool lists there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {

@@ -8,7 +8,6 @@
 //! Over a shell no name but those of the list is ever taken from the server: contents come without names, in the
 //! order in which they were asked for. Deliberately absent: a journal; what stands here says what was fetched.
 
-mod channel;
 mod giver;
 mod hint;
 mod jobs;
@@ -18,13 +17,14 @@ mod publish;
 mod receive;
 mod report;
 mod round;
+mod scp;
 mod server;
 mod sftp;
 mod sorted;
 mod source;
 mod split;
+mod talk;
 mod target;
-mod whole;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -37,12 +37,13 @@ use skiff_common::{Fault, RelPath};
 use skiff_config::Transport;
 
 pub use self::report::{Failure, Progress, Report};
-pub use self::source::{Source, SourceError};
+pub use self::source::{Wanted, WantedError};
 pub use self::target::LocalError;
 
-use self::giver::{Found, Giver, MOST_NAMES};
+use self::giver::Giver;
 use self::hint::hint;
-use self::listing::Listed;
+use self::jobs::MOST_NAMES;
+use self::listing::{Found, Listed};
 use self::server::Server;
 use self::sftp::SftpGiver;
 use self::sorted::{Fetch, Folder, Sorted};
@@ -60,7 +61,7 @@ pub struct Wish {
     /// Where to log in.
     pub login: Login,
     /// What to fetch.
-    pub sources: Vec<Source>,
+    pub sources: Vec<Wanted>,
     /// The folder that it goes to.
     pub target: PathBuf,
     /// Whether another file that stands there is replaced.

@@ -26,7 +26,7 @@ impl Pace {
 
     /// How much to ask for at once, at most; what a limit lets through in a quarter of a second.
     pub(super) fn job_bytes(&self) -> u64 {
-        self.bits_per_second.map_or(JOB_BYTES, |bits| bits / 32).clamp(super::giver::BLOCK_BYTES, JOB_BYTES)
+        self.bits_per_second.map_or(JOB_BYTES, |bits| bits / 32).clamp(super::jobs::BLOCK_BYTES, JOB_BYTES)
     }
 
     pub(super) const fn in_flight(&self) -> usize {

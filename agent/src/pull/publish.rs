@@ -111,7 +111,7 @@ impl<'a> Publisher<'a> {
 
 /// What came of publishing one file.
 #[derive(Debug)]
-pub(super) enum Settled {
+pub(super) enum Outcome {
     Here,
     /// The same stood here already.
     Stood,
@@ -127,14 +127,14 @@ pub(super) fn publish_group(
     server: &str,
     replace: bool,
     ready: Vec<(usize, Digests)>,
-) -> Result<Vec<(usize, Settled)>, LocalError> {
+) -> Result<Vec<(usize, Outcome)>, LocalError> {
     target.sync()?;
     let mut settled = Vec::with_capacity(ready.len());
     for (file, digests) in ready {
         let fetch = &fetches[file];
         let token = token(server, &fetch.from, &fetch.to);
         let outcome = match target.publish(&token, &fetch.to, replace) {
-            Ok(Published::Done) => Settled::Here,
+            Ok(Published::Done) => Outcome::Here,
             Ok(Published::Taken) => {
                 let stands = match target.look(&fetch.to) {
                     Ok(Standing::File { .. }) => target.digests(&fetch.to, Algorithm::Blake3),
@@ -142,15 +142,15 @@ pub(super) fn publish_group(
                 };
                 target.drop_part(&token);
                 if stands.is_some_and(|stands| stands.blake3 == digests.blake3) {
-                    Settled::Stood
+                    Outcome::Stood
                 } else {
-                    Settled::Taken
+                    Outcome::Taken
                 }
             }
             Err(error) if error.is_general => return Err(error),
             Err(error) => {
                 target.drop_part(&token);
-                Settled::Failed(error.to_string())
+                Outcome::Failed(error.to_string())
             }
         };
         settled.push((file, outcome));
@@ -160,19 +160,19 @@ pub(super) fn publish_group(
 
 impl Pull<'_> {
     /// Writes down what came of a file.
-    pub(super) fn settle(&self, fetch: &Fetch, outcome: Settled, report: &mut Report) {
+    pub(super) fn settle(&self, fetch: &Fetch, outcome: Outcome, report: &mut Report) {
         match outcome {
-            Settled::Here => {
+            Outcome::Here => {
                 Progress::add(&self.progress.fetched_files, 1);
                 Progress::add(&self.progress.fetched_bytes, fetch.size);
                 report.settled.insert(fetch.to.clone());
             }
-            Settled::Stood => {
+            Outcome::Stood => {
                 Progress::add(&self.progress.standing_files, 1);
                 report.settled.insert(fetch.to.clone());
             }
-            Settled::Taken => report.give_up(&fetch.to, taken(&fetch.to)),
-            Settled::Failed(what) => report.give_up(&fetch.to, what),
+            Outcome::Taken => report.give_up(&fetch.to, taken(&fetch.to)),
+            Outcome::Failed(what) => report.give_up(&fetch.to, what),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One round over a shell: contents on one channel, digests on another where the server allows two, and publishing
+//! One round, over a shell or by SFTP: contents on one channel, digests on another where the server allows two, and publishing
 //! what agrees while the rest is on its way.
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use skiff_common::digest::{Digests, Hasher};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::giver::{BLOCK_BYTES, MOST_NAMES};
 use super::jobs::Jobs;
+use super::jobs::{BLOCK_BYTES, MOST_NAMES};
 use super::pace::Pace;
 use super::publish::{Publisher, Told};
 use super::receive::{Landed, Landing, Receiver, hasher};

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use skiff_common::Digest;
 
-use super::giver::{Facts, Found, Giver, Heard, Job};
+use super::giver::{Facts, Giver};
+use super::jobs::{Heard, Job};
+use super::listing::Found;
 use super::sftp::SftpGiver;
 use crate::remote::RemoteError;
 use crate::remote::session::Session;

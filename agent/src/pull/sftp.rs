@@ -15,7 +15,8 @@ use skiff_common::sftp::{Attributes, Code, Entry, FileKind, Open, Request, Statu
 use skiff_common::{Digest, RelPath};
 use skiff_config::Compression;
 
-use super::giver::{BLOCK_BYTES, Found, Heard, Job, MOST_LISTED, nothing};
+use super::jobs::{BLOCK_BYTES, Heard, Job};
+use super::listing::{Found, MOST_LISTED, nothing};
 use super::listing::{Kind, Listed};
 use crate::remote::session::Session;
 use crate::remote::sftp::{Channel, Failure, Opened, Reading, hasher};
@@ -124,7 +125,7 @@ impl SftpGiver {
                 let folder = here[at].clone();
                 async move {
                     let path =
-                        folder.as_ref().map_or(name.to_vec(), |below| super::giver::below(name, below));
+                        folder.as_ref().map_or(name.to_vec(), |below| super::listing::below(name, below));
                     let entries = self.channel.list(&path, false, LISTING).await?;
                     Ok::<_, RemoteError>((folder, entries))
                 }

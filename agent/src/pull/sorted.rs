@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use skiff_common::RelPath;
 
 use super::Report;
-use super::giver;
-use super::listing::{Kind, Listed, is_own};
-use super::source::Source;
+
+use super::listing::{self, Kind, Listed, is_own};
+use super::source::Wanted;
 
 /// One file to fetch.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl Sorted {
         });
     }
 
-    pub(super) fn folder(&mut self, source: &Source, listed: Vec<Listed>, report: &mut Report) {
+    pub(super) fn folder(&mut self, source: &Wanted, listed: Vec<Listed>, report: &mut Report) {
         let into = if source.contents_only { None } else { source.name.clone() };
         for listed in listed {
             let to = match &listed.path {
@@ -74,7 +74,7 @@ impl Sorted {
             match listed.kind {
                 Kind::File => {
                     let Some(path) = &listed.path else { continue };
-                    self.file(giver::below(&source.path, path), to, &listed, report);
+                    self.file(listing::below(&source.path, path), to, &listed, report);
                 }
                 Kind::Folder if !is_own(&to) => {
                     let (mode, mtime_ns) = (listed.mode, listed.mtime_ns);

@@ -9,7 +9,7 @@ use skiff_common::{RelPath, RemotePath};
 
 /// One thing to fetch.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct Wanted {
     /// Its path at the server: absolute, or below the login folder.
     pub(super) path: Vec<u8>,
     /// Its own name, which it has here as well; `None` where the path has none (`.`, `..`, `/`).
@@ -20,7 +20,7 @@ pub struct Source {
 
 /// Why words name nothing to fetch.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub enum WantedError {
     /// No colon.
     #[error("{0:?} names no server: a colon separates it from the path")]
     NoServer(String),
@@ -32,18 +32,18 @@ pub enum SourceError {
     Path(#[from] PathError),
 }
 
-impl Source {
+impl Wanted {
     /// Splits all of them; they have to be on one server, which is returned as it was written.
     pub fn parse_all<'a>(
         words: impl IntoIterator<Item = &'a OsStr>,
-    ) -> Result<(String, Vec<Self>), SourceError> {
+    ) -> Result<(String, Vec<Self>), WantedError> {
         let (mut server, mut sources) = (None, Vec::new());
         for words in words {
             let shown = || words.to_string_lossy().into_owned();
-            let (of, path) = split(words.as_bytes()).ok_or_else(|| SourceError::NoServer(shown()))?;
+            let (of, path) = split(words.as_bytes()).ok_or_else(|| WantedError::NoServer(shown()))?;
             let of = String::from_utf8_lossy(of).into_owned();
             if server.get_or_insert_with(|| of.clone()) != &of {
-                return Err(SourceError::OtherServer(shown()));
+                return Err(WantedError::OtherServer(shown()));
             }
             sources.push(Self::parse(path)?);
         }
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&skiff_common::escape::escaped(&self.path))
     }
@@ -83,8 +83,8 @@ fn split(words: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    fn one(words: &str) -> Source {
-        let (_, mut sources) = Source::parse_all([OsStr::new(words)]).expect("a source");
+    fn one(words: &str) -> Wanted {
+        let (_, mut sources) = Wanted::parse_all([OsStr::new(words)]).expect("a source");
         sources.remove(0)
     }
 
@@ -109,11 +109,11 @@ mod tests {
     #[test]
     fn one_server_at_a_time() {
         let words = ["a:x", "a:y"].map(OsStr::new);
-        assert_eq!(Source::parse_all(words).expect("sources").0, "a");
+        assert_eq!(Wanted::parse_all(words).expect("sources").0, "a");
         assert!(matches!(
-            Source::parse_all(["a:x", "b:y"].map(OsStr::new)),
-            Err(SourceError::OtherServer(_))
+            Wanted::parse_all(["a:x", "b:y"].map(OsStr::new)),
+            Err(WantedError::OtherServer(_))
         ));
-        assert!(matches!(Source::parse_all([OsStr::new("plain")]), Err(SourceError::NoServer(_))));
+        assert!(matches!(Wanted::parse_all([OsStr::new("plain")]), Err(WantedError::NoServer(_))));
     }
 }

@@ -8,8 +8,8 @@ use skiff_common::digest::Hasher;
 use skiff_common::escape::escaped;
 use tokio::sync::mpsc;
 
-use super::giver::{BLOCK_BYTES, Heard, Job};
 use super::jobs::Jobs;
+use super::jobs::{BLOCK_BYTES, Heard, Job};
 use super::pace::Pace;
 use super::receive::{Landed, Landing, Opening, Order, hasher};
 use super::server::Server;

@@ -1,4 +1,5 @@
-//! A server without a shell: each source comes by `scp -r -p -f`, and a second time to be compared with the first.
+//! A server without a shell and without SFTP, or where `-O` says so: each source comes by `scp -r -p -f`, and a second
+//! time to be compared with the first.
 //!
 //! Promises the same as over a shell, but for what such a server can't do: nothing is gone on with in the middle, and
 //! what stands here already is only known to be the same once it has come. Names below a source are the server's
@@ -16,12 +17,12 @@ use skiff_common::scp::{Event, Sink, Times};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::channel::Talk;
 use super::listing::is_own;
-use super::publish::{Settled, publish_group};
+use super::publish::{Outcome, publish_group};
 use super::receive::{Landed, Landing, Opening, Order, Receiver, hasher};
+use super::talk::Talk;
 use super::target::token;
-use super::{Fetch, Folder, Progress, Pull, PullError, Report, Source};
+use super::{Fetch, Folder, Progress, Pull, PullError, Report, Wanted};
 use crate::remote::RemoteError;
 use crate::remote::session::Session;
 
@@ -74,7 +75,7 @@ impl Pull<'_> {
     async fn one(
         &self,
         session: &Session,
-        source: &Source,
+        source: &Wanted,
         command: &str,
         folders: &mut Vec<Folder>,
         report: &mut Report,
@@ -119,7 +120,7 @@ impl Pull<'_> {
         let (settled, fetches) = publishing.await.expect("publishing does not panic")?;
         for (file, outcome) in settled {
             // One that came again because of another has been here before.
-            if matches!(outcome, Settled::Stood) && report.settled.contains(&fetches[file].to) {
+            if matches!(outcome, Outcome::Stood) && report.settled.contains(&fetches[file].to) {
                 continue;
             }
             self.settle(&fetches[file], outcome, report);
@@ -131,7 +132,7 @@ impl Pull<'_> {
     async fn pass(
         &self,
         session: &Session,
-        source: &Source,
+        source: &Wanted,
         command: &str,
         writes: bool,
     ) -> Result<Pass, PullError> {
@@ -186,7 +187,7 @@ struct Pass {
 /// Takes what `scp -f` sends.
 struct Taker<'a> {
     pull: &'a Pull<'a>,
-    source: &'a Source,
+    source: &'a Wanted,
     orders: mpsc::Sender<Order>,
     writes: bool,
     pass: Pass,
