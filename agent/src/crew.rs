@@ -25,7 +25,7 @@ use crate::receipts::Receipts;
 use crate::remote::{Limiter, Remote};
 use crate::retain::Keeper;
 use crate::route::Muster;
-use crate::scan::{Found, ScanError, Scanner};
+use crate::scan::{ScanError, Scanner, Settled};
 use crate::status::Status;
 use crate::wake::Waker;
 use crate::windows;
@@ -90,7 +90,7 @@ pub(crate) struct Shared {
 
 /// The ends of its channels that the crew holds.
 pub(crate) struct Ends {
-    pub(crate) found: mpsc::Sender<Found>,
+    pub(crate) found: mpsc::Sender<Settled>,
     pub(crate) scanner_ended: Arc<Notify>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) reloads: mpsc::Receiver<Reload>,

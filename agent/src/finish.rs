@@ -51,7 +51,7 @@ pub fn dispose(root: &Root, receipt: &Receipt, after: &After, marker: Option<&st
         After::Delete => Leave::Deleted,
         After::Move(target) => Leave::Moved { target, digest: &receipt.digests().blake3 },
     };
-    match take_away(root, &item.path, &open, item.stamp, leave) {
+    match remove(root, &item.path, &open, item.stamp, leave) {
         Ok(true) => {
             if let Some(suffix) = marker {
                 remove_marker(root, &item.path, suffix);
@@ -74,7 +74,7 @@ pub(crate) fn expire(root: &Root, path: &RelPath, stamp: Stamp) -> io::Result<bo
         Ok(_) | Err(SourceError::Gone { .. }) => return Ok(false),
         Err(error) => return Err(io::Error::other(error)),
     };
-    take_away(root, path, &open, stamp, Leave::Deleted)
+    remove(root, path, &open, stamp, Leave::Deleted)
 }
 
 /// How a file leaves its folder.
@@ -85,7 +85,7 @@ enum Leave<'a> {
 }
 
 /// `false`: it isn't what was delivered any longer, and stands where it stood.
-fn take_away(
+fn remove(
     root: &Root,
     path: &RelPath,
     open: &OpenItem,
@@ -94,7 +94,7 @@ fn take_away(
 ) -> io::Result<bool> {
     let folder = root.folder_of(path).map_err(io::Error::other)?;
     let leaving = private::take_out(root, &folder, path)?;
-    let gone = let_go(&leaving, path, open, delivered, leave);
+    let gone = end_if_same(&leaving, path, open, delivered, leave);
     if !matches!(gone, Ok(true)) {
         private::put_back(root, &leaving, &folder, path)?;
     }
@@ -102,7 +102,7 @@ fn take_away(
 }
 
 /// Whatever was taken out, it is what stands in `leaving` now; the descriptor tells whether it is what was delivered.
-fn let_go(
+fn end_if_same(
     leaving: &OwnedFd,
     path: &RelPath,
     open: &OpenItem,

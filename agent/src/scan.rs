@@ -29,7 +29,7 @@ use crate::ignores::Ignores;
 use crate::journal::{DeliveredFolder, Journal, JournalError, NO_SPACE_PAUSE};
 use crate::source::Root;
 use crate::wake::{Wake, Waker};
-use crate::watch::Watch;
+use crate::watch::Events;
 use crate::watched::WatchedFolder;
 
 /// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
@@ -44,7 +44,7 @@ const TROUBLE: Duration = Duration::from_secs(30);
 const POLL_SHARE: u32 = 10;
 
 /// A settled file.
-pub struct Found {
+pub struct Settled {
     /// The watch's number.
     pub watch: usize,
     /// The watch's name.
@@ -72,7 +72,7 @@ pub struct Scanner {
     admission: Arc<Admission>,
     journal: Option<Journal>,
     census: Option<Arc<Census>>,
-    out: mpsc::Sender<Found>,
+    out: mpsc::Sender<Settled>,
     waker: Arc<Waker>,
     settler: Settler,
     cached: Option<DeliveredFolder>,
@@ -84,7 +84,7 @@ pub struct Scanner {
     first_scan: bool,
     next_scan: Moment,
     watched: WatchedFolder,
-    events: Option<Watch>,
+    events: Option<Events>,
     trouble: bool,
     closed: Closed,
     /// When to tell of what doesn't settle, and what was told.
@@ -101,7 +101,7 @@ impl Scanner {
         context: Arc<WatchContext>,
         admission: Arc<Admission>,
         (journal, census): (Option<Journal>, Option<Arc<Census>>),
-        out: mpsc::Sender<Found>,
+        out: mpsc::Sender<Settled>,
     ) -> Self {
         let settler = Settler::new(context.settings.settle, SETTLING);
         let waker = Arc::clone(&context.waker);

@@ -28,7 +28,7 @@ use crate::windows::{self, Windows};
 /// Orders come from people, one at a time each.
 const ORDERS_AHEAD: usize = 16;
 /// Settled files on their way to the dispatcher: enough for one whole batch, so that the scanner is ahead.
-const FOUND_AHEAD: usize = 1024;
+const SETTLED_AHEAD: usize = 1024;
 
 /// How an agent is to run.
 #[derive(Default)]
@@ -84,7 +84,7 @@ impl Agent {
             shared.remotes[name].rest(true);
         }
 
-        let (found, settled) = mpsc::channel(FOUND_AHEAD);
+        let (found, settled) = mpsc::channel(SETTLED_AHEAD);
         let (order, orders) = mpsc::channel(ORDERS_AHEAD);
         let (board, shown) = watch::channel(Arc::new(Snapshot::empty(Source::Agent)));
         let (reload, reloads) = mpsc::channel(1);

@@ -16,12 +16,12 @@ use skiff_common::RelPath;
 use crate::wake::Waker;
 
 /// A live watch on a folder; dropping it ends the events.
-pub struct Watch {
+pub struct Events {
     root: PathBuf,
     watcher: notify::RecommendedWatcher,
 }
 
-impl Watch {
+impl Events {
     /// Watches `folder` and all below it.
     pub fn on(folder: &Path, waker: &Arc<Waker>) -> Result<Self, notify::Error> {
         let (root, waker) = (folder.to_owned(), Arc::clone(waker));

@@ -16,7 +16,7 @@ use crate::context::remote_root;
 use crate::login::{self, login};
 use crate::reach;
 use crate::remote::host_key::KnownHosts;
-use crate::remote::{Found, Limiter, Reason, RemoteError, scp, sftp};
+use crate::remote::{Limiter, Probed, Reason, RemoteError, scp, sftp};
 
 /// Below this, nobody can be sure that a file fits.
 const LITTLE_BYTES: u64 = 64 << 20;
@@ -48,7 +48,7 @@ async fn check_destination(destination: &Destination, watch: &Watch, lines: &mut
         Ok((root, _)) => root,
         Err(error) => return usage(&error.to_string(), "correct `path`", "configuration"),
     };
-    let login::Found { login, notices } = match tokio::task::block_in_place(|| login(destination)) {
+    let login::Resolved { login, notices } = match tokio::task::block_in_place(|| login(destination)) {
         Ok(found) => found,
         Err(error) => return usage(&error.to_string(), error.hint(), "ssh-config"),
     };
@@ -93,18 +93,18 @@ fn tell_skipped(what: &str, known_hosts: &[PathBuf], lines: &mut Lines) {
 }
 
 /// What the first step of a follower would find.
-fn logs_can_grow(found: &Found) -> Result<(), RemoteError> {
+fn logs_can_grow(found: &Probed) -> Result<(), RemoteError> {
     match found {
-        Found::Sftp { .. } => Err(RemoteError::SftpAlone),
-        Found::Scp(facts) if facts.digest.is_none() => Err(scp::grow::NO_DIGEST_TOOL),
-        Found::Scp(_) => Ok(()),
+        Probed::Sftp { .. } => Err(RemoteError::SftpAlone),
+        Probed::Scp(facts) if facts.digest.is_none() => Err(scp::grow::NO_DIGEST_TOOL),
+        Probed::Scp(_) => Ok(()),
     }
 }
 
-fn tell(what: &str, destination: &Destination, found: &Found, lines: &mut Lines) {
+fn tell(what: &str, destination: &Destination, found: &Probed, lines: &mut Lines) {
     match found {
-        Found::Scp(facts) => tell_scp(what, destination, facts, lines),
-        Found::Sftp { facts, because } => tell_sftp(what, destination, facts, because.as_deref(), lines),
+        Probed::Scp(facts) => tell_scp(what, destination, facts, lines),
+        Probed::Sftp { facts, because } => tell_sftp(what, destination, facts, because.as_deref(), lines),
     }
     tell_space(what, destination, found, lines);
 }
@@ -159,10 +159,10 @@ fn tell_owner(what: &str, destination: &Destination, is_root: bool, lines: &mut 
     }
 }
 
-fn tell_space(what: &str, destination: &Destination, found: &Found, lines: &mut Lines) {
+fn tell_space(what: &str, destination: &Destination, found: &Probed, lines: &mut Lines) {
     let (room, teller) = match found {
-        Found::Scp(facts) => (facts.room, "`df`"),
-        Found::Sftp { facts, .. } => (facts.room, "the server"),
+        Probed::Scp(facts) => (facts.room, "`df`"),
+        Probed::Sftp { facts, .. } => (facts.room, "the server"),
     };
     let keep = room.map_or(0, |room| destination.keep_free.bytes_of(room.all));
     match room.map(|room| room.free) {

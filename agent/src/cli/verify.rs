@@ -40,7 +40,7 @@ struct Delivered {
 
 /// What has become of a watch's deliveries.
 #[derive(Default)]
-struct Found {
+struct Comparison {
     verified: u64,
     missing: Vec<Delivered>,
     differs: Vec<Delivered>,
@@ -104,14 +104,14 @@ fn interrupted() -> ExitCode {
     ExitCode::from(exit::INTERRUPTED)
 }
 
-async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Found, ExitCode> {
+async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Comparison, ExitCode> {
     let state_dir = args.agent.state_dir.as_ref().unwrap_or(&settings.state_dir);
     let (delivered, unknown) = delivered(state_dir, watch).map_err(|error| {
         let what = format!("cannot read the receipts in {}: {error}", state_dir.display());
         exit::fail(exit::FAILED, &what, "run this as the user that skiff runs as, or as root")
     })?;
     let destination = settings.destination(&watch.to).expect("the configuration was checked");
-    let mut found = Found { unknown, ..Found::default() };
+    let mut found = Comparison { unknown, ..Comparison::default() };
     let bar = progress(args, watch, delivered.len());
     let compared = compare(destination, watch, delivered, &mut found, &bar).await;
     bar.finish_and_clear();
@@ -139,7 +139,7 @@ async fn compare(
     destination: &Destination,
     watch: &Watch,
     delivered: Vec<Delivered>,
-    found: &mut Found,
+    found: &mut Comparison,
     bar: &ProgressBar,
 ) -> Result<(), RemoteError> {
     let (root, _) = remote_root(destination, watch).expect("the configuration was checked");
@@ -165,7 +165,7 @@ async fn compare(
     outcome
 }
 
-impl Found {
+impl Comparison {
     fn judge(&mut self, delivered: Delivered, there: Option<Digest>) {
         let Some(there) = there.map(|digest| digest.to_string()) else { return self.missing.push(delivered) };
         let algorithm = there.split(':').next().unwrap_or_default();
@@ -211,7 +211,13 @@ fn shown_path(shown: &str) -> Option<RelPath> {
 }
 
 /// Sends again what the source still has; returns how many files, `None` where it was told to stop.
-async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found, stop: Stop) -> Option<u64> {
+async fn repair(
+    args: &Verify,
+    settings: &Settings,
+    watch: &Watch,
+    found: &Comparison,
+    stop: Stop,
+) -> Option<u64> {
     let Ok(root) = Root::open(&watch.path) else { return Some(0) };
     let lost = found.missing.iter().chain(&found.differs);
     let paths: Vec<RelPath> =
@@ -250,7 +256,7 @@ async fn repair(args: &Verify, settings: &Settings, watch: &Watch, found: &Found
     Some(crate::status::Status::get(&status.delivered_files))
 }
 
-fn tell(watch: &Watch, found: &Found, repair: bool) {
+fn tell(watch: &Watch, found: &Comparison, repair: bool) {
     let mut words = format!("{}: {} verified", watch.name, size::number(found.verified));
     for (count, what) in [
         (found.missing.len() as u64, "missing"),
@@ -273,7 +279,7 @@ fn tell(watch: &Watch, found: &Found, repair: bool) {
     }
 }
 
-fn as_json(watch: &Watch, found: &Found) -> Value {
+fn as_json(watch: &Watch, found: &Comparison) -> Value {
     let names = |list: &[Delivered]| list.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
     json!({
         "watch": route::base(&watch.name),
@@ -296,7 +302,7 @@ mod tests {
         let lost = || {
             vec![Delivered { path: path.clone(), name: path.clone(), digests: Default::default(), size: 0 }]
         };
-        let found = Found { missing: lost(), differs: lost(), ..Found::default() };
+        let found = Comparison { missing: lost(), differs: lost(), ..Comparison::default() };
         let watch = Watch::with_defaults("w", "/w", "d");
         let value = Value::Array(vec![as_json(&watch, &found)]);
         crate::documented::assert_documented("skiff verify --json", &value);

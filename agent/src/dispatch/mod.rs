@@ -35,7 +35,7 @@ use crate::journal::{Journal, Opening, Trust};
 use crate::receipts::Receipts;
 use crate::remote::Remote;
 use crate::route;
-use crate::scan::Found;
+use crate::scan::Settled;
 use crate::status::{Progress, Status};
 use board::Board;
 use late::Late;
@@ -85,7 +85,7 @@ pub struct Dispatcher {
     late: Late,
     /// Destinations that are paused, and why.
     rests: BTreeMap<String, String>,
-    settled: mpsc::Receiver<Found>,
+    settled: mpsc::Receiver<Settled>,
     workers: JoinSet<(ShipmentId, worker::Report)>,
     held: BinaryHeap<Reverse<(Moment, usize, RelPath, ItemId)>>,
     resumed: Vec<Shipment>,
@@ -140,7 +140,7 @@ impl UnderWay {
 }
 
 enum Input {
-    Found(Option<Found>),
+    Settled(Option<Settled>),
     Order(Order),
     Report(Box<(ShipmentId, worker::Report)>),
     Timer,
@@ -151,7 +151,7 @@ enum Input {
 
 impl Dispatcher {
     /// A dispatcher that takes up what the journal remembers.
-    pub fn new(setup: Setup<'_>, opening: Opening, settled: mpsc::Receiver<Found>) -> Self {
+    pub fn new(setup: Setup<'_>, opening: Opening, settled: mpsc::Receiver<Settled>) -> Self {
         let mut desk = Desk::new();
         for destination in &setup.settings.destinations {
             let retry = setup.retry.unwrap_or_else(|| destination_retry(setup.settings, &destination.name));
@@ -237,8 +237,8 @@ impl Dispatcher {
             self.share_room();
             self.publish();
             match self.next_input(&mut stop, urgency, deadline).await {
-                Input::Found(Some(found)) => self.take(found).await?,
-                Input::Found(None) | Input::ScannerEnded => return Err(DispatchError::NoScanner),
+                Input::Settled(Some(found)) => self.take(found).await?,
+                Input::Settled(None) | Input::ScannerEnded => return Err(DispatchError::NoScanner),
                 Input::Report(report) => self.report(*report).await?,
                 Input::Order(order) => {
                     self.board.touch();
@@ -306,7 +306,7 @@ impl Dispatcher {
                 // A panic leaves nobody who knows which shipment it was; the agent ends.
                 std::panic::resume_unwind(error.into_panic())
             }))),
-            found = self.settled.recv(), if room => Input::Found(found),
+            found = self.settled.recv(), if room => Input::Settled(found),
             Some(order) = self.orders.recv(), if urgency == Urgency::Run => Input::Order(order),
             () = self.idle.notified(), if self.once => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
@@ -342,7 +342,7 @@ impl Dispatcher {
         [held, cut].into_iter().chain(others).flatten().min()
     }
 
-    async fn take(&mut self, found: Found) -> Result<(), DispatchError> {
+    async fn take(&mut self, found: Settled) -> Result<(), DispatchError> {
         let Some(live) = self.watches.get_mut(&found.watch) else {
             // Of a watch that is no longer as it was when it found this.
             let id = ItemId::of(&found.of, &found.item.path);

@@ -4,7 +4,7 @@ use skiff_common::growth::{FileId, LogId, Outcome};
 use skiff_common::{Algorithm, Digest, RelPath};
 
 use super::reading::{Known, Unread, look_alike};
-use super::{Follower, Stop};
+use super::{Follower, Unended};
 use crate::remote::scp::grow::Stands;
 use crate::source::Root;
 
@@ -32,7 +32,7 @@ impl Follower {
         file: FileId,
         length: u64,
         digest: &Digest,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<Outcome, Unended> {
         let Some(path) = self.folder.path_of(file) else { return Ok(Outcome::Refused) };
         let Some(file) = self.file(root, file, &path) else { return Ok(Outcome::Refused) };
         match Known::of(&file, length, Algorithm::Blake3, || self.is_stopped()) {
@@ -41,7 +41,12 @@ impl Follower {
         }
     }
 
-    pub(super) fn is_inside(&mut self, root: &Root, file: FileId, name: &RelPath) -> Result<Outcome, Stop> {
+    pub(super) fn is_inside(
+        &mut self,
+        root: &Root,
+        file: FileId,
+        name: &RelPath,
+    ) -> Result<Outcome, Unended> {
         let algorithm = self.algorithm()?;
         let Some(path) = self.folder.path_of(file) else { return Ok(Outcome::Refused) };
         let Some(file) = self.file(root, file, &path) else { return Ok(Outcome::Refused) };
@@ -62,9 +67,9 @@ impl Follower {
     }
 
     /// Whether the copy holds what is known, and more.
-    pub(super) fn copy_begins_with(&self, name: &RelPath, known: &Known) -> Result<bool, Stop> {
-        let (remote, desk) = self.desk();
-        let first = remote.measure(desk, name, Some(known.length), known.length);
+    pub(super) fn copy_begins_with(&self, name: &RelPath, known: &Known) -> Result<bool, Unended> {
+        let copies = self.copies()?;
+        let first = copies.measure(name, Some(known.length), known.length);
         Ok(match self.at_destination(first)? {
             Stands::File(size, theirs) => size >= known.length && known.digests().agree_with(&theirs),
             Stands::Nothing | Stands::Other => false,

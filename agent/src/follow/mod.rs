@@ -174,12 +174,12 @@ impl Follower {
             let notes = self.ledger.on(&step.task, &outcome);
             self.note(notes)?;
             match failure {
-                Some(Stop::Remote(error)) => {
+                Some(Unended::Remote(error)) => {
                     self.failed(&log, &error);
                     break;
                 }
-                Some(Stop::Stopped) => break,
-                Some(Stop::Receipts(error)) => {
+                Some(Unended::Stopped) => break,
+                Some(Unended::Receipts(error)) => {
                     self.complain(&log, &format!("cannot write the receipts: {error}"));
                     self.not_before = Instant::now() + NO_SPACE_PAUSE;
                     break;
@@ -281,7 +281,7 @@ impl Follower {
     }
 
     /// Runs something at the destination; a stop ends it a moment later.
-    fn at_destination<T>(&self, doing: impl Future<Output = Result<T, RemoteError>>) -> Result<T, Stop> {
+    fn at_destination<T>(&self, doing: impl Future<Output = Result<T, RemoteError>>) -> Result<T, Unended> {
         let waker = &self.context.waker;
         let stopped = async {
             while !waker.is_stopped() {
@@ -293,8 +293,8 @@ impl Follower {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                done = doing => done.map_err(Stop::Remote),
-                () = stopped => Err(Stop::Stopped),
+                done = doing => done.map_err(Unended::Remote),
+                () = stopped => Err(Unended::Stopped),
             }
         })
     }
@@ -355,7 +355,7 @@ pub(crate) fn log_item(watch: &str, log: &Log) -> Item {
 }
 
 /// Why a step wasn't ended.
-enum Stop {
+enum Unended {
     /// The destination.
     Remote(RemoteError),
     /// The receipts can't be written.

@@ -120,5 +120,5 @@ async fn one_that_is_to_end_reads_no_log_to_its_end() {
 
     assert!(matches!(look(), Ok(Outcome::Same(true))));
     context.waker.stop();
-    assert!(matches!(look(), Err(Stop::Stopped)));
+    assert!(matches!(look(), Err(Unended::Stopped)));
 }

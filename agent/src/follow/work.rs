@@ -9,15 +9,14 @@ use skiff_common::{Algorithm, Digest, RelPath, Stamp};
 
 use super::folder::stamp_of;
 use super::reading::{Known, Next, Read, Unread};
-use super::{Follower, Stop};
+use super::{Follower, Unended};
 use crate::receipts::{self, Grown};
-use crate::remote::Remote;
-use crate::remote::scp::grow::{BLOCK, Changed, Desk, More, Stands};
+use crate::remote::scp::grow::{BLOCK, Changed, Copies, More, Stands};
 use crate::source::{Root, SourceError};
 use crate::status::Status;
 
 impl Follower {
-    pub(super) fn work(&mut self, root: &Root, task: &Task) -> Result<Outcome, Stop> {
+    pub(super) fn work(&mut self, root: &Root, task: &Task) -> Result<Outcome, Unended> {
         match task {
             Task::Match { file, log, length, digests } => {
                 let outcome = self.begins_with(root, *file, *length, &digests.blake3)?;
@@ -43,14 +42,13 @@ impl Follower {
         self.ledger.log(id).expect("tasks are about logs of the ledger").clone()
     }
 
-    pub(super) fn algorithm(&self) -> Result<Algorithm, Stop> {
-        let (remote, desk) = self.desk();
-        self.at_destination(remote.digests_by(desk))
+    pub(super) fn algorithm(&self) -> Result<Algorithm, Unended> {
+        self.at_destination(self.copies()?.digests_by())
     }
 
-    pub(super) fn desk(&self) -> (&Remote, Desk<'_>) {
+    pub(super) fn copies(&self) -> Result<Copies<'_>, Unended> {
         let place = &self.context.places[0];
-        (&place.remote, Desk { root: &place.root, staging: &self.staging })
+        self.at_destination(place.remote.copies(&place.root, &self.staging))
     }
 
     /// The file, unless it can't be read; then people are told.
@@ -71,16 +69,16 @@ impl Follower {
     }
 
     /// What comes of a log that was not read whole.
-    pub(super) fn unread(&self, path: &RelPath, why: &Unread) -> Result<Outcome, Stop> {
+    pub(super) fn unread(&self, path: &RelPath, why: &Unread) -> Result<Outcome, Unended> {
         match why {
             Unread::Failed(error) => Ok(self.unreadable(path, error)),
-            Unread::Stopped => Err(Stop::Stopped),
+            Unread::Stopped => Err(Unended::Stopped),
         }
     }
 
-    fn rename(&mut self, id: LogId, from: &RelPath, to: &RelPath) -> Result<Outcome, Stop> {
-        let (remote, desk) = self.desk();
-        let outcome = match self.at_destination(remote.rename_copy(desk, from, to))? {
+    fn rename(&mut self, id: LogId, from: &RelPath, to: &RelPath) -> Result<Outcome, Unended> {
+        let copies = self.copies()?;
+        let outcome = match self.at_destination(copies.rename(from, to))? {
             Changed::Yes => Outcome::Moved,
             Changed::Absent => Outcome::Absent,
             Changed::Moved => Outcome::Changed,
@@ -97,13 +95,13 @@ impl Follower {
     }
 
     /// What our receipts know keeps a name that follows from what it holds.
-    fn evict(&mut self, id: LogId, name: &RelPath) -> Result<Outcome, Stop> {
-        let (remote, desk) = self.desk();
-        let Stands::File(_, digest) = self.at_destination(remote.measure(desk, name, None, 0))? else {
+    fn evict(&mut self, id: LogId, name: &RelPath) -> Result<Outcome, Unended> {
+        let copies = self.copies()?;
+        let Stands::File(_, digest) = self.at_destination(copies.measure(name, None, 0))? else {
             return Ok(Outcome::Moved);
         };
         let to = name.with_suffix(&format!("~{}", &digest.hex()[..12]));
-        match self.at_destination(remote.rename_copy(desk, name, &to))? {
+        match self.at_destination(copies.rename(name, &to))? {
             Changed::Yes | Changed::Absent => Ok(Outcome::Moved),
             Changed::Moved | Changed::Taken(_) => {
                 let why = format!("cannot put the finished {name} aside: {to} stands at the destination");
@@ -132,11 +130,11 @@ impl Follower {
         ours
     }
 
-    fn measure(&mut self, root: &Root, id: LogId, name: &RelPath) -> Result<Outcome, Stop> {
+    fn measure(&mut self, root: &Root, id: LogId, name: &RelPath) -> Result<Outcome, Unended> {
         let (algorithm, log) = (self.algorithm()?, self.log(id));
         let Some(file) = self.file(root, log.file, &log.path) else { return Ok(Outcome::Refused) };
-        let (remote, desk) = self.desk();
-        let (size, theirs) = match self.at_destination(remote.measure(desk, name, None, log.shipped))? {
+        let copies = self.copies()?;
+        let (size, theirs) = match self.at_destination(copies.measure(name, None, log.shipped))? {
             Stands::Nothing => {
                 if log.shipped > 0 {
                     self.context.complain(&format!(
@@ -185,13 +183,13 @@ impl Follower {
                     self.known.insert(id, known);
                     return Ok(shipped);
                 }
-                Err(Unread::Stopped) => return Err(Stop::Stopped),
+                Err(Unread::Stopped) => return Err(Unended::Stopped),
                 Ok(_) | Err(Unread::Failed(_)) => {}
             }
         }
         let mut recorded_is_same = false;
         if let Some(digest) = log.digests.by(algorithm).filter(|_| (1..size).contains(&log.shipped)) {
-            let first = remote.measure(desk, name, Some(log.shipped), log.shipped);
+            let first = copies.measure(name, Some(log.shipped), log.shipped);
             recorded_is_same =
                 matches!(self.at_destination(first)?, Stands::File(_, theirs) if theirs == digest);
         }
@@ -199,12 +197,12 @@ impl Follower {
         Ok(Outcome::Standing { size, same: None, recorded_is_same })
     }
 
-    fn create(&mut self, root: &Root, id: LogId, name: &RelPath) -> Result<Outcome, Stop> {
+    fn create(&mut self, root: &Root, id: LogId, name: &RelPath) -> Result<Outcome, Unended> {
         let (algorithm, log) = (self.algorithm()?, self.log(id));
         self.ship(root, &log, name, &Known::nothing(algorithm))
     }
 
-    fn append(&mut self, root: &Root, id: LogId) -> Result<Outcome, Stop> {
+    fn append(&mut self, root: &Root, id: LogId) -> Result<Outcome, Unended> {
         let log = self.log(id);
         let (Some(name), Some(known)) = (&log.name, self.known.get(&id).cloned()) else {
             return Ok(Outcome::Changed);
@@ -216,7 +214,7 @@ impl Follower {
     }
 
     /// Sends what follows what is known.
-    fn ship(&mut self, root: &Root, log: &Log, name: &RelPath, known: &Known) -> Result<Outcome, Stop> {
+    fn ship(&mut self, root: &Root, log: &Log, name: &RelPath, known: &Known) -> Result<Outcome, Unended> {
         let algorithm = self.algorithm()?;
         let Some(file) = self.file(root, log.file, &log.path) else { return Ok(Outcome::Refused) };
         let read = known.next(&file, BLOCK).and_then(|next| Ok((next, stamp_of(&file)?)));
@@ -234,16 +232,16 @@ impl Follower {
         let digest = hasher.digests().by(algorithm).expect("it was computed for that");
         let before = known.length;
         let cargo = More { name, bytes, from, before, digest, mode, mtime_ns: stamp.mtime_ns };
-        let (remote, desk) = self.desk();
+        let copies = self.copies()?;
         if before == 0 {
             // If nobody hears that it is there, it still counts as ours later.
             let claim = self.receipts.claim_grown(self.watch(), self.destination(), name, &after.digests());
-            claim.map_err(Stop::Receipts)?;
+            claim.map_err(Unended::Receipts)?;
         }
         let changed = if before == 0 {
-            self.at_destination(remote.create_copy(desk, cargo))?
+            self.at_destination(copies.create(cargo))?
         } else {
-            self.at_destination(remote.extend_copy(desk, cargo))?
+            self.at_destination(copies.extend(cargo))?
         };
         match changed {
             Changed::Yes => {}
@@ -259,13 +257,13 @@ impl Follower {
         Ok(shipped)
     }
 
-    fn cut_back(&mut self, id: LogId, length: u64) -> Result<Outcome, Stop> {
+    fn cut_back(&mut self, id: LogId, length: u64) -> Result<Outcome, Unended> {
         let (algorithm, log) = (self.algorithm()?, self.log(id));
         let (Some(name), Some(digest)) = (&log.name, log.digests.by(algorithm)) else {
             return Ok(Outcome::Changed);
         };
-        let (remote, desk) = self.desk();
-        match self.at_destination(remote.cut_copy(desk, name, length, digest))? {
+        let copies = self.copies()?;
+        match self.at_destination(copies.cut(name, length, digest))? {
             Changed::Yes => {
                 tracing::warn!(watch = %self.context.settings.name, %name, length, "its copy was cut back to what is right");
                 // What is known of so much is read again.
@@ -276,12 +274,12 @@ impl Follower {
         }
     }
 
-    fn verify(&mut self, id: LogId) -> Result<Outcome, Stop> {
+    fn verify(&mut self, id: LogId) -> Result<Outcome, Unended> {
         let (algorithm, log) = (self.algorithm()?, self.log(id));
         let Some(name) = &log.name else { return Ok(Outcome::Changed) };
-        let (remote, desk) = self.desk();
+        let copies = self.copies()?;
         let first = Some(log.shipped);
-        let stands = self.at_destination(remote.measure(desk, name, first, log.shipped))?;
+        let stands = self.at_destination(copies.measure(name, first, log.shipped))?;
         let Stands::File(size, theirs) = stands else { return Ok(Outcome::Verified(false)) };
         // One whose length was recorded too long ago has more than that, which was verified when it came.
         let is_right = log.digests.agree_with(&theirs) && size >= log.shipped;
@@ -300,7 +298,7 @@ impl Follower {
         Ok(Outcome::Verified(is_right))
     }
 
-    fn finish(&mut self, id: LogId, loss: Loss) -> Result<Outcome, Stop> {
+    fn finish(&mut self, id: LogId, loss: Loss) -> Result<Outcome, Unended> {
         let log = self.log(id);
         let (watch, path) = (self.context.settings.name.clone(), &log.path);
         match loss {
@@ -327,14 +325,14 @@ impl Follower {
             let FileId { dev, ino, .. } = log.file;
             let stamp = Stamp { dev, ino, size: log.shipped, mtime_ns: 0, ctime_ns: 0 };
             let ended = receipts::Loss { watch: self.watch(), path, stamp: &stamp };
-            receipts::ended(&self.losses, &ended, what).map_err(Stop::Receipts)?;
+            receipts::ended(&self.losses, &ended, what).map_err(Unended::Receipts)?;
         }
         self.folder.let_go(log.file);
         Ok(Outcome::Finished)
     }
 
-    fn receipt(&self, log: &Log, name: &RelPath) -> Result<(), Stop> {
+    fn receipt(&self, log: &Log, name: &RelPath) -> Result<(), Unended> {
         let grown = Grown { watch: self.watch(), destination: self.destination(), log, name };
-        self.receipts.append_grown(&grown).map_err(Stop::Receipts)
+        self.receipts.append_grown(&grown).map_err(Unended::Receipts)
     }
 }

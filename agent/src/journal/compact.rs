@@ -2,7 +2,7 @@
 
 use super::error::JournalError;
 use super::keys::{HEAD, Kind};
-use super::place::{Place, bytes_in, remove_folder, sync_folder};
+use super::state_folder::{StateFolder, bytes_in, remove_folder, sync_folder};
 use super::store::{Bytes, Store, TRANSACTION_OPS};
 
 /// Smaller stores aren't worth it.
@@ -20,22 +20,22 @@ fn is_bloated(store: &Store, logical_bytes: u64) -> bool {
 }
 
 /// Whether a copy would save much, be made soon, and have room.
-pub(super) fn is_worth_a_break(store: &Store, place: &Place) -> bool {
+pub(super) fn is_worth_a_break(store: &Store, place: &StateFolder) -> bool {
     let bytes = store.logical_bytes();
     bytes <= QUICK_BYTES && is_bloated(store, bytes) && require_space(place, bytes).is_ok()
 }
 
-fn require_space(place: &Place, logical_bytes: u64) -> Result<(), JournalError> {
+fn require_space(place: &StateFolder, logical_bytes: u64) -> Result<(), JournalError> {
     place.require_space("make a smaller copy of", BLOAT * logical_bytes)
 }
 
 /// Makes the copy where it would save much. `false`: go on with the store as it is.
-pub(super) fn copy_if_bloated(store: &Store, logical_bytes: u64, place: &Place) -> bool {
+pub(super) fn copy_if_bloated(store: &Store, logical_bytes: u64, place: &StateFolder) -> bool {
     is_bloated(store, logical_bytes) && try_copy(store, logical_bytes, place)
 }
 
 /// Makes the copy. `false`: go on with the store as it is.
-pub(super) fn try_copy(store: &Store, logical_bytes: u64, place: &Place) -> bool {
+pub(super) fn try_copy(store: &Store, logical_bytes: u64, place: &StateFolder) -> bool {
     match copy(store, logical_bytes, place) {
         Ok(()) => true,
         Err(error) => {
@@ -52,7 +52,7 @@ fn is_head(record: &Result<(Bytes, Bytes), JournalError>) -> bool {
 }
 
 /// Copies in key order, which fills sled's leaves. The head, which accounts for all, comes last.
-pub(super) fn copy(store: &Store, logical_bytes: u64, place: &Place) -> Result<(), JournalError> {
+pub(super) fn copy(store: &Store, logical_bytes: u64, place: &StateFolder) -> Result<(), JournalError> {
     require_space(place, logical_bytes)?;
     let dir = place.copy();
     let copy = Store::open(&dir)?;

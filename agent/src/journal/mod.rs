@@ -22,10 +22,10 @@ mod mount;
 mod moves;
 mod opening;
 mod owner;
-mod place;
 mod reserve;
 mod side;
 mod slot;
+mod state_folder;
 mod store;
 mod trust;
 mod value;
@@ -51,7 +51,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use error::JournalError;
 pub use folder::DeliveredFolder;
 pub use mount::MountNote;
-pub(crate) use place::make_folder;
+pub(crate) use state_folder::make_folder;
 pub use trust::{Opening, Trust};
 #[cfg(any(test, fuzzing))]
 pub(crate) use value::any_value;
@@ -59,9 +59,9 @@ pub(crate) use value::any_value;
 use change::Change;
 use keys::{Kind, mount_key};
 use lock::Lock;
-use place::Place;
 use reserve::Reserve;
 use slot::Slot;
+use state_folder::StateFolder;
 use store::Store;
 use value::{unseal_held, unseal_log};
 use verify::Verified;
@@ -97,7 +97,7 @@ impl Journal {
     /// Opens the journal in `state_dir`, makes both where they are missing, and tells what was in it. Blocking, for
     /// seconds where it is large. A journal that can't be trusted is moved to `journal.quarantine-<unix seconds>`.
     pub fn open(state_dir: &Path) -> Result<(Self, Opening), JournalError> {
-        let place = Place::make(state_dir)?;
+        let place = StateFolder::make(state_dir)?;
         // Before all that writes.
         reserve::make_room(&place);
         let lock = Lock::take_patiently(&place.lock())?;
@@ -171,7 +171,7 @@ impl Journal {
     /// What the journal in `state_dir` says, while no skiff works with it: nothing is made, repaired or set aside.
     /// `None`: there is no journal. Blocking; takes the lock of the state folder meanwhile.
     pub fn peek(state_dir: &Path) -> Result<Option<Peek>, JournalError> {
-        let place = Place::at(state_dir);
+        let place = StateFolder::at(state_dir);
         if !place.has_journal() {
             return Ok(None);
         }
@@ -200,7 +200,7 @@ impl Journal {
             };
             listing.flatten().map(bytes).sum()
         }
-        size(&Place::at(state_dir).journal())
+        size(&StateFolder::at(state_dir).journal())
     }
 
     /// Drops what is known of items that `keep` doesn't name: the scanner's, after it has listed the folder. What was

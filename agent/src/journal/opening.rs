@@ -6,8 +6,8 @@ use std::path::Path;
 use super::compact::copy_if_bloated;
 use super::deadline::{self, in_time};
 use super::error::JournalError;
-use super::place::{Place, sync_folder};
 use super::side::Side;
+use super::state_folder::{StateFolder, sync_folder};
 use super::store::Store;
 use super::trust::{Opening, Trust};
 use super::verify::{Verified, verify};
@@ -24,7 +24,7 @@ pub(super) struct Opened {
 }
 
 /// Opens the journal at `place`, whose lock the caller holds, or a fresh one where it can't be trusted.
-pub(super) fn open_or_rebuild(place: &Place) -> Result<Opened, JournalError> {
+pub(super) fn open_or_rebuild(place: &StateFolder) -> Result<Opened, JournalError> {
     match open(place) {
         Err(JournalError::Broken { reason, .. }) if place.has_journal() => rebuild(place, reason),
         opened => opened,
@@ -32,7 +32,7 @@ pub(super) fn open_or_rebuild(place: &Place) -> Result<Opened, JournalError> {
 }
 
 /// Opens the journal at `place`, and only if it can be trusted.
-pub(super) fn open(place: &Place) -> Result<Opened, JournalError> {
+pub(super) fn open(place: &StateFolder) -> Result<Opened, JournalError> {
     place.require_space("open", 0)?;
     place.mend_swap()?;
     let acknowledged = if place.has_journal() {
@@ -51,7 +51,7 @@ pub(super) fn open(place: &Place) -> Result<Opened, JournalError> {
 }
 
 /// An empty store, made beside its place: one that a death left half-made would look like damage.
-fn make_store(place: &Place) -> Result<(), JournalError> {
+fn make_store(place: &StateFolder) -> Result<(), JournalError> {
     let copy = place.make_copy()?;
     let made = copy.clone();
     ask_for_time();
@@ -59,7 +59,7 @@ fn make_store(place: &Place) -> Result<(), JournalError> {
     place.adopt_copy()
 }
 
-fn rebuild(place: &Place, reason: String) -> Result<Opened, JournalError> {
+fn rebuild(place: &StateFolder, reason: String) -> Result<Opened, JournalError> {
     let quarantine = place.quarantine()?;
     tracing::error!(reason, quarantine = %quarantine.display(), "the journal can't be trusted; starting a fresh one");
     let mut opened = open(place)?;
@@ -68,7 +68,7 @@ fn rebuild(place: &Place, reason: String) -> Result<Opened, JournalError> {
 }
 
 /// Leaves the marker behind where the process dies, or sled hangs, within.
-fn open_marked(place: &Place, acknowledged: Option<u64>) -> Result<(Store, Verified), JournalError> {
+fn open_marked(place: &StateFolder, acknowledged: Option<u64>) -> Result<(Store, Verified), JournalError> {
     let (dir, marker) = (place.journal(), place.marker());
     let died = fs::read(&marker).map_or(0, |count| count.first().copied().unwrap_or(0));
     if died >= DEAD_OPENINGS {
@@ -97,7 +97,7 @@ fn unmark(marker: &Path) -> Result<(), JournalError> {
     fs::remove_file(marker).map_err(|error| JournalError::io("remove", marker, error))
 }
 
-fn open_trusted(place: &Place, acknowledged: Option<u64>) -> Result<(Store, Verified), JournalError> {
+fn open_trusted(place: &StateFolder, acknowledged: Option<u64>) -> Result<(Store, Verified), JournalError> {
     let (store, verified) = open_verified(place)?;
     let seq = verified.head.seq;
     match acknowledged {
@@ -117,7 +117,7 @@ fn open_trusted(place: &Place, acknowledged: Option<u64>) -> Result<(Store, Veri
 }
 
 /// What a killed process had written but not synced becomes durable here, before the side file tells of it.
-fn open_verified(place: &Place) -> Result<(Store, Verified), JournalError> {
+fn open_verified(place: &StateFolder) -> Result<(Store, Verified), JournalError> {
     let dir = place.journal();
     place.prepare_journal()?;
     let store = Store::open(&dir)?;
@@ -127,6 +127,6 @@ fn open_verified(place: &Place) -> Result<(Store, Verified), JournalError> {
     Ok((store, verified))
 }
 
-fn untrusted(place: &Place, reason: String) -> JournalError {
+fn untrusted(place: &StateFolder, reason: String) -> JournalError {
     JournalError::broken("open", &place.journal(), reason)
 }

@@ -9,7 +9,7 @@ use rustix::fs::{Dir, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, ope
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::place::is_skiffs;
+use super::state_folder::is_skiffs;
 
 /// Gives what is ours in the folder, and below it, to the folder's owner. What has no name of skiff's stays root's.
 pub(super) fn hand_over(state_dir: &Path) -> io::Result<()> {

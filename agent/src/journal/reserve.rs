@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::error::JournalError;
-use super::place::{Place, sync_folder};
+use super::state_folder::{StateFolder, sync_folder};
 
 /// What is kept free for sled, and some thousands of deliveries on top.
 const BYTES: u64 = 24 << 20;
@@ -31,7 +31,11 @@ impl Reserve {
     }
 
     /// Asks for space as the journal does, and lets go what is kept before it is refused.
-    pub(super) fn require_space(&mut self, place: &Place, attempt: &'static str) -> Result<(), JournalError> {
+    pub(super) fn require_space(
+        &mut self,
+        place: &StateFolder,
+        attempt: &'static str,
+    ) -> Result<(), JournalError> {
         make_room(place);
         place.require_space(attempt, 0)?;
         if self.tried.is_none_or(|tried| tried.elapsed() >= AGAIN) {
@@ -43,7 +47,7 @@ impl Reserve {
 }
 
 /// Lets go what is kept, where there is no space.
-pub(super) fn make_room(place: &Place) {
+pub(super) fn make_room(place: &StateFolder) {
     let is_full = matches!(place.require_space("ask for", 0), Err(JournalError::NoSpace { .. }));
     if is_full && fs::remove_file(path(place)).is_ok() {
         tracing::warn!("the disk of the state folder is full; the space that was kept for that is used now");
@@ -53,7 +57,7 @@ pub(super) fn make_room(place: &Place) {
 }
 
 /// Takes it, where there is plenty. Without it all works as well, as long as there is space.
-fn keep(place: &Place) {
+fn keep(place: &StateFolder) {
     let path = path(place);
     let kept = fs::metadata(&path).map_or(0, |file| file.len());
     if kept >= BYTES || place.require_space("ask for", BYTES + BESIDES).is_err() {
@@ -69,7 +73,7 @@ fn keep(place: &Place) {
     }
 }
 
-fn path(place: &Place) -> PathBuf {
+fn path(place: &StateFolder) -> PathBuf {
     place.journal().with_file_name("reserve")
 }
 
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn a_reserve_that_a_death_left_empty_is_filled() {
         let folder = tempfile::tempdir().expect("a folder");
-        let place = Place::at(folder.path());
+        let place = StateFolder::at(folder.path());
         if place.require_space("ask for", BYTES + BESIDES).is_err() {
             return eprintln!("SKIPPED: needs {BESIDES} bytes of space");
         }

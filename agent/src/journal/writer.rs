@@ -19,10 +19,10 @@ use super::error::JournalError;
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::opening;
-use super::place::Place;
 use super::reserve::Reserve;
 use super::side::Side;
 use super::slot::Slot;
+use super::state_folder::StateFolder;
 use super::store::Store;
 
 /// The most requests of one commit. More don't make the sync any cheaper, but let the first wait longer.
@@ -60,7 +60,7 @@ pub(super) struct Writer {
     pub(super) queue: mpsc::Receiver<Request>,
     pub(super) slot: Arc<Slot>,
     pub(super) side: Side,
-    pub(super) place: Place,
+    pub(super) place: StateFolder,
     pub(super) reserve: Reserve,
     /// Held as long as there is a writer.
     pub(super) lock: Lock,

@@ -4,7 +4,7 @@ mod wish;
 
 use skiff_config::{Agent, Compression, Destination, Jump, Settings, SshConfig};
 
-pub use self::wish::{Found, LoginError, Wish};
+pub use self::wish::{LoginError, Resolved, Wish};
 
 use crate::remote::session::Login;
 use crate::remote::session::{AgentUse, Credentials};
@@ -13,8 +13,8 @@ use crate::ssh_config::{Files, JumpSpec};
 /// How to log in to a destination: what its settings say, and where they say nothing, `ssh_config` files. Blocks.
 ///
 /// With `ssh_config = "auto"` a file that can't be read is told and left out; one that is named is an error.
-pub fn login(destination: &Destination) -> Result<Found, LoginError> {
-    let own = Found { login: settings_alone(destination), notices: Vec::new() };
+pub fn login(destination: &Destination) -> Result<Resolved, LoginError> {
+    let own = Resolved { login: settings_alone(destination), notices: Vec::new() };
     let files = match &destination.ssh_config {
         SshConfig::Never => return Ok(own),
         SshConfig::Auto => Files::usual(),
@@ -26,7 +26,7 @@ pub fn login(destination: &Destination) -> Result<Found, LoginError> {
             Ok(_) => return Ok(own),
             Err(error) => {
                 let notices = vec![format!("{error}; it is left out for {}", destination.name)];
-                return Ok(Found { notices, ..own });
+                return Ok(Resolved { notices, ..own });
             }
         }
     }

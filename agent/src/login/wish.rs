@@ -45,7 +45,7 @@ pub struct Wish {
 
 /// How to log in, and what a person should know about it.
 #[derive(Debug)]
-pub struct Found {
+pub struct Resolved {
     /// How to log in.
     pub login: Login,
     /// What was left out or is done otherwise than by `ssh`.
@@ -82,11 +82,11 @@ impl LoginError {
 
 impl Wish {
     /// Looks the server up in the files, and those on the way. Blocks.
-    pub fn look_up(&self, files: &Files) -> Result<Found, LoginError> {
+    pub fn look_up(&self, files: &Files) -> Result<Resolved, LoginError> {
         let mut notices = Vec::new();
         let login = self.resolve(files, 0, &mut notices)?;
         notices.dedup();
-        Ok(Found { login, notices })
+        Ok(Resolved { login, notices })
     }
 
     fn resolve(&self, files: &Files, depth: usize, notices: &mut Vec<String>) -> Result<Login, LoginError> {

@@ -6,10 +6,10 @@
 //! private as the folder that they are in. Deliberately absent: agents, asking for passphrases, and looking at the
 //! folders on the way.
 
-mod found;
+mod content;
 mod secret;
 
-pub use found::{Found, certificate, look, usual_certificate};
+pub use content::{Content, certificate, look, usual_certificate};
 pub use secret::secret;
 
 use std::fs::{File, Metadata, OpenOptions};

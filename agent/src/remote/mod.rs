@@ -28,4 +28,4 @@ pub(crate) use reason::Reason;
 pub use space::Room;
 pub use traffic::Limiter;
 pub(crate) use traffic::Traffic;
-pub use transport::{Found, Remote};
+pub use transport::{Probed, Remote};

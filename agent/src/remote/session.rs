@@ -40,7 +40,7 @@ pub use self::progress::Step;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::progress::any_greeting;
 
-use self::handler::{Handler, Judge, Stop, Told};
+use self::handler::{GivenUp, Handler, Judge, Told};
 use self::line::{Hangup, Line};
 use self::progress::Progress;
 use super::host_key::{KnownHosts, fingerprint};
@@ -195,7 +195,7 @@ pub async fn offered_key(login: &Login) -> Result<PublicKey, ConnectError> {
         let config = preferences::config(login, &[], false);
         let (handler, _, _) = handler(login, &[], Judge::Learn);
         match client::connect_stream(Arc::new(config), line, handler).await {
-            Err(Stop::Learned(key)) => Ok(*key),
+            Err(GivenUp::Learned(key)) => Ok(*key),
             Err(stop) => Err(failure(stop, &progress)),
             Ok(_) => Err(ConnectError::lost(&progress, "it presented no host key".to_owned())),
         }
@@ -345,22 +345,22 @@ fn record(login: &Login) -> Option<PathBuf> {
     }
 }
 
-fn failure(stop: Stop, progress: &Progress) -> ConnectError {
+fn failure(stop: GivenUp, progress: &Progress) -> ConnectError {
     let address = progress.address();
     match stop {
-        Stop::HostKey(error) => *error,
-        Stop::Learned(_) => ConnectError::lost(progress, "its host key was only looked at".to_owned()),
-        Stop::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => ConnectError::NoCommonAlgorithm {
+        GivenUp::HostKey(error) => *error,
+        GivenUp::Learned(_) => ConnectError::lost(progress, "its host key was only looked at".to_owned()),
+        GivenUp::Ssh(russh::Error::NoCommonAlgo { kind, ours, theirs }) => ConnectError::NoCommonAlgorithm {
             address,
             kind: kind.into(),
             ours,
             theirs: theirs.iter().map(|name| escaped_up_to(name.as_bytes(), MAX_SHOWN_CHARS)).collect(),
         },
-        Stop::Ssh(russh::Error::Version) => ConnectError::NotSsh { address, said: progress.said() },
-        Stop::Ssh(_) if progress.step() == Step::Greeting => {
+        GivenUp::Ssh(russh::Error::Version) => ConnectError::NotSsh { address, said: progress.said() },
+        GivenUp::Ssh(_) if progress.step() == Step::Greeting => {
             ConnectError::NotSsh { address, said: progress.said() }
         }
-        Stop::Ssh(error) => {
+        GivenUp::Ssh(error) => {
             ConnectError::lost(progress, escaped_up_to(error.to_string().as_bytes(), MAX_SHOWN_CHARS))
         }
     }

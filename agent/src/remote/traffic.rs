@@ -29,7 +29,7 @@ pub(crate) struct Traffic {
     compression: Compression,
     /// The shortest that a question took, in microseconds.
     round_trip_us: AtomicU64,
-    pace: std::sync::Mutex<Pace>,
+    pace: std::sync::Mutex<Measured>,
 }
 
 /// A limit that can be changed while it is kept.
@@ -71,14 +71,14 @@ impl Limiter {
 
 /// What was measured of sending and packing.
 #[derive(Debug, Default)]
-struct Pace {
+struct Measured {
     wire: Speed,
     pack: Speed,
     /// What packing left, of one.
     share: Option<f64>,
 }
 
-impl Pace {
+impl Measured {
     /// A channel packs, then sends: that has to be quicker than to send all.
     fn packing_pays(&self, unknown: bool) -> bool {
         match (self.wire.0, self.pack.0, self.share) {
@@ -164,7 +164,7 @@ impl Traffic {
         self.compression != Compression::Auto || self.pace().packing_pays(unknown)
     }
 
-    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+    fn pace(&self) -> std::sync::MutexGuard<'_, Measured> {
         self.pace.lock().expect("nothing panics while it holds the lock")
     }
 

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex as Lock, Weak};
 use std::time::Duration;
 
 use skiff_common::delivery::{Placed, Placement, Receipt, Staged};
-use skiff_common::{Algorithm, Digest, ItemId, RelPath, RemotePath, Shipment};
+use skiff_common::{Digest, ItemId, RelPath, RemotePath, Shipment};
 use skiff_config::{Destination, Transport};
 use tokio::sync::Mutex;
 
 use super::RemoteError;
 use super::connection::{Connection, Link};
 use super::placing::Conflicts;
-use super::scp::grow::{Changed, Desk, More, Stands};
+use super::scp::grow::Copies;
 use super::scp::{self, ScpRemote, Stood};
 use super::session::{ChannelError, Session};
 use super::sftp::{self, SftpRemote};
@@ -51,7 +51,7 @@ enum Way {
 
 /// What a destination turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum Probed {
     /// It is reached by SCP.
     Scp(scp::Facts),
     /// It is reached by SFTP.
@@ -132,18 +132,18 @@ impl Remote {
     }
 
     /// Connects, logs in and looks what is there.
-    pub async fn probe(&self, root: &RemotePath) -> Result<Found, RemoteError> {
+    pub async fn probe(&self, root: &RemotePath) -> Result<Probed, RemoteError> {
         match self.transport {
-            Transport::Scp => self.scp.probe(root).await.map(Found::Scp),
-            Transport::Sftp => self.sftp.probe(root).await.map(|facts| Found::Sftp { facts, because: None }),
+            Transport::Scp => self.scp.probe(root).await.map(Probed::Scp),
+            Transport::Sftp => self.sftp.probe(root).await.map(|facts| Probed::Sftp { facts, because: None }),
             Transport::Auto => match self.scp.probe(root).await {
                 Err(error) if is_without_scp(&error) => match self.probe_sftp_next(root).await {
-                    Ok(facts) => Ok(Found::Sftp { facts, because: Some(error.to_string()) }),
+                    Ok(facts) => Ok(Probed::Sftp { facts, because: Some(error.to_string()) }),
                     // A server that has neither is told by what it lacks first.
                     Err(RemoteError::NoSftp { .. }) => Err(error),
                     Err(other) => Err(other),
                 },
-                facts => facts.map(Found::Scp),
+                facts => facts.map(Probed::Scp),
             },
         }
     }
@@ -238,59 +238,16 @@ impl Remote {
         }
     }
 
-    /// Where copies can grow: over a shell alone.
-    async fn grows(&self, root: &RemotePath) -> Result<&ScpRemote, RemoteError> {
+    /// The copies in the folder `root`, for who stages under the name `staging`. They grow over a shell alone.
+    pub(crate) async fn copies<'a>(
+        &'a self,
+        root: &'a RemotePath,
+        staging: &'a str,
+    ) -> Result<Copies<'a>, RemoteError> {
         match self.way(root).await? {
-            Way::Scp => Ok(&self.scp),
+            Way::Scp => Ok(self.scp.copies(root, staging)),
             Way::Sftp => Err(RemoteError::SftpAlone),
         }
-    }
-
-    /// By what it computes digests.
-    pub(crate) async fn digests_by(&self, desk: Desk<'_>) -> Result<Algorithm, RemoteError> {
-        self.grows(desk.root).await?.digests_by(desk).await
-    }
-
-    /// Looks at a copy: all of it, or its `first` bytes. `bytes` is for the patience.
-    pub(crate) async fn measure(
-        &self,
-        desk: Desk<'_>,
-        name: &RelPath,
-        first: Option<u64>,
-        bytes: u64,
-    ) -> Result<Stands, RemoteError> {
-        self.grows(desk.root).await?.measure(desk, name, first, bytes).await
-    }
-
-    /// Brings the beginning of a log under a name that nothing has.
-    pub(crate) async fn create_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
-        self.grows(desk.root).await?.create_copy(desk, more).await
-    }
-
-    /// Puts more behind what a copy holds.
-    pub(crate) async fn extend_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
-        self.grows(desk.root).await?.extend_copy(desk, more).await
-    }
-
-    /// Cuts a copy back to its first bytes, where only zeros follow.
-    pub(crate) async fn cut_copy(
-        &self,
-        desk: Desk<'_>,
-        name: &RelPath,
-        length: u64,
-        digest: Digest,
-    ) -> Result<Changed, RemoteError> {
-        self.grows(desk.root).await?.cut_copy(desk, name, length, digest).await
-    }
-
-    /// Gives a copy another name, which nothing has.
-    pub(crate) async fn rename_copy(
-        &self,
-        desk: Desk<'_>,
-        from: &RelPath,
-        to: &RelPath,
-    ) -> Result<Changed, RemoteError> {
-        self.grows(desk.root).await?.rename_copy(desk, from, to).await
     }
 
     async fn way(&self, root: &RemotePath) -> Result<Way, RemoteError> {
@@ -308,8 +265,8 @@ impl Remote {
             return Ok(*way);
         }
         let way = match Box::pin(self.probe(root)).await? {
-            Found::Scp(_) => Way::Scp,
-            Found::Sftp { because, .. } => {
+            Probed::Scp(_) => Way::Scp,
+            Probed::Sftp { because, .. } => {
                 let because = because.unwrap_or_default();
                 tracing::info!(destination = %self.connection.name, %because, "by SFTP: nothing is packed, or copied there");
                 Way::Sftp

@@ -9,7 +9,7 @@ use super::{POLL, ScanError, Scanner};
 use crate::clock;
 use crate::finish;
 use crate::source::{Look, Root};
-use crate::watch::Watch;
+use crate::watch::Events;
 use crate::watched::Sight;
 
 impl Scanner {
@@ -100,7 +100,7 @@ impl Scanner {
             return;
         }
         // Watching begins before the first scan, so that nothing falls between the two.
-        match Watch::on(&self.context.settings.path, &self.waker) {
+        match Events::on(&self.context.settings.path, &self.waker) {
             Ok(events) => self.events = Some(events),
             Err(error) => self.poll_instead(&error),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use skiff_common::settle::Observation;
 use skiff_common::{Item, ItemId, RelPath, Stamp};
 
-use super::{Found, POLL, SETTLING, ScanError, Scanner};
+use super::{POLL, SETTLING, ScanError, Scanner, Settled};
 use crate::admission::Standing;
 use crate::clock;
 use crate::journal::DeliveredFolder;
@@ -95,7 +95,7 @@ impl Scanner {
                 let (watch, of) = (self.context.number, Arc::clone(&self.name));
                 let met_first = self.met_first.remove(&item.path);
                 let first_scan = self.first_scan || met_first.is_some();
-                let found = Found { watch, of, item, first_scan, may_stand: met_first.unwrap_or(false) };
+                let found = Settled { watch, of, item, first_scan, may_stand: met_first.unwrap_or(false) };
                 // Nobody listens any longer: the agent is ending.
                 let _ = self.out.blocking_send(found);
             }

@@ -18,7 +18,7 @@ struct Rig {
     _scratch: tempfile::TempDir,
     folder: std::path::PathBuf,
     scanner: Scanner,
-    found: mpsc::Receiver<Found>,
+    found: mpsc::Receiver<Settled>,
     journal: Journal,
 }
 
@@ -35,7 +35,7 @@ fn rig_at(scratch: tempfile::TempDir, folder: std::path::PathBuf, rules: &str) -
     Rig { _scratch: scratch, folder, scanner, found, journal }
 }
 
-fn scanner(folder: &Path, rules: &str, journal: &Journal) -> (Scanner, mpsc::Receiver<Found>) {
+fn scanner(folder: &Path, rules: &str, journal: &Journal) -> (Scanner, mpsc::Receiver<Settled>) {
     let text = format!(
         "state_dir = '/s'\n[defaults.destination]\nknown_hosts = ['/k']\n[destination.d]\naddress = 'h'\n\
          [[watch]]\nname = 'w'\npath = '{}'\nto = 'd'\n{rules}\n",

@@ -7,8 +7,8 @@ use super::super::MountNote;
 use super::super::compact;
 use super::super::completed::chunks;
 use super::super::keys::Kind;
-use super::super::place::{Place, bytes_in};
 use super::super::side::Side;
+use super::super::state_folder::{StateFolder, bytes_in};
 use super::super::store::Store;
 use super::super::verify::verify;
 use super::*;
@@ -129,7 +129,7 @@ fn a_copy_is_smaller_and_the_same() {
     let before = contents(&journal, &opening);
     close(journal);
 
-    let place = Place::make(dir.path()).expect("a folder");
+    let place = StateFolder::make(dir.path()).expect("a folder");
     let store = Store::open(&place.journal()).expect("a store");
     let bytes = bytes_in(&place.journal()).expect("it can be measured");
     let logical_bytes = verify(&store).expect("it is whole").logical_bytes;

@@ -17,7 +17,7 @@ use super::certificate;
 use super::error::{KnownHostsError, MAX_FILE_BYTES};
 use super::line::{self, Flaw, Line, Marker};
 use super::name::HostName;
-use super::verdict::{Place, Recorded, Verdict};
+use super::verdict::{LineAt, Recorded, Verdict};
 
 /// Enough to see what is wrong with a file; a file of garbage has millions.
 const MAX_SKIPPED: usize = 1000;
@@ -33,7 +33,7 @@ pub struct KnownHosts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// Which.
-    pub at: Place,
+    pub at: LineAt,
     /// Why.
     pub flaw: Flaw,
     /// Whether it was to revoke a key.
@@ -114,7 +114,7 @@ impl KnownHosts {
         port: u16,
         certificate: &Certificate,
         now: SystemTime,
-    ) -> Result<Option<Place>, String> {
+    ) -> Result<Option<LineAt>, String> {
         for name in names(host, port) {
             let lines: Vec<&Entry> = self.lines_for(&name).collect();
             let revoked = lines.iter().filter(|entry| entry.line.marker == Marker::Revoked).find(|entry| {
@@ -159,7 +159,7 @@ impl KnownHosts {
                 None => {}
                 Some(Ok(line)) => self.entries.push(Entry { file: Arc::clone(&file), number, line }),
                 Some(Err(flaw)) => {
-                    let at = Place { file: path.to_owned(), line: number };
+                    let at = LineAt { file: path.to_owned(), line: number };
                     self.skip(Skipped {
                         at,
                         flaw,
@@ -206,8 +206,8 @@ impl KnownHosts {
 }
 
 impl Entry {
-    fn place(&self) -> Place {
-        Place { file: self.file.to_path_buf(), line: self.number }
+    fn place(&self) -> LineAt {
+        LineAt { file: self.file.to_path_buf(), line: self.number }
     }
 
     fn recorded(&self) -> Recorded {

@@ -38,4 +38,4 @@ pub use known_hosts::{KnownHosts, Skipped};
 pub use line::Flaw;
 pub use name::recorded_name;
 pub(crate) use pattern::pattern_matches;
-pub use verdict::{Place, Recorded, Verdict};
+pub use verdict::{LineAt, Recorded, Verdict};

@@ -7,14 +7,14 @@ use russh::keys::Algorithm;
 
 /// A line of a `known_hosts` file. Shown as `file:line`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct LineAt {
     /// The file.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LineAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -24,7 +24,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// Where.
-    pub at: Place,
+    pub at: LineAt,
     /// Its kind.
     pub algorithm: Algorithm,
     /// Its fingerprint, as `ssh` prints it.
@@ -38,7 +38,7 @@ pub enum Verdict {
     /// The key is recorded for the host.
     Trusted {
         /// The first line that says so.
-        at: Place,
+        at: LineAt,
     },
     /// No key is recorded for the host: a person may be asked, and the key recorded.
     Unknown,
@@ -62,7 +62,7 @@ pub enum Verdict {
     /// The key is revoked for the host, whatever else is recorded.
     Revoked {
         /// The first line that says so.
-        at: Place,
+        at: LineAt,
     },
 }
 

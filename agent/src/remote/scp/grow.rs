@@ -17,13 +17,12 @@ pub(crate) const BLOCK: u64 = 512;
 /// Without one nobody there can say what a copy holds.
 pub(crate) const NO_DIGEST_TOOL: RemoteError = RemoteError::NoTool { tool: "b3sum or sha256sum" };
 
-/// A destination's folder, and the staging of whoever asks.
+/// The copies in a destination's folder.
 #[derive(Clone, Copy)]
-pub(crate) struct Desk<'a> {
-    /// The folder.
-    pub(crate) root: &'a RemotePath,
-    /// Sixteen hexadecimal digits.
-    pub(crate) staging: &'a str,
+pub(crate) struct Copies<'a> {
+    scp: &'a ScpRemote,
+    root: &'a RemotePath,
+    staging: &'a str,
 }
 
 /// What stands under a name.
@@ -69,28 +68,34 @@ pub(crate) struct More<'a> {
 }
 
 impl ScpRemote {
+    /// The copies in the folder `root`, for who stages under the name `staging`: sixteen hexadecimal digits.
+    pub(crate) fn copies<'a>(&'a self, root: &'a RemotePath, staging: &'a str) -> Copies<'a> {
+        Copies { scp: self, root, staging }
+    }
+}
+
+impl Copies<'_> {
     /// By what the destination computes digests. Copies that grow need that: reading them back would cost as much as
     /// sending them.
-    pub(crate) async fn digests_by(&self, desk: Desk<'_>) -> Result<Algorithm, RemoteError> {
-        let hand = self.take_hand(desk.root).await?;
+    pub(crate) async fn digests_by(self) -> Result<Algorithm, RemoteError> {
+        let hand = self.scp.take_hand(self.root).await?;
         let algorithm = hand.facts().digest;
-        self.give_back(desk.root, hand);
+        self.scp.give_back(self.root, hand);
         algorithm.ok_or(NO_DIGEST_TOOL)
     }
 
     /// Looks at a copy: all of it, or its `first` bytes.
     pub(crate) async fn measure(
-        &self,
-        desk: Desk<'_>,
+        self,
         name: &RelPath,
         first: Option<u64>,
         bytes: u64,
     ) -> Result<Stands, RemoteError> {
         const ATTEMPT: &str = "looking at a copy";
-        let mut hand = self.at_desk(desk).await?;
+        let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
         let first = first.map(|bytes| bytes.to_string()).unwrap_or_default();
-        let answer = hand.ask(&["measure", &word(name), &first], self.patience(bytes), ATTEMPT).await?;
+        let answer = hand.ask(&["measure", &word(name), &first], self.scp.patience(bytes), ATTEMPT).await?;
         let stands = match (answer.ok, &answer.split()[..]) {
             (true, [size, hex]) => number(size)
                 .zip(Digest::from_hex(algorithm, hex))
@@ -100,34 +105,34 @@ impl ScpRemote {
             _ => None,
         };
         let stands = stands.ok_or_else(|| RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") })?;
-        self.give_back(desk.root, hand);
+        self.scp.give_back(self.root, hand);
         Ok(stands)
     }
 
     /// Brings the beginning of a log under a name that nothing has.
-    pub(crate) async fn create_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
+    pub(crate) async fn create(self, more: More<'_>) -> Result<Changed, RemoteError> {
         const ATTEMPT: &str = "beginning a copy";
-        let mut hand = self.at_desk(desk).await?;
+        let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
         let (name, digest) = (word(more.name), more.digest);
-        self.send_more(&mut hand, more, "digest").await?;
-        let answer = hand.answer(self.patience(0), ATTEMPT).await?.expected(ATTEMPT)?;
+        send_more(&mut hand, more, "digest").await?;
+        let answer = hand.answer(self.scp.patience(0), ATTEMPT).await?.expected(ATTEMPT)?;
         if Digest::from_hex(algorithm, &answer.words) != Some(digest) {
             return Err(RemoteError::Refused {
                 attempt: ATTEMPT,
                 why: "it was damaged on its way".to_owned(),
             });
         }
-        let answer = hand.ask(&["place", "part", &name], self.patience(0), ATTEMPT).await?;
+        let answer = hand.ask(&["place", "part", &name], self.scp.patience(0), ATTEMPT).await?;
         let changed = taken(&answer, algorithm, ATTEMPT)?;
-        self.give_back(desk.root, hand);
+        self.scp.give_back(self.root, hand);
         Ok(changed)
     }
 
     /// Puts more behind what a copy holds; what is there then was read back, and is synced.
-    pub(crate) async fn extend_copy(&self, desk: Desk<'_>, more: More<'_>) -> Result<Changed, RemoteError> {
+    pub(crate) async fn extend(self, more: More<'_>) -> Result<Changed, RemoteError> {
         const ATTEMPT: &str = "extending a copy";
-        let mut hand = self.at_desk(desk).await?;
+        let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
         let (digest, after) = (more.digest, more.from + more.bytes.len() as u64);
         let then = format!(
@@ -137,69 +142,63 @@ impl ScpRemote {
             more.before,
             digest.hex()
         );
-        self.send_more(&mut hand, more, &then).await?;
-        let answer = hand.answer(self.patience(after), ATTEMPT).await?;
+        send_more(&mut hand, more, &then).await?;
+        let answer = hand.answer(self.scp.patience(after), ATTEMPT).await?;
         let changed = match (answer.ok, &answer.split()[..]) {
             (true, [hex]) if Digest::from_hex(algorithm, hex) == Some(digest) => Changed::Yes,
             (true, _) | (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Changed::Moved,
             (false, [b"absent", ..]) => Changed::Absent,
             _ => return Err(RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") }),
         };
-        self.give_back(desk.root, hand);
+        self.scp.give_back(self.root, hand);
         Ok(changed)
     }
 
-    /// Cuts a copy back to its first bytes, if their digest is this.
-    pub(crate) async fn cut_copy(
-        &self,
-        desk: Desk<'_>,
+    /// Cuts a copy back to its first bytes, if their digest is this and only zeros follow.
+    pub(crate) async fn cut(
+        self,
         name: &RelPath,
         length: u64,
         digest: Digest,
     ) -> Result<Changed, RemoteError> {
         const ATTEMPT: &str = "cutting a copy back";
-        let mut hand = self.at_desk(desk).await?;
+        let mut hand = self.hand().await?;
         let words = ["cut", &word(name), &length.to_string(), &digest.hex()];
-        let answer = hand.ask(&words, self.patience(length), ATTEMPT).await?;
+        let answer = hand.ask(&words, self.scp.patience(length), ATTEMPT).await?;
         let changed = match (answer.ok, &answer.split()[..]) {
             (true, _) => Changed::Yes,
             (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Changed::Moved,
             (false, [b"absent", ..]) => Changed::Absent,
             _ => return Err(RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") }),
         };
-        self.give_back(desk.root, hand);
+        self.scp.give_back(self.root, hand);
         Ok(changed)
     }
 
     /// Gives a copy another name, which nothing has. Safe to repeat.
-    pub(crate) async fn rename_copy(
-        &self,
-        desk: Desk<'_>,
-        from: &RelPath,
-        to: &RelPath,
-    ) -> Result<Changed, RemoteError> {
+    pub(crate) async fn rename(self, from: &RelPath, to: &RelPath) -> Result<Changed, RemoteError> {
         const ATTEMPT: &str = "renaming a copy";
-        let mut hand = self.at_desk(desk).await?;
+        let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
-        let answer = hand.ask(&["rename", &word(from), &word(to)], self.patience(0), ATTEMPT).await?;
+        let answer = hand.ask(&["rename", &word(from), &word(to)], self.scp.patience(0), ATTEMPT).await?;
         let changed = taken(&answer, algorithm, ATTEMPT)?;
-        self.give_back(desk.root, hand);
+        self.scp.give_back(self.root, hand);
         Ok(changed)
     }
 
-    async fn at_desk(&self, desk: Desk<'_>) -> Result<Hand, RemoteError> {
-        let mut hand = self.take_hand(desk.root).await?;
-        let id = format!("{}-{}", self.connection.sender, desk.staging);
+    async fn hand(self) -> Result<Hand, RemoteError> {
+        let mut hand = self.scp.take_hand(self.root).await?;
+        let id = format!("{}-{}", self.scp.connection.sender, self.staging);
         hand.first(&["open", &id, "fresh"], "preparing");
         Ok(hand)
     }
+}
 
-    /// Sends bytes into staging, and says `then` behind them.
-    async fn send_more(&self, hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
-        let More { bytes, mode, mtime_ns, .. } = more;
-        let part = Sent { name: "part", mode, size: bytes.len() as u64, mtime_ns, then: Some(then) };
-        hand.send_file(&part, &mut ship::whole(bytes)).await
-    }
+/// Sends bytes into staging, and says `then` behind them.
+async fn send_more(hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
+    let More { bytes, mode, mtime_ns, .. } = more;
+    let part = Sent { name: "part", mode, size: bytes.len() as u64, mtime_ns, then: Some(then) };
+    hand.send_file(&part, &mut ship::whole(bytes)).await
 }
 
 fn algorithm(hand: &Hand) -> Result<Algorithm, RemoteError> {

@@ -18,7 +18,7 @@ const MAX_SHOWN_CHARS: usize = 300;
 
 /// Why the handshake is given up.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum GivenUp {
     /// The host key won't do.
     HostKey(Box<ConnectError>),
     /// The host key is all that was wanted.
@@ -27,7 +27,7 @@ pub(super) enum Stop {
     Ssh(russh::Error),
 }
 
-impl From<russh::Error> for Stop {
+impl From<russh::Error> for GivenUp {
     fn from(error: russh::Error) -> Self {
         Self::Ssh(error)
     }
@@ -88,9 +88,9 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    fn judge(&self, key: &PublicKey) -> Result<(), Stop> {
+    fn judge(&self, key: &PublicKey) -> Result<(), GivenUp> {
         match &self.judge {
-            Judge::Learn => Err(Stop::Learned(Box::new(key.clone()))),
+            Judge::Learn => Err(GivenUp::Learned(Box::new(key.clone()))),
             Judge::Recorded(known) => {
                 let verdict = known.check(&self.host, self.port, key);
                 tracing::debug!("the server's host key: {} {}", key.algorithm(), fingerprint(key));
@@ -98,13 +98,13 @@ impl Handler {
                 if let (true, Some(file)) = (verdict.is_open(), &self.record) {
                     return self.record(file, key);
                 }
-                self.refusal(verdict, key).map_or(Ok(()), |error| Err(Stop::HostKey(Box::new(error))))
+                self.refusal(verdict, key).map_or(Ok(()), |error| Err(GivenUp::HostKey(Box::new(error))))
             }
         }
     }
 
-    fn record(&self, file: &Path, key: &PublicKey) -> Result<(), Stop> {
-        append(file, &self.host, self.port, key).map_err(|error| Stop::HostKey(Box::new(error.into())))?;
+    fn record(&self, file: &Path, key: &PublicKey) -> Result<(), GivenUp> {
+        append(file, &self.host, self.port, key).map_err(|error| GivenUp::HostKey(Box::new(error.into())))?;
         tracing::warn!(
             host = self.host, port = self.port, fingerprint = fingerprint(key), file = %file.display(),
             "the key of a new host is recorded"
@@ -113,14 +113,14 @@ impl Handler {
     }
 
     /// A certificate counts if an authority that is recorded for the host has signed it; else only the key in it does.
-    fn judge_certificate(&self, certificate: &Certificate) -> Result<PublicKey, Stop> {
+    fn judge_certificate(&self, certificate: &Certificate) -> Result<PublicKey, GivenUp> {
         let key = PublicKey::new(certificate.public_key().clone(), "");
         let Judge::Recorded(known) = &self.judge else {
             return self.judge(&key).map(|()| key);
         };
         let refused = |why: String| {
             let (host, port) = (self.host.clone(), self.port);
-            Stop::HostKey(Box::new(ConnectError::HostKeyCertificate { host, port, why }))
+            GivenUp::HostKey(Box::new(ConnectError::HostKeyCertificate { host, port, why }))
         };
         match known.certified(&self.host, self.port, certificate, SystemTime::now()) {
             Ok(Some(at)) => {
@@ -160,9 +160,9 @@ impl Handler {
 }
 
 impl client::Handler for Handler {
-    type Error = Stop;
+    type Error = GivenUp;
 
-    async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, Stop> {
+    async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, GivenUp> {
         match presented {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 self.judge(key)?;
@@ -180,7 +180,7 @@ impl client::Handler for Handler {
         _: Option<&[u8]>,
         names: &Names,
         _: &mut client::Session,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), GivenUp> {
         // An AEAD cipher needs none.
         let mac = |name: &str| {
             if is_aead(names.cipher.as_ref()) { "<implicit>".to_owned() } else { name.to_owned() }
@@ -198,7 +198,7 @@ impl client::Handler for Handler {
         Ok(())
     }
 
-    async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Stop> {
+    async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), GivenUp> {
         let banner = escaped_up_to(banner.trim().as_bytes(), MAX_SHOWN_CHARS);
         tracing::debug!("the server's banner: {banner}");
         // The first one is enough.
@@ -206,7 +206,7 @@ impl client::Handler for Handler {
         Ok(())
     }
 
-    async fn disconnected(&mut self, reason: DisconnectReason<Stop>) -> Result<(), Stop> {
+    async fn disconnected(&mut self, reason: DisconnectReason<GivenUp>) -> Result<(), GivenUp> {
         let farewell = Farewell::new(&reason);
         tracing::debug!("disconnected from {}: {}", self.host, farewell.text);
         let _ = self.told.farewell.set(farewell);
@@ -219,12 +219,12 @@ fn is_aead(cipher: &str) -> bool {
 }
 
 impl Farewell {
-    fn new(reason: &DisconnectReason<Stop>) -> Self {
+    fn new(reason: &DisconnectReason<GivenUp>) -> Self {
         let (text, by_server) = match reason {
             DisconnectReason::ReceivedDisconnect(info) => (info.message.clone(), true),
-            DisconnectReason::Error(Stop::Ssh(error)) => (error.to_string(), false),
-            DisconnectReason::Error(Stop::HostKey(error)) => (error.to_string(), false),
-            DisconnectReason::Error(Stop::Learned(_)) => ("the host key is learned".to_owned(), false),
+            DisconnectReason::Error(GivenUp::Ssh(error)) => (error.to_string(), false),
+            DisconnectReason::Error(GivenUp::HostKey(error)) => (error.to_string(), false),
+            DisconnectReason::Error(GivenUp::Learned(_)) => ("the host key is learned".to_owned(), false),
         };
         Self { text: escaped_up_to(text.trim().as_bytes(), MAX_SHOWN_CHARS), by_server }
     }

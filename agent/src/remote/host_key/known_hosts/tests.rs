@@ -15,8 +15,8 @@ fn known(text: &str) -> KnownHosts {
     known
 }
 
-fn at(line: usize) -> Place {
-    Place { file: FILE.into(), line }
+fn at(line: usize) -> LineAt {
+    LineAt { file: FILE.into(), line }
 }
 
 fn recorded(line: usize, key: &PublicKey) -> Recorded {
@@ -87,7 +87,7 @@ fn a_revocation_concerns_its_key_and_its_hosts() {
 fn revoked_wins_across_files() {
     let mut known = known(&format!("host {}\n", ed25519_text(1)));
     known.add_file(Path::new("system"), format!("@revoked host {}\n", ed25519_text(1)).as_bytes());
-    let expected = Verdict::Revoked { at: Place { file: "system".into(), line: 1 } };
+    let expected = Verdict::Revoked { at: LineAt { file: "system".into(), line: 1 } };
     assert_eq!(known.check("host", 22, &ed25519(1)), expected);
 }
 
@@ -168,7 +168,10 @@ fn files_that_are_missing_are_empty_and_others_count() {
     fs::write(&there, format!("host {}\n", ed25519_text(1))).expect("a file");
     let paths = [folder.path().join("missing"), "/dev/null".into(), there.clone()];
     let known = KnownHosts::load(&paths).expect("readable files");
-    assert_eq!(known.check("host", 22, &ed25519(1)), Verdict::Trusted { at: Place { file: there, line: 1 } });
+    assert_eq!(
+        known.check("host", 22, &ed25519(1)),
+        Verdict::Trusted { at: LineAt { file: there, line: 1 } }
+    );
 }
 
 #[test]

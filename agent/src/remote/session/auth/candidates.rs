@@ -13,7 +13,7 @@ use super::credentials::{AgentUse, Credentials};
 use super::signer::FileSigner;
 use super::{AGENT, shown};
 use crate::remote::host_key::fingerprint;
-use crate::remote::key_file::{self, Found, KeyFileError};
+use crate::remote::key_file::{self, Content, KeyFileError};
 use crate::remote::session::progress::Progress;
 
 const USUAL_FILES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -26,7 +26,7 @@ pub(super) struct Candidate {
     pub(super) mode: Option<u32>,
     pub(super) public: PublicKey,
     pub(super) certificate: Option<Certificate>,
-    pub(super) source: Source,
+    pub(super) holder: Holder,
 }
 
 impl Candidate {
@@ -38,7 +38,7 @@ impl Candidate {
 }
 
 /// Who signs.
-pub(super) enum Source {
+pub(super) enum Holder {
     File(FileSigner),
     Agent,
 }
@@ -53,7 +53,7 @@ pub(super) struct Candidates {
 }
 
 /// A key file that was looked into, and its certificate.
-type LookedAt = (PathBuf, Result<Found, KeyFileError>, Option<Certificate>);
+type LookedAt = (PathBuf, Result<Content, KeyFileError>, Option<Certificate>);
 
 impl Candidates {
     /// Looks at all files first: one that others can read is an error even if another would do.
@@ -94,7 +94,7 @@ impl Candidates {
     fn add_file(
         &mut self,
         path: &Path,
-        found: Found,
+        found: Content,
         certificate: Option<Certificate>,
         agent: Option<&Agent>,
         credentials: &Credentials,
@@ -104,18 +104,18 @@ impl Candidates {
         let mode = std::fs::metadata(path).ok().map(|facts| facts.mode() & 0o7777);
         let with_agent = |public: &PublicKey| agent.is_some_and(|agent| agent.has(public));
         match found {
-            Found::Key(key) => {
+            Content::Key(key) => {
                 let public = key.public_key().clone();
-                self.add((name, mode), &public, certificate, || Source::File(FileSigner::Ready(Arc::from(PrivateKey::clone(&key)))));
+                self.add((name, mode), &public, certificate, || Holder::File(FileSigner::Ready(Arc::from(PrivateKey::clone(&key)))));
             }
-            Found::Locked(Some(public)) | Found::Public(public) if with_agent(&public) => {
-                self.add((format!("{name}, in {AGENT}"), mode), &public, certificate, || Source::Agent);
+            Content::Locked(Some(public)) | Content::Public(public) if with_agent(&public) => {
+                self.add((format!("{name}, in {AGENT}"), mode), &public, certificate, || Holder::Agent);
             }
-            Found::Public(_) => self.vain.push(format!("{name} (only a public key, and {AGENT} has no private one)")),
-            Found::Locked(public) => match (public, &credentials.asker) {
+            Content::Public(_) => self.vain.push(format!("{name} (only a public key, and {AGENT} has no private one)")),
+            Content::Locked(public) => match (public, &credentials.asker) {
                 (Some(public), Some(asker)) => self.add((name, mode), &public, certificate, || {
                     let (asker, progress) = (asker.clone(), Arc::clone(progress));
-                    Source::File(FileSigner::Locked { path: path.to_owned(), asker, progress })
+                    Holder::File(FileSigner::Locked { path: path.to_owned(), asker, progress })
                 }),
                 (None, Some(_)) => self.vain.push(format!(
                     "{name} (encrypted in an old form; ssh-keygen -p -f {name} writes it anew, or put its {name}.pub beside it)"
@@ -131,13 +131,13 @@ impl Candidates {
         (name, mode): (String, Option<u32>),
         public: &PublicKey,
         certificate: Option<Certificate>,
-        source: impl Fn() -> Source,
+        holder: impl Fn() -> Holder,
     ) {
         if certificate.is_some() {
             let name = format!("{name} with its certificate");
-            self.all.push(Candidate { name, mode, public: public.clone(), certificate, source: source() });
+            self.all.push(Candidate { name, mode, public: public.clone(), certificate, holder: holder() });
         }
-        self.all.push(Candidate { name, mode, public: public.clone(), certificate: None, source: source() });
+        self.all.push(Candidate { name, mode, public: public.clone(), certificate: None, holder: holder() });
     }
 
     fn add_agents(&mut self, agent: &Agent) {
@@ -153,7 +153,7 @@ impl Candidates {
                 one.public.key_data() == public.key_data() && one.certificate == certificate
             };
             if !self.all.iter().any(is_same) {
-                self.all.push(Candidate { name, mode: None, public, certificate, source: Source::Agent });
+                self.all.push(Candidate { name, mode: None, public, certificate, holder: Holder::Agent });
             }
         }
     }
@@ -187,9 +187,9 @@ async fn look_at(
 
 fn look(path: PathBuf, passphrase_file: Option<&Path>) -> LookedAt {
     let found = key_file::look(&path).and_then(|found| match (found, passphrase_file) {
-        (Found::Locked(_), Some(file)) => {
+        (Content::Locked(_), Some(file)) => {
             let passphrase = key_file::secret(file)?;
-            key_file::load(&path, Some(&passphrase)).map(|key| Found::Key(Box::new(key)))
+            key_file::load(&path, Some(&passphrase)).map(|key| Content::Key(Box::new(key)))
         }
         (found, _) => Ok(found),
     });

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub use self::credentials::{AgentUse, Asker, Credentials};
 
 use self::agent::Agent;
-use self::candidates::{Candidate, Candidates, Source};
+use self::candidates::{Candidate, Candidates, Holder};
 use self::password::Answer;
 use self::signer::SignError;
 use super::error::ConnectError;
@@ -180,12 +180,12 @@ impl Attempt<'_> {
 
     async fn with_key(&mut self, candidate: Candidate, agent: Option<&mut Agent>) -> Outcome {
         let shown = candidate.shown();
-        let Candidate { name, public, certificate, source, .. } = candidate;
+        let Candidate { name, public, certificate, holder, .. } = candidate;
         let Some(hash) = self.hash_for(&public.algorithm()).await else { return self.ended() };
         self.offer(&shown, "publickey");
         let user = self.user;
-        match (source, agent) {
-            (Source::File(mut signer), _) => {
+        match (holder, agent) {
+            (Holder::File(mut signer), _) => {
                 let answer = match certificate {
                     Some(one) => {
                         self.handle.authenticate_certificate_with(user, one, hash, &mut signer).await
@@ -205,7 +205,7 @@ impl Attempt<'_> {
                     Err(SignError::Failed(why)) => self.did_not_sign(&name, &why),
                 }
             }
-            (Source::Agent, Some(agent)) => {
+            (Holder::Agent, Some(agent)) => {
                 let client = &mut agent.client;
                 let answer = match certificate {
                     Some(one) => self.handle.authenticate_certificate_with(user, one, hash, client).await,
@@ -217,7 +217,7 @@ impl Attempt<'_> {
                     Err(AgentAuthError::Send(_)) => self.ended(),
                 }
             }
-            (Source::Agent, None) => Outcome::Refused,
+            (Holder::Agent, None) => Outcome::Refused,
         }
     }
 

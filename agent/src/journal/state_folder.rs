@@ -30,9 +30,9 @@ const QUARANTINES_KEPT: usize = 2;
 
 /// A state folder.
 #[derive(Debug, Clone)]
-pub(super) struct Place(PathBuf);
+pub(super) struct StateFolder(PathBuf);
 
-impl Place {
+impl StateFolder {
     /// Takes the folder, and makes it, for its owner alone, where it is missing.
     pub(super) fn make(state_dir: &Path) -> Result<Self, JournalError> {
         make_folder(state_dir).map_err(|error| JournalError::io("make the folder", state_dir, error))?;

@@ -9,7 +9,7 @@ use super::{KeyFileError, Problem, decode_plain, read_checked};
 
 /// What is in a key file.
 #[derive(Debug)]
-pub enum Found {
+pub enum Content {
     /// A key, ready for use.
     Key(Box<PrivateKey>),
     /// An encrypted key; its public half, if it is known.
@@ -18,7 +18,7 @@ pub enum Found {
     Public(PublicKey),
 }
 
-impl Found {
+impl Content {
     /// The public half.
     pub fn public(&self) -> Option<&PublicKey> {
         match self {
@@ -30,20 +30,20 @@ impl Found {
 }
 
 /// Looks what is in a key file. A private key has to be as private as for [`load`](super::load). Blocks.
-pub fn look(path: &Path) -> Result<Found, KeyFileError> {
+pub fn look(path: &Path) -> Result<Content, KeyFileError> {
     // A public key is for everyone to read, so its text comes before its mode.
     if let Some(public) = public_key(path) {
-        return Ok(Found::Public(public));
+        return Ok(Content::Public(public));
     }
     let (text, mode) = read_checked(path)?;
     let problem = |problem: Problem| problem.of(path, mode);
     let text = str::from_utf8(&text)
         .map_err(|_| problem(Problem::Malformed(russh::keys::Error::CouldNotReadKey)))?;
     match decode_plain(text) {
-        Ok(key) => Ok(Found::Key(Box::new(key))),
+        Ok(key) => Ok(Content::Key(Box::new(key))),
         Err(russh::keys::Error::KeyIsEncrypted) => {
             let within = PrivateKey::from_openssh(text).ok().map(|key| key.public_key().clone());
-            Ok(Found::Locked(within.or_else(|| public_key(&beside(path, ".pub")))))
+            Ok(Content::Locked(within.or_else(|| public_key(&beside(path, ".pub")))))
         }
         Err(error) => Err(problem(Problem::Malformed(error))),
     }
