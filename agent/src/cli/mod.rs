@@ -98,7 +98,7 @@ fn leave_no_core() {
 fn abort_on_panic(is_agent: bool) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !is_agent && panic.payload_as_str().is_some_and(is_unread) {
+        if !is_agent && panic.payload().downcast_ref::<String>().is_some_and(|said| is_unread(said)) {
             std::process::exit(exit::UNREAD.into());
         }
         tell(panic);

@@ -165,9 +165,9 @@ mod tests {
     fn folders_with_an_arrow_in_their_names_are_different_watches() {
         let home = tempfile::tempdir().expect("a folder");
         let folders = ["x>1/", "x>2/", "x>1"];
-        folders
-            .iter()
-            .for_each(|name| std::fs::create_dir_all(home.path().join(name)).expect("there is room"));
+        for name in folders {
+            std::fs::create_dir_all(home.path().join(name)).expect("there is room");
+        }
         let (sources, problems) = of(home.path(), &folders);
         assert_eq!(problems, [""; 0]);
         let bases: std::collections::BTreeSet<_> =

@@ -279,7 +279,7 @@ mod tests {
         let token_file = Some(home.path().join("missing"));
         let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let found = |listen| {
-            let control = Control { listen, token_file: token_file.clone(), ..Control::default() };
+            let control = Control { listen, token_file: token_file.clone() };
             checked(|lines| check_control(&control, home.path(), lines))
         };
         assert_eq!(found(None), Value::Array(Vec::new()));
