@@ -41,14 +41,15 @@ pub(crate) async fn demo(readings: usize, large_mib: usize) -> io::Result<u64> {
     let started = Instant::now();
     let bar = bar(bytes);
     let mut agent = stage.start_agent()?;
-    stage.wait(&bar, &mut agent, |receipts, _| receipts >= files / 3).await?;
+    stage.wait(&bar, &mut agent, |receipts, arrived| arrived >= bytes / 2 || receipts >= files).await?;
     agent.kill()?;
     agent.wait()?;
-    let (before, _) = stage.delivered()?;
+    let ((before, _), arrived) = (stage.delivered()?, stage.arrived()?);
     bar.suspend(|| {
         println!(
-            "The agent was killed half-way (kill -9) with {} delivered. It starts again.",
-            size::count(before, "file")
+            "The agent was killed half-way (kill -9): {} delivered, {} of the bytes have arrived. It starts again.",
+            size::count(before, "file"),
+            size::bytes(arrived)
         );
     });
     let mut agent = stage.start_agent()?;
@@ -102,7 +103,7 @@ impl Stage {
             .spawn()
     }
 
-    /// Waits until `done` of the files with a receipt and the bytes delivered.
+    /// Waits until `done` of the files with a receipt and the bytes that have arrived.
     async fn wait(
         &self,
         bar: &ProgressBar,
@@ -111,7 +112,7 @@ impl Stage {
     ) -> io::Result<()> {
         let started = Instant::now();
         loop {
-            let (_, bytes) = self.delivered()?;
+            let bytes = self.arrived()?;
             let receipts = self.files_with_receipt()?;
             bar.set_position(bytes);
             bar.set_message(format!("{receipts} files verified"));
@@ -127,13 +128,20 @@ impl Stage {
             if started.elapsed() > DEADLINE {
                 return Err(io::Error::other(format!("it took too long: {}", self.last_words())));
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     fn delivered(&self) -> io::Result<(u64, u64)> {
         let inbox = self.home.join("inbox");
         if inbox.exists() { count(&inbox) } else { Ok((0, 0)) }
+    }
+
+    /// Bytes under final names and in staging.
+    fn arrived(&self) -> io::Result<u64> {
+        let staging = self.home.join("inbox/.skiff");
+        let staged = if staging.exists() { count(&staging) } else { Ok((0, 0)) };
+        Ok(self.delivered()?.1 + staged?.1)
     }
 
     fn receipts(&self) -> io::Result<String> {
