@@ -49,7 +49,12 @@ fn reading(number: usize) -> String {
 /// Files and bytes below `folder`, but for `.skiff`.
 pub(super) fn count(folder: &Path) -> io::Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        // A folder of the staging comes and goes.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if entry.file_name() == ".skiff" {
             continue;
