@@ -175,7 +175,7 @@ impl Stage {
         let equal = if different == 0 { "equal" } else { "NOT equal" };
         println!("  verified   every digest was read at the destination, and both trees are {equal}");
         println!(
-            "  resumed    what had arrived was not sent again: {standing} files, and the beginning of the recording"
+            "  resumed    the recording went on where it was cut; {standing} files that stood there were not sent again"
         );
         println!(
             "  exactly once   {there} files at the destination, {} too many",
