@@ -61,6 +61,17 @@ fn fault_01_a_scan_waits_for_space() {
     expect_goes_on(&mut agent, &mut source, &sshd);
 }
 
+/// The agent has delivered, and then five files wait: its state folder, on a disk of its own, has no space.
+fn fill_state_at_work(agent: &mut Agent, source: &mut Tree) -> Mounted {
+    let state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    agent.start();
+    source.file("first", 100);
+    agent.wait_until("the agent works", || tree::is_empty(source.root()));
+    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
+    source.small_files(5, 5);
+    state
+}
+
 fn fill_wholly(filler: &Path) {
     let mut file = File::create(filler).expect("there is room so far");
     while file.write(&[1; 4096]).is_ok() {}
@@ -74,12 +85,7 @@ fn fault_01_full_state_folder_keeps_nobody_from_asking_and_from_stopping() {
     }
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
-    agent.start();
-    source.file("first", 100);
-    agent.wait_until("the agent works", || tree::is_empty(source.root()));
-    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
-    source.small_files(5, 5);
+    let _state = fill_state_at_work(&mut agent, &mut source);
     agent.wait_until_logged("it waits", |line| line.contains("waiting for space"));
 
     agent.ask(&["items"]).expect_code(0);
@@ -119,12 +125,7 @@ fn fault_01_a_full_state_folder_is_logged_once() {
     }
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
-    agent.start();
-    source.file("first", 100);
-    agent.wait_until("the agent works", || tree::is_empty(source.root()));
-    fs::write(agent.state_dir().join("filler"), vec![1; 50 << 20]).expect("there is room so far");
-    source.small_files(5, 5);
+    let _state = fill_state_at_work(&mut agent, &mut source);
     let refused_at = || {
         let told: serde_json::Value = serde_json::from_str(&agent.ask(&["status", "--json"]).said).ok()?;
         let problems = told["problems"].as_array()?;
