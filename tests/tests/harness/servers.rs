@@ -1,4 +1,4 @@
-//! The harness itself: a server that lets everybody in, or a comparison that sees nothing, would prove nothing.
+//! What the tests talk to: servers, ports, trees.
 
 use std::fs;
 use std::path::Path;
