@@ -142,8 +142,8 @@ fn without_a_browser_the_run_is_told_what_it_does_not_show() {
     let scratch = TempDir::new().expect("a temporary folder");
     let list = scratch.path().join("list");
     let mut here = Command::new(std::env::current_exe().expect("this runs"));
-    here.args(["--exact", "a_delivery_is_watched_and_a_quarantined_file_is_retried"]);
-    here.arg("the_page_asks_for_the_token").env(NOT_SHOWN, &list).env("PATH", scratch.path());
+    here.args(["--exact", "page::a_delivery_is_watched_and_a_quarantined_file_is_retried"]);
+    here.arg("page::the_page_asks_for_the_token").env(NOT_SHOWN, &list).env("PATH", scratch.path());
     process::run(&mut here);
     let mut told: Vec<_> =
         fs::read_to_string(&list).expect("it is told").lines().map(str::to_owned).collect();

@@ -321,7 +321,7 @@ fn fault_60_link_that_is_mostly_down_makes_progress_whenever_it_is_up() {
             "no progress in round {rounds}: {last}, then {staged}\n{}",
             agent.log()
         );
-        assert!(rounds < 5, "not done after {rounds} rounds:\n{}", agent.log());
+        assert!(done || rounds < 5, "not done after {rounds} rounds:\n{}", agent.log());
         last = staged;
     }
     assert!(agent.ended().is_none(), "the agent goes on");
