@@ -2,7 +2,7 @@
 //!
 //! A folder is known by its id alone, so no scanner can tell that one is gone: only that none of them has met it. A
 //! round begins with all folders of the journal, whoever meets one strikes it off, and when every watch has been
-//! scanned whole since then the rest is forgotten. To forget one too many costs comparing its files once more.
+//! scanned whole since then the rest is forgotten. To forget one too many costs sending its files once more.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};

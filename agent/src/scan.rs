@@ -86,6 +86,8 @@ pub struct Scanner {
     watched: WatchedFolder,
     events: Option<Events>,
     trouble: bool,
+    /// Whether the scan left something out because of a pause, which may be over by now, or of a stop.
+    interrupted: bool,
     closed: Closed,
     /// When to tell of what doesn't settle, and what was told.
     next_told: Moment,
@@ -125,6 +127,7 @@ impl Scanner {
             watched,
             events: None,
             trouble: false,
+            interrupted: false,
             closed: Closed::default(),
             next_told: Moment::START,
             told_unsettled: HashSet::new(),
@@ -196,7 +199,7 @@ impl Scanner {
     fn scan_all(&mut self, root: &Root) -> Result<(), ScanError> {
         let begin = clock::now();
         self.cached = None;
-        self.trouble = false;
+        (self.trouble, self.interrupted) = (false, false);
         match self.context.only.clone() {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_whole(root)?,
@@ -212,7 +215,7 @@ impl Scanner {
                 (true, true) => TROUBLE.max(rest).min(rescan),
                 (true, false) => rescan,
             };
-        self.first_scan &= self.waker.is_paused();
+        self.first_scan &= self.interrupted;
         if !self.first_scan {
             self.former.clear();
         }

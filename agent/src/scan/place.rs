@@ -42,7 +42,8 @@ impl Scanner {
 
     /// What a crash left half-way out of the folder goes back, and is verified anew.
     fn restore(&self, root: &Root) {
-        if !self.context.settings.removes() {
+        // It may have been an earlier configuration that removed.
+        if self.context.once && !self.context.settings.removes() {
             return;
         }
         match finish::restore(root) {

@@ -214,6 +214,34 @@ fn what_is_gone_from_a_folder_that_was_no_mount_is_forgotten() {
 }
 
 #[test]
+fn a_pause_that_is_over_when_the_scan_ends_costs_no_folder() {
+    let mut rig = rig("");
+    fs::create_dir(rig.folder.join("sub")).expect("made");
+    fs::write(rig.folder.join("sub/file"), "content").expect("written");
+    rig.delivered("sub/file");
+    let (root, waker) = (rig.root().expect("the folder is there"), Arc::clone(&rig.scanner.waker));
+    rig.scanner.begin().expect("the journal works");
+    waker.pause(true);
+    rig.scanner.scan_folder(&root, None).expect("the journal works");
+    waker.pause(false);
+    rig.scanner.end().expect("the journal works");
+    assert_eq!(rig.knows(Some("sub")), 1);
+    rig.scan();
+    assert_eq!(rig.knows(Some("sub")), 1);
+    assert!(!rig.scanner.first_scan);
+}
+
+#[test]
+fn what_a_crash_left_half_way_out_goes_back_though_nothing_is_removed_any_longer() {
+    let mut rig = rig("after_delivery = 'keep'");
+    let leaving = rig.folder.join(".skiff/leaving");
+    fs::create_dir_all(&leaving).expect("made");
+    fs::write(leaving.join("file"), "content").expect("written");
+    rig.scan();
+    assert!(rig.folder.join("file").exists());
+}
+
+#[test]
 fn a_file_that_is_held_open_for_long_is_told_of() {
     let mut rig = rig("settle = '0s'");
     let writer = fs::File::create(rig.folder.join("open")).expect("created");

@@ -24,22 +24,24 @@ struct Met {
 
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
-        let (census, watch) = (self.census.clone(), self.context.number);
-        if let Some(census) = &census {
-            census.begin(watch)?;
-        }
-        self.left_out.clear();
+        self.begin()?;
         self.scan_folder(root, None)?;
-        self.tell_left_out();
-        self.closed.looked(&self.context);
-        let whole = !self.trouble
-            && !self.watched.misses_mount()
-            && !self.waker.is_stopped()
-            && !self.waker.is_paused();
-        Ok(census.map_or(Ok(()), |census| census.end(watch, whole))?)
+        self.end()
     }
 
-    fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
+    pub(super) fn begin(&mut self) -> Result<(), ScanError> {
+        self.left_out.clear();
+        Ok(self.census.as_ref().map_or(Ok(()), |census| census.begin(self.context.number))?)
+    }
+
+    pub(super) fn end(&mut self) -> Result<(), ScanError> {
+        self.tell_left_out();
+        self.closed.looked(&self.context);
+        let whole = !self.trouble && !self.interrupted && !self.watched.misses_mount();
+        Ok(self.census.as_ref().map_or(Ok(()), |census| census.end(self.context.number, whole))?)
+    }
+
+    pub(super) fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
         let listing = match root.list(folder) {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
@@ -61,6 +63,7 @@ impl Scanner {
             is_empty = false;
             // What is left out is looked at when it goes on.
             if self.waker.is_stopped() || self.waker.is_paused() {
+                self.interrupted = true;
                 return Ok(());
             }
             match entry {
