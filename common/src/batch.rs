@@ -91,8 +91,9 @@ impl Planner {
     }
 
     fn travels_in_company(&self, item: &Item) -> bool {
+        let is_small = self.limits.small_file > 0 && item.stamp.size <= self.limits.small_file;
         // The names in a batch come back in listings of one path a line.
-        item.stamp.size <= self.limits.small_file && item.path.is_plain()
+        is_small && item.path.is_plain()
     }
 }
 
@@ -118,6 +119,12 @@ mod tests {
         let mut planner = Planner::new(LIMITS);
         assert_eq!(sizes(&planner.add(item("a", 11), Moment::START)), [[11]]);
         assert_eq!(planner.cut_at(), None);
+    }
+
+    #[test]
+    fn without_small_files_even_an_empty_one_travels_alone() {
+        let mut planner = Planner::new(BatchLimits { small_file: 0, ..LIMITS });
+        assert_eq!(planner.add(item("a", 0), Moment::START)[0].kind, ShipmentKind::Single);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns the file format, its defaults (`default.toml` is embedded and *is* the default) and the rules that a configuration
 //! has to keep. It promises that [`Settings`] hold together: every watch names a destination that exists, every pattern
-//! compiles, no rule would deliver a file twice or delete what another watch still needs. Whatever is wrong is
+//! compiles, no watch would deliver its own moved files again or delete what another one still needs. Whatever is wrong is
 //! reported at once, as [`Problems`], each with its line and what to do about it.
 //!
 //! It lacks every secret (only paths to them pass through here) and every look at the watched world: whether a folder

@@ -221,6 +221,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the real scp writes a file")]
     fn the_real_scp_takes_it_and_the_script_goes_on() {
         let target = std::env::temp_dir().join(format!("skiff-scp-source-{}", std::process::id()));
         let mut peer = script(target.to_str().expect("a plain path"));
