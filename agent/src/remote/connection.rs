@@ -102,6 +102,7 @@ impl Connection {
         }
         self.taken.store(0, Ordering::Relaxed);
         self.channels.forget_refusals();
+        self.traffic.forget_round_trip();
         let session = Arc::new(Session::connect(&self.login).await?);
         *current = Some(Arc::clone(&session));
         Ok(session)

@@ -122,6 +122,11 @@ impl Traffic {
         self.round_trip_us.fetch_min(took, Ordering::Relaxed);
     }
 
+    /// The next connection may take another way.
+    pub(crate) fn forget_round_trip(&self) {
+        self.round_trip_us.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// How many channels side by side a large item wants: OpenSSH lets 2 MiB a round trip through each.
     pub(crate) fn channels_wanted(&self) -> usize {
         // 128 MiB/s need one channel for each sixteenth of a tenth of a second.
@@ -192,6 +197,17 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_connection_may_be_longer() {
+        let traffic = limited(None, None, Compression::Auto);
+        traffic.saw_round_trip(Duration::from_millis(1));
+        traffic.saw_round_trip(Duration::from_millis(90));
+        assert_eq!(traffic.channels_wanted(), 1);
+        traffic.forget_round_trip();
+        traffic.saw_round_trip(Duration::from_millis(90));
+        assert_eq!(traffic.channels_wanted(), 6);
+    }
 
     #[test]
     fn packing_pays_where_the_link_is_slower_than_the_packer() {
