@@ -1,7 +1,7 @@
 //! What skiff does: everything that touches the world.
 //!
-//! `cli` → `supervise` → {`watch`, `scan`, `dispatch`, `control`}; `dispatch` → {`journal`, `ship`, `finish`, `receipts`}
-//! → `remote`. `status` and `metrics` are sinks. The decisions are in `skiff-common`; here they meet files, sockets, clocks
+//! `cli` → `supervise` → {`crew` → {`scan` → `watch`, `follow`, `retain`}, `dispatch`, `control`}; `dispatch` → {`journal`,
+//! `finish`, `receipts`, `remote`}; `remote` → `ship` → `source`. `status` and `metrics` are sinks. The decisions are in `skiff-common`; here they meet files, sockets, clocks
 //! and signals.
 
 pub mod admission;
@@ -30,6 +30,8 @@ pub mod machine;
 mod maker;
 pub mod metrics;
 pub mod naming;
+#[cfg(test)]
+mod not_shown;
 #[cfg(feature = "otel")]
 pub mod otel;
 pub mod pull;

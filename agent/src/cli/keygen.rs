@@ -27,7 +27,8 @@ pub(super) fn keygen(args: &Keygen) -> ExitCode {
             );
             println!("restrict {line}\n");
             println!(
-                "Where only deliveries below one folder should be possible, run there: packaging/server/authorize"
+                "Where only deliveries below one folder should be possible, run there: /usr/lib/skiff/authorize (of the package; in \
+                 the source: packaging/server/authorize)"
             );
             println!(
                 "Then: skiff trust HOST, and `identity = {:?}` in the destination.",

@@ -74,6 +74,7 @@ fn give(file: &File, folder: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::not_shown::not_shown;
 
     #[test]
     fn what_is_paused_stays_so() {
@@ -90,7 +91,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let (nobody, group) = (65534, 65534);
         if std::os::unix::fs::chown(home.path(), Some(nobody), Some(group)).is_err() {
-            return eprintln!("SKIPPED: needs root");
+            return not_shown("whose the file of what is paused is", "only root can make it happen");
         }
         Paused::read(home.path()).expect("there is none").set(&["a".to_owned()], true).expect("written");
         let file = std::fs::metadata(home.path().join("paused")).expect("it is there");

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /v1/status` | the [snapshot](crate::status::snapshot::Snapshot) |
 //! | `GET /v1/history` | throughput and backlog over time |
-//! | `GET /v1/items?state=pending\|held\|growing\|delivered&match=TEXT&limit=N` | items, a list |
+//! | `GET /v1/items?state=STATE&match=TEXT&limit=N` | items, a list; `all`, `pending`, `held`, `waiting`, `quarantined`, `growing` or `delivered` |
 //! | `POST /v1/retry` `{"items": ["path"], "all": false}` | how many are tried now |
 //! | `POST /v1/pause`, `/v1/resume` `{"watch": "name"}` | which watches; without a name all |
 //! | `POST /v1/reload` | what has changed, or all that is wrong |

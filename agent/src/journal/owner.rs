@@ -57,6 +57,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 
     use super::*;
+    use crate::not_shown::not_shown;
 
     #[test]
     fn what_root_made_becomes_the_owners_and_nothing_else_does() {
@@ -64,7 +65,7 @@ mod tests {
             (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let nobody = 65534;
         if chown(home.path(), Some(nobody), Some(nobody)).is_err() {
-            return eprintln!("SKIPPED: needs root");
+            return not_shown("whose the files of the journal are", "only root can make it happen");
         }
         let at = |name: &str| home.path().join(name);
         fs::create_dir(at("journal")).expect("a new name");

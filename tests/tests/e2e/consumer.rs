@@ -4,13 +4,15 @@ use std::fs;
 
 use skiff_tests::consumer::{Consumer, Links};
 use skiff_tests::skiff::{Push, contents_of};
-use skiff_tests::{Sshd, Toolbox, Tree, tree};
+use skiff_tests::{Sshd, Toolbox, Tree, machine, tree};
 use tempfile::TempDir;
 
 #[test]
 fn what_is_fetched_away_at_once_is_not_delivered_again() {
     for links in [Links::Real, Links::None, Links::Lies] {
-        let Some(consumer) = Consumer::start(links) else { return eprintln!("SKIPPED: there is no python3") };
+        let Some(consumer) = Consumer::start(links) else {
+            return machine::not_shown("what is fetched away at once", "there is no python3");
+        };
         let scratch = TempDir::new().expect("a temporary folder");
         let mut source = Tree::new(scratch.path().join("in"), 1);
         source.small_files(5, 1);

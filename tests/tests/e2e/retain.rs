@@ -189,12 +189,16 @@ fn a_closed_folder_costs_no_undelivered_file() {
     set_mode(0o000);
     put(&mut source, numbered("new", 0..17), MIB / 4);
 
-    agent.wait_until_logged("the folder is told", |line| line.contains("left out while room is made"));
-    thread::sleep(Duration::from_millis(2500));
+    let told = |line: &str| line.contains("left out while room is made");
+    agent.wait_until_logged("the folder is told", told);
+    // It ends what it is at, and a start looks at once.
+    agent.terminate();
+    let lines = agent.log().lines().count();
+    agent.start();
+    agent.wait_until_logged_after(lines, "it is told again", told);
+    agent.terminate();
     let losses = agent.state_dir().join("losses.jsonl");
     assert!(!losses.exists(), "nothing is lost:\n{}", agent.log());
-    // A start looks at once.
-    agent.terminate();
     set_mode(0o700);
     agent.start();
     agent.wait_until("the delivered ones go", || {
