@@ -19,7 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::Control;
-use super::route::{Caller, route};
+use super::admit::Caller;
+use super::route::route;
 
 /// A page, a scraper and a few terminals; more wait.
 const MOST_CONNECTIONS: usize = 32;

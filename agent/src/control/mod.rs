@@ -4,8 +4,11 @@
 //! it shares with the dispatcher) and the receipts; changes nothing itself, but passes orders on to the dispatcher. Lacks
 //! any say in deliveries.
 
+mod admit;
 mod door;
 mod held;
+mod items;
+mod orders;
 mod page;
 mod paused;
 mod reply;
@@ -32,8 +35,8 @@ use crate::status::{History, Snapshot, Status, latest, wall_ms};
 pub(crate) use door::read_token;
 pub use door::{ControlError, connect, socket_path};
 pub(crate) use held::{is_named, item_of};
+pub(crate) use items::delivered_items;
 pub use paused::Paused;
-pub(crate) use route::delivered_items;
 
 /// The watches that are there now.
 pub type Roster = Arc<RwLock<Vec<Arc<WatchContext>>>>;

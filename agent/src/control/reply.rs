@@ -34,3 +34,20 @@ pub(super) fn with(status: StatusCode, content_type: &'static str, body: Vec<u8>
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     reply
 }
+
+/// Why something isn't done.
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
+
+impl Refusal {
+    pub(super) fn bad(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(StatusCode::BAD_REQUEST, "bad-request", why.into().to_string())
+    }
+
+    pub(super) fn internal(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.into().to_string())
+    }
+
+    pub(super) fn ended() -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, "ending", "the agent is ending".to_owned())
+    }
+}
