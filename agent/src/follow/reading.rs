@@ -76,6 +76,20 @@ impl Known {
         known.goes_to(file, length, is_stopped).map(|whole| whole.then_some(known))
     }
 
+    /// Of the first bytes of `file`, once for each length, by reading them once; `None` where it has fewer.
+    pub(super) fn of_both(
+        file: &File,
+        (one, other): (u64, u64),
+        algorithm: Algorithm,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<(Option<Self>, Option<Self>), Unread> {
+        let mut known = Self::nothing(algorithm);
+        let shorter = known.goes_to(file, one.min(other), &is_stopped)?.then(|| known.clone());
+        let reaches = shorter.is_some() && known.goes_to(file, one.max(other), is_stopped)?;
+        let longer = reaches.then_some(known);
+        Ok(if one < other { (shorter, longer) } else { (longer, shorter) })
+    }
+
     /// Reads on up to `length`; whether it goes so far. Asks before each piece whether to stop: a large log takes minutes.
     pub(super) fn goes_to(
         &mut self,

@@ -149,18 +149,8 @@ impl Follower {
             }
             Stands::File(size, theirs) => (size, theirs),
         };
-        let ours = (|| {
-            let mut known = Known::nothing(algorithm);
-            let first = known.goes_to(&file, size.min(log.shipped), || self.is_stopped())?;
-            let at_first = known.clone();
-            let second = first && known.goes_to(&file, size.max(log.shipped), || self.is_stopped())?;
-            Ok::<_, Unread>(if size < log.shipped {
-                (first.then_some(at_first), second.then_some(known))
-            } else {
-                (second.then_some(known), first.then_some(at_first))
-            })
-        })();
-        let (at_size, at_shipped) = match ours {
+        let lengths = (size, log.shipped);
+        let (at_size, at_shipped) = match Known::of_both(&file, lengths, algorithm, || self.is_stopped()) {
             Ok(ours) => ours,
             Err(why) => return self.unread(&log.path, &why),
         };
@@ -175,17 +165,10 @@ impl Follower {
             self.known.insert(id, known);
             return Ok(Outcome::Standing { size, same, recorded_is_same: true });
         }
-        let length = file.metadata().map_or(0, |meta| meta.len());
-        if size > length {
-            match Known::of(&file, length, algorithm, || self.is_stopped()) {
-                Ok(Some(known)) if self.copy_begins_with(name, &known)? => {
-                    let shipped = Outcome::Shipped { length, digests: known.digests() };
-                    self.known.insert(id, known);
-                    return Ok(shipped);
-                }
-                Err(Unread::Stopped) => return Err(Unended::Stopped),
-                Ok(_) | Err(Unread::Failed(_)) => {}
-            }
+        if let Some(known) = self.behind_its_copy(&file, name, size, algorithm)? {
+            let shipped = Outcome::Shipped { length: known.length, digests: known.digests() };
+            self.known.insert(id, known);
+            return Ok(shipped);
         }
         let mut recorded_is_same = false;
         if let Some(digest) = log.digests.by(algorithm).filter(|_| (1..size).contains(&log.shipped)) {
@@ -195,6 +178,25 @@ impl Follower {
         }
         self.context.complain(&format!("the copy {name} at the destination is not what was shipped there"));
         Ok(Outcome::Standing { size, same: None, recorded_is_same })
+    }
+
+    /// All of the file, where the copy of `size` bytes begins with it and has more.
+    fn behind_its_copy(
+        &self,
+        file: &File,
+        name: &RelPath,
+        size: u64,
+        algorithm: Algorithm,
+    ) -> Result<Option<Known>, Unended> {
+        let length = file.metadata().map_or(0, |meta| meta.len());
+        if size <= length {
+            return Ok(None);
+        }
+        match Known::of(file, length, algorithm, || self.is_stopped()) {
+            Ok(Some(known)) if self.copy_begins_with(name, &known)? => Ok(Some(known)),
+            Err(Unread::Stopped) => Err(Unended::Stopped),
+            Ok(_) | Err(Unread::Failed(_)) => Ok(None),
+        }
     }
 
     fn create(&mut self, root: &Root, id: LogId, name: &RelPath) -> Result<Outcome, Unended> {
