@@ -13,9 +13,9 @@ use skiff_common::digest::Digests;
 use skiff_common::{Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
 use tokio::task::spawn_blocking;
 
-use super::answer::encode;
 use super::hand::Hand;
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell::word;
 use crate::ship;
 use crate::source::Root;
 
@@ -188,7 +188,6 @@ impl ScpRemote {
         Twin { item, digests, name }: &Twin,
     ) -> Result<Option<Staged>, RemoteError> {
         let _room = self.space.reserve(hand.room(), root, item.stamp.size).await?;
-        let word = |bytes: &[u8]| String::from_utf8(encode(bytes)).expect("escapes are ASCII");
         let staged = match kind {
             ShipmentKind::Single => b"part".to_vec(),
             ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),
