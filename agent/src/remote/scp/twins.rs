@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use skiff_common::delivery::{Receipt, Staged};
+use skiff_common::delivery::{Receipt, Staged, Stood};
 use skiff_common::digest::Digests;
 use skiff_common::{Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
 use tokio::task::spawn_blocking;
@@ -45,16 +45,6 @@ struct Size {
     /// The latest last.
     files: VecDeque<(Digest, RelPath)>,
     in_vain: u32,
-}
-
-/// A file that stood at the destination when it was delivered.
-pub(crate) struct Stood {
-    /// Its size in bytes.
-    pub(crate) size: u64,
-    /// Its BLAKE3 digest.
-    pub(crate) digest: Digest,
-    /// Its final name.
-    pub(crate) name: RelPath,
 }
 
 /// A file whose content stands under another name.
