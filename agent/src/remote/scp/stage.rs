@@ -178,7 +178,8 @@ impl ScpRemote {
         let algorithm = ship::hashed_for(hand.facts().digest);
         let (source, items) = (source.clone(), items.to_vec());
         let ended = |_: std::io::Error| RemoteError::SourceEnded;
-        let codec = hand.traffic().codec(hand.facts()).filter(|_| hand.traffic().packing_pays(true));
+        let codec = hand.traffic().codec(|codec| hand.facts().unpacks(codec));
+        let codec = codec.filter(|_| hand.traffic().packing_pays(true));
         if let Some(codec) = codec {
             let (root, members) = (source.clone(), items.clone());
             let packing = spawn_blocking(move || {
