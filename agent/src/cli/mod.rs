@@ -18,6 +18,7 @@ mod push;
 mod run;
 mod scp;
 mod signals;
+mod silence;
 mod source;
 mod status;
 mod trust;
@@ -78,7 +79,7 @@ pub fn main() -> ExitCode {
     });
     // A worker that was aborted may sit in a system call; the process doesn't wait for it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    person::unsilence();
+    silence::unsilence();
     code
 }
 

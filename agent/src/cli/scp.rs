@@ -11,7 +11,7 @@ use skiff_config::{Destination, LogLevel};
 use tokio::task::JoinHandle;
 
 use super::args::Scp;
-use super::{exit, person};
+use super::{exit, person, silence};
 use crate::login::{Wish, settings_alone};
 use crate::remote::session::Login;
 use crate::ssh_config::{Files, parse_jumps};
@@ -168,7 +168,7 @@ impl Bar {
             loop {
                 let Shown { files, found_files, bytes, found_bytes } = look();
                 // Of nothing, all would be done.
-                if found_bytes > 0 && !person::is_asked() {
+                if found_bytes > 0 && !silence::is_asked() {
                     moved.set_length(found_bytes);
                     moved.set_position(bytes.min(found_bytes));
                     moved.set_message(format!("{files}/{found_files} files verified"));
