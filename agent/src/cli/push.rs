@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skiff_config::address::split_path;
 use skiff_config::{Destination, LogFormat, Settings};
 
 use super::args::Push;
-use super::scp::{Bar, RETRY, Shown, login_of, server_of, split_target};
+use super::scp::{Bar, RETRY, Shown, login_of, server_of};
 use super::source::{Sources, sources};
 use super::{exit, signals, size};
 use crate::dispatch::{Failure, Stop};
@@ -237,7 +238,7 @@ fn result(
 }
 
 fn destination(args: &Push) -> Result<Destination, String> {
-    let (server, path) = split_target(&args.target)
+    let (server, path) = split_path(&args.target)
         .ok_or_else(|| format!("{:?} names no server: a colon separates it from the folder", args.target))?;
     let mut destination = server_of(server, &args.scp)?;
     destination.path = skiff_config::PathTemplate::literal(path);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use skiff_common::retry::Retry;
+use skiff_config::address::split_user;
 use skiff_config::{Destination, LogLevel};
 use tokio::task::JoinHandle;
 
@@ -60,10 +61,7 @@ impl Scp {
 
 /// Where to log in, for `[user@]host` and the flags that go with it.
 pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String> {
-    let (user, host) = match server.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, server),
-    };
+    let (user, host) = split_user(server);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty()
         || host.starts_with('-')
@@ -128,13 +126,6 @@ pub(super) fn ssh_config_files(named: Option<&Path>, options: Vec<String>) -> Fi
     Files { options, ..files }
 }
 
-/// Splits at the first colon that isn't inside brackets, as scp does.
-pub(super) fn split_target(target: &str) -> Option<(&str, &str)> {
-    let bracket = target.find(']').unwrap_or(0);
-    let colon = bracket + target[bracket..].find(':')?;
-    Some((&target[..colon], &target[colon + 1..]))
-}
-
 /// How far it is.
 pub(super) struct Shown {
     /// Verified.
@@ -184,18 +175,5 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.task.abort();
         self.bar.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_are_split_as_scp_does() {
-        assert_eq!(split_target("u@h:in/a:b"), Some(("u@h", "in/a:b")));
-        assert_eq!(split_target("u@[::1]:in"), Some(("u@[::1]", "in")));
-        assert_eq!(split_target("h:"), Some(("h", "")));
-        assert_eq!(split_target("h"), None);
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use skiff_config::address;
+
 use super::args::Trust;
 use super::{exit, person, scp};
 use crate::login::Wish;
@@ -142,13 +144,10 @@ fn usual_known_hosts() -> Option<PathBuf> {
 /// `[user@]host[:port]`, with brackets around an IPv6 host that has a port. A port that is none is no reason to take
 /// another: its key would be recorded.
 fn server(text: &str) -> Option<(Option<&str>, &str, Option<u16>)> {
-    let (user, place) = match text.rsplit_once('@') {
-        Some((user, place)) => (Some(user), place),
-        None => (None, text),
-    };
+    let (user, place) = address::split_user(text);
     let (host, port) = split_port(place)?;
     let port = match port {
-        Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+        Some(port) => Some(address::port(port)?),
         None => None,
     };
     (!host.is_empty() && !host.starts_with('-')).then_some((user, host, port))
