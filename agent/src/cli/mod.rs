@@ -16,11 +16,10 @@ mod person;
 mod pull;
 mod push;
 mod run;
-mod scp;
 mod signals;
 mod silence;
-mod source;
 mod status;
+mod transfer;
 mod trust;
 mod verify;
 

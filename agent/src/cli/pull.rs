@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use skiff_config::LogFormat;
 
 use super::args::Pull;
-use super::scp::{Bar, RETRY, Shown, login_of, server_of};
+use super::transfer::{Bar, RETRY, Shown, login_of, server_of};
 use super::{exit, signals, size};
 use crate::pull::{Progress, Report, Wanted, Wish};
 use crate::telemetry;

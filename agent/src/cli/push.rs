@@ -1,5 +1,7 @@
 //! `skiff push`: deliver now, verified and resumable.
 
+mod sources;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,13 +12,13 @@ use skiff_config::address::split_path;
 use skiff_config::{Destination, LogFormat, Settings};
 
 use super::args::Push;
-use super::scp::{Bar, RETRY, Shown, login_of, server_of};
-use super::source::{Sources, sources};
+use super::transfer::{Bar, RETRY, Shown, login_of, server_of};
 use super::{exit, signals, size};
 use crate::dispatch::{Failure, Stop};
 use crate::status::Status;
 use crate::supervise::{Agent, Outcome, Plan};
 use crate::telemetry;
+use sources::{Sources, sources};
 
 /// Delivers.
 pub(super) async fn push(args: &Push) -> ExitCode {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use skiff_config::address;
 
 use super::args::Trust;
-use super::{exit, person, scp};
+use super::{exit, person, transfer};
 use crate::login::Wish;
 use crate::remote::host_key::{KnownHosts, Verdict, append, described, fingerprint, random_art};
 use crate::remote::session::{Login, offered_key};
@@ -124,7 +124,7 @@ fn login(args: &Trust) -> Result<Login, (String, &'static str)> {
         adds_identities: false,
         base,
     };
-    let files = scp::ssh_config_files(args.way.ssh_config.as_deref(), args.way.options.clone());
+    let files = transfer::ssh_config_files(args.way.ssh_config.as_deref(), args.way.options.clone());
     let found = wish.look_up(&files).map_err(|error| (error.to_string(), error.hint()))?;
     found.notices.iter().for_each(|notice| eprintln!("skiff: {notice}"));
     let mut login = found.login;
