@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bar;
 mod check;
 mod config;
 mod demo;

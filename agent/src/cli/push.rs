@@ -12,7 +12,8 @@ use skiff_config::address::split_path;
 use skiff_config::{Destination, LogFormat, Settings};
 
 use super::args::Push;
-use super::transfer::{Bar, RETRY, Shown, login_of, server_of};
+use super::bar::{Bar, Shown};
+use super::transfer::{RETRY, login_of, server_of};
 use super::{exit, signals, size};
 use crate::dispatch::{Failure, Stop};
 use crate::status::Status;
