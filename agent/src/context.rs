@@ -14,8 +14,8 @@ use skiff_common::{RelPath, RemotePath, Stamp};
 use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Symlinks, Watch, WatchGlobs};
 
 use crate::clock;
+use crate::empty_folders::Folders;
 use crate::finish::After;
-use crate::folders::Folders;
 use crate::ignores::Ignores;
 use crate::naming::Naming;
 use crate::remote::Remote;

@@ -18,9 +18,9 @@ use crate::context::WatchContext;
 use crate::control::{Reload, Roster};
 use crate::dispatch::Order;
 use crate::error::AgentError;
+use crate::folder_maker;
 use crate::follow::Follower;
 use crate::journal::Journal;
-use crate::maker;
 use crate::receipts::Receipts;
 use crate::remote::{Limiter, Remote};
 use crate::retain::Keeper;
@@ -142,8 +142,8 @@ impl Crew {
                 self.follow(&context)?;
             } else {
                 self.keep(&context)?;
-                if maker::are_wanted(&context) {
-                    self.makers.push(tokio::spawn(maker::serve(Arc::clone(&context))));
+                if folder_maker::are_wanted(&context) {
+                    self.makers.push(tokio::spawn(folder_maker::serve(Arc::clone(&context))));
                 }
                 self.scan(&context)?;
             }

@@ -12,8 +12,9 @@ use skiff_common::sftp::{Limits, Replies, Reply, Space};
 use skiff_common::{RelPath, RemotePath};
 use skiff_config::Environment;
 
-use crate::remote::scp::answer::{Lines, encode, number, parse_digest_line};
+use crate::remote::scp::answer::{Lines, number, parse_digest_line};
 use crate::remote::scp::facts::parse_facts;
+use crate::remote::shell;
 
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -232,9 +233,9 @@ fn paths(bytes: &[u8]) {
     let short = escaped_up_to(bytes, 10);
     assert!(short.chars().count() <= 11);
     assert_printable(&short);
-    let sent = encode(bytes);
-    assert!(sent.iter().all(u8::is_ascii_graphic), "one word on one line");
-    assert_eq!(printed(&sent), bytes, "printf %b reads it back");
+    let sent = shell::word(bytes);
+    assert!(sent.bytes().all(|b| b.is_ascii_graphic()), "one word on one line");
+    assert_eq!(printed(sent.as_bytes()), bytes, "printf %b reads it back");
 }
 
 /// What `printf %b` makes of the escapes that we use.

@@ -16,9 +16,10 @@ pub mod demo;
 pub mod dispatch;
 #[cfg(test)]
 mod documented;
+pub mod empty_folders;
 pub mod error;
 pub mod finish;
-pub mod folders;
+mod folder_maker;
 mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -27,7 +28,6 @@ mod ignores;
 pub mod journal;
 pub mod login;
 pub mod machine;
-mod maker;
 pub mod metrics;
 pub mod naming;
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod sftp;
 pub mod shipment;
 pub mod spread;
 pub mod stamp;
+pub mod wildcard;
 
 pub use digest::{Algorithm, Digest};
 pub use fault::Fault;

@@ -7,7 +7,10 @@
 //!
 //! It lacks every secret (only paths to them pass through here) and every look at the watched world: whether a folder
 //! exists or a server answers is for `skiff check` to find out.
+//!
+//! [`address`] takes apart what people write, here and on the command line.
 
+pub mod address;
 mod environment;
 mod globs;
 mod load;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use skiff_config::Environment;
+use skiff_config::address::split_path;
 
 use super::args::Init;
 use super::exit;
@@ -56,7 +57,7 @@ fn answers(args: &Init) -> Result<Answers, String> {
         if is_whole { Ok(()) } else { Err(format!("{folder:?} does not begin with / or ~/")) }
     })?;
     let target = answer(args.to.as_deref(), "Where to? [user@]host:FOLDER", None, |target| {
-        let names = super::scp::split_target(target).is_some_and(|(server, _)| !server.is_empty());
+        let names = split_path(target).is_some_and(|(server, _)| !server.is_empty());
         if names {
             Ok(())
         } else {
@@ -71,7 +72,7 @@ fn answers(args: &Init) -> Result<Answers, String> {
             Err(format!("{after:?} is neither keep nor delete"))
         }
     })?;
-    let (server, path) = super::scp::split_target(&target).expect("it was checked");
+    let (server, path) = split_path(&target).expect("it was checked");
     let path = if path.is_empty() { "." } else { path };
     Ok(Answers { folder, server: server.to_owned(), path: path.to_owned(), after })
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bar;
 mod check;
 mod config;
 mod demo;
@@ -16,10 +17,10 @@ mod person;
 mod pull;
 mod push;
 mod run;
-mod scp;
 mod signals;
-mod source;
+mod silence;
 mod status;
+mod transfer;
 mod trust;
 mod verify;
 
@@ -78,7 +79,7 @@ pub fn main() -> ExitCode {
     });
     // A worker that was aborted may sit in a system call; the process doesn't wait for it.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    person::unsilence();
+    silence::unsilence();
     code
 }
 

@@ -6,13 +6,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
+use super::silence::{Silence, is_asked, unsilence};
 use super::{exit, signals};
 use crate::remote::session::Asker;
 
@@ -24,14 +23,6 @@ const EOT: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;
 const NAK: u8 = 0x15;
 const DELETE: u8 = 0x7f;
-
-/// What the terminal was, while it is silent: who asks sits in a system call when the process ends.
-static SILENT: Mutex<Option<(File, Termios)>> = Mutex::new(None);
-
-/// Whether a question stands on the terminal, which nobody else should write to meanwhile.
-pub(super) fn is_asked() -> bool {
-    silent().is_some()
-}
 
 /// Somebody to ask, if there is a terminal. From then on signals end the process at the latest here, for by themselves
 /// they would leave the terminal silent.
@@ -61,19 +52,6 @@ async fn end_at_signals() {
             std::process::exit(i32::from(exit::INTERRUPTED));
         }
     }
-}
-
-/// Leaves the terminal as it was found. For who ends the process while somebody may be asked.
-pub(super) fn unsilence() {
-    let silent = silent().take();
-    if let Some((terminal, before)) = silent {
-        // The terminal may have gone.
-        let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
-    }
-}
-
-fn silent() -> MutexGuard<'static, Option<(File, Termios)>> {
-    SILENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open() -> io::Result<File> {
@@ -112,27 +90,6 @@ fn line(from: &mut impl Read) -> io::Result<Option<Zeroizing<String>>> {
         }
     }
     Ok(None)
-}
-
-/// While it lives, the terminal shows nothing of what is typed and makes no signals of it.
-struct Silence;
-
-impl Silence {
-    fn over(terminal: File) -> io::Result<Self> {
-        let before = tcgetattr(&terminal)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-        let mut kept = self::silent();
-        tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
-        *kept = Some((terminal, before));
-        Ok(Self)
-    }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        unsilence();
-    }
 }
 
 #[cfg(test)]

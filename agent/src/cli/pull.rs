@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use skiff_config::LogFormat;
 
 use super::args::Pull;
-use super::scp::{Bar, RETRY, Shown, login_of, server_of};
+use super::bar::{Bar, Shown};
+use super::transfer::{RETRY, login_of, server_of};
 use super::{exit, signals, size};
 use crate::pull::{Progress, Report, Wanted, Wish};
 use crate::telemetry;

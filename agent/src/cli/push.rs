@@ -1,21 +1,25 @@
 //! `skiff push`: deliver now, verified and resumable.
 
+mod sources;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skiff_config::address::split_path;
 use skiff_config::{Destination, LogFormat, Settings};
 
 use super::args::Push;
-use super::scp::{Bar, RETRY, Shown, login_of, server_of, split_target};
-use super::source::{Sources, sources};
+use super::bar::{Bar, Shown};
+use super::transfer::{RETRY, login_of, server_of};
 use super::{exit, signals, size};
 use crate::dispatch::{Failure, Stop};
 use crate::status::Status;
 use crate::supervise::{Agent, Outcome, Plan};
 use crate::telemetry;
+use sources::{Sources, sources};
 
 /// Delivers.
 pub(super) async fn push(args: &Push) -> ExitCode {
@@ -237,7 +241,7 @@ fn result(
 }
 
 fn destination(args: &Push) -> Result<Destination, String> {
-    let (server, path) = split_target(&args.target)
+    let (server, path) = split_path(&args.target)
         .ok_or_else(|| format!("{:?} names no server: a colon separates it from the folder", args.target))?;
     let mut destination = server_of(server, &args.scp)?;
     destination.path = skiff_config::PathTemplate::literal(path);

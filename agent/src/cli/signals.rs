@@ -41,7 +41,7 @@ pub(crate) fn listen() -> std::io::Result<(Stop, Arc<Notify>)> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        super::person::unsilence();
+        super::silence::unsilence();
         std::process::exit(i32::from(super::exit::INTERRUPTED));
     });
     Ok((stop, hung_up))

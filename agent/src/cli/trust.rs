@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use skiff_config::address;
+
 use super::args::Trust;
-use super::{exit, person, scp};
+use super::{exit, person, transfer};
 use crate::login::Wish;
 use crate::remote::host_key::{KnownHosts, Verdict, append, described, fingerprint, random_art};
 use crate::remote::session::{Login, offered_key};
@@ -122,7 +124,7 @@ fn login(args: &Trust) -> Result<Login, (String, &'static str)> {
         adds_identities: false,
         base,
     };
-    let files = scp::ssh_config_files(args.way.ssh_config.as_deref(), args.way.options.clone());
+    let files = transfer::ssh_config_files(args.way.ssh_config.as_deref(), args.way.options.clone());
     let found = wish.look_up(&files).map_err(|error| (error.to_string(), error.hint()))?;
     found.notices.iter().for_each(|notice| eprintln!("skiff: {notice}"));
     let mut login = found.login;
@@ -142,13 +144,10 @@ fn usual_known_hosts() -> Option<PathBuf> {
 /// `[user@]host[:port]`, with brackets around an IPv6 host that has a port. A port that is none is no reason to take
 /// another: its key would be recorded.
 fn server(text: &str) -> Option<(Option<&str>, &str, Option<u16>)> {
-    let (user, place) = match text.rsplit_once('@') {
-        Some((user, place)) => (Some(user), place),
-        None => (None, text),
-    };
+    let (user, place) = address::split_user(text);
     let (host, port) = split_port(place)?;
     let port = match port {
-        Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+        Some(port) => Some(address::port(port)?),
         None => None,
     };
     (!host.is_empty() && !host.starts_with('-')).then_some((user, host, port))

@@ -232,14 +232,15 @@ impl Journal {
     }
 
     /// Writes what is queued and closes the store. Other clones then get [`JournalError::Closed`]. A journal that is
-    /// only dropped closes too, a moment later.
-    pub async fn close(self) -> Result<(), JournalError> {
-        self.ask(Work::Close).await
-    }
-
-    /// As [`Journal::close`], for threads that may block.
+    /// only dropped closes too, a moment later. Blocking.
     pub fn close_blocking(self) -> Result<(), JournalError> {
         self.ask_blocking(Work::Close)
+    }
+
+    /// As [`Journal::close_blocking`], for tests with a runtime.
+    #[cfg(test)]
+    pub(crate) async fn close(self) -> Result<(), JournalError> {
+        self.ask(Work::Close).await
     }
 
     async fn ask(&self, work: Work) -> Result<(), JournalError> {

@@ -15,15 +15,14 @@ use super::listing::{self, Found, MOST_LISTED, Style, nothing};
 use super::talk::{Talk, WAITING_MESSAGES};
 use crate::remote::RemoteError;
 use crate::remote::nonce;
-use crate::remote::scp::answer::encode;
 use crate::remote::session::Session;
+use crate::remote::shell;
 
-/// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
-const MOST_NOISE: usize = 4 << 20;
 /// The slowest digest tool that is waited for, in bytes a second.
 const SLOWEST_DIGEST: u64 = 1 << 20;
 /// Requests that are under way at once.
 const IN_FLIGHT: usize = 16;
+
 /// A shell at the server.
 pub(super) struct Giver {
     talk: Talk,
@@ -53,17 +52,10 @@ impl Giver {
     pub(super) async fn start(session: &Session, stall: Duration) -> Result<Self, RemoteError> {
         const ATTEMPT: &str = "starting a shell";
         let nonce = nonce();
-        let command =
-            format!(r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff {nonce}"#);
-        let channel = session.open_exec(&command, stall).await?;
+        let channel = session.open_exec(&shell::command_line(&nonce), stall).await?;
         let mut talk = Talk::new(channel, stall);
-        let mut first = encode(program().as_bytes());
-        first.extend(b"\nhello\n");
-        talk.say(first);
-        let ready = format!("{nonce} ok ready\n");
-        if let Err(error) = talk.skip_to(ready.as_bytes(), MOST_NOISE, ATTEMPT).await {
-            return Err(without_shell(&talk, error));
-        }
+        talk.say([shell::first_line(program()).as_slice(), b"hello\n"].concat());
+        talk.skip_noise(&shell::ready(&nonce), ATTEMPT).await?;
         let facts = Facts { digest: None, style: Style::Find, parts: false };
         let mut giver = Self { talk, nonce, stall, facts };
         let (words, _) = giver.answer(ATTEMPT).await?;
@@ -222,11 +214,11 @@ impl Giver {
                 lines.push(line);
                 continue;
             };
-            if let Some(words) = rest.strip_prefix(b" ok") {
-                return Ok((words.trim_ascii().to_vec(), lines));
-            }
-            let why = escaped(rest.strip_prefix(b" no").unwrap_or(rest).trim_ascii());
-            return Err(RemoteError::Refused { attempt, why });
+            return match shell::verdict(rest) {
+                Some((true, words)) => Ok((words.to_vec(), lines)),
+                Some((false, words)) => Err(RemoteError::Refused { attempt, why: escaped(words) }),
+                None => Err(RemoteError::Nonsense { attempt, words: escaped_up_to(rest, 100) }),
+            };
         }
     }
 }
@@ -258,7 +250,7 @@ fn request<'a>(verb: &[u8], names: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8
 fn name_line(name: &[u8]) -> Vec<u8> {
     let is_plain =
         std::str::from_utf8(name).is_ok() && name.iter().all(|b| *b >= 0x20 && *b != 0x7f && *b != b'\\');
-    if is_plain { name.to_vec() } else { encode(name) }
+    if is_plain { name.to_vec() } else { shell::word(name).into_bytes() }
 }
 
 /// `no NUMBER`.
@@ -280,10 +272,9 @@ fn digests_of(
         Some((number.parse().ok()?, Digest::from_hex(algorithm, hex.as_bytes())?))
     };
     let by_name = |line: &[u8]| {
-        let (hex, rest) = line.split_at_checked(64)?;
-        let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
+        let (name, digest) = shell::digest_line(line, algorithm)?;
         let number = numbers.get(name).or_else(|| numbers.get(name.strip_prefix(b"./")?))?;
-        Some((*number, Digest::from_hex(algorithm, hex)?))
+        Some((*number, digest))
     };
     lines.iter().filter_map(|line| by_number(line).or_else(|| by_name(line))).collect()
 }
@@ -305,26 +296,13 @@ fn facts_of(words: &[u8]) -> Facts {
     }
 }
 
-/// A server that runs no shell says so in its own words, on either stream, or nothing at all.
-fn without_shell(talk: &Talk, error: RemoteError) -> RemoteError {
-    let RemoteError::Ended { words, .. } = &error else { return error };
-    if !talk.has_exited() && (!words.is_empty() || talk.waiting().is_empty()) {
-        return error;
-    }
-    let said = [escaped(talk.waiting().trim_ascii()), talk.last_words()].join(" ");
-    let said: String = said.trim().chars().take(200).collect();
-    let words = if said.is_empty() { "what it runs said nothing and ended".to_owned() } else { said };
-    RemoteError::NoShell { words }
-}
-
-/// The program without its comments, behind the lines of `hand.sh` that choose a digest tool: both find the same.
-fn program() -> String {
+/// The program, behind the lines of `hand.sh` that choose a digest tool: both find the same.
+fn program() -> impl Iterator<Item = &'static str> {
     let hand = include_str!("../remote/scp/hand.sh");
     let tools = hand.lines().skip_while(|line| !line.starts_with("sha_of_abc="));
     let tools = tools.take_while(|line| !line.starts_with("is_full()"));
     let lines = ["have() { command -v \"$1\" >/dev/null 2>&1; }"].into_iter().chain(tools);
-    let lines = lines.chain(include_str!("giver.sh").lines());
-    lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+    lines.chain(include_str!("giver.sh").lines())
 }
 
 #[cfg(test)]
@@ -333,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_program_has_the_tools_of_the_hand() {
-        let program = program();
+        let program = program().collect::<Vec<_>>().join("\n");
         for part in ["choose_digest() {", "takes() {", "digest() {", "size() {", "verb_list() {", "ok ready"]
         {
             assert!(program.contains(part), "{part}");

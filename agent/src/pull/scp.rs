@@ -236,7 +236,7 @@ impl Taker<'_> {
         // A lost connection looks like the end.
         match sink.handle_end() {
             Ok(_) if self.came => Ok(()),
-            Ok(_) => Err(RemoteError::Ended { attempt: ATTEMPT, words: talk.last_words() }),
+            Ok(_) => Err(talk.ended(ATTEMPT)),
             Err(error) => Err(error.into()),
         }
     }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use skiff_common::path::PathError;
 use skiff_common::{RelPath, RemotePath};
+use skiff_config::address::split_path_bytes;
 
 /// One thing to fetch.
 #[derive(Debug, Clone)]
@@ -40,7 +41,8 @@ impl Wanted {
         let (mut server, mut sources) = (None, Vec::new());
         for words in words {
             let shown = || words.to_string_lossy().into_owned();
-            let (of, path) = split(words.as_bytes()).ok_or_else(|| WantedError::NoServer(shown()))?;
+            let (of, path) =
+                split_path_bytes(words.as_bytes()).ok_or_else(|| WantedError::NoServer(shown()))?;
             let of = String::from_utf8_lossy(of).into_owned();
             if server.get_or_insert_with(|| of.clone()) != &of {
                 return Err(WantedError::OtherServer(shown()));
@@ -70,13 +72,6 @@ impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&skiff_common::escape::escaped(&self.path))
     }
-}
-
-/// Splits at the first colon that isn't inside brackets, as scp does.
-fn split(words: &[u8]) -> Option<(&[u8], &[u8])> {
-    let bracket = words.iter().position(|b| *b == b']').unwrap_or(0);
-    let colon = bracket + words[bracket..].iter().position(|b| *b == b':')?;
-    Some((&words[..colon], &words[colon + 1..]))
 }
 
 #[cfg(test)]

@@ -10,23 +10,20 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::remote::RemoteError;
-use crate::remote::session::{ChannelError, ExecChannel, ExecReader, Said};
+use crate::remote::session::{ExecChannel, ExecReader, Said};
+use crate::remote::shell::{self, Buffer, LastWords};
 
 /// The longest line: a digest and a path whose bytes are all escaped.
 const LONGEST_LINE: usize = 64 << 10;
 /// Messages that wait to be sent: more than are ever under way at once.
 pub(super) const WAITING_MESSAGES: usize = 64;
-/// The last words on standard error tell most.
-const MOST_WORDS: usize = 4096;
 
 /// A running command.
 pub(super) struct Talk {
     read: ExecReader,
     said: mpsc::Sender<Vec<u8>>,
-    buffer: Vec<u8>,
-    start: usize,
-    stderr: Vec<u8>,
-    exited: bool,
+    heard: Buffer,
+    words: LastWords,
     stall: Duration,
     ends_at_eof: bool,
 }
@@ -43,16 +40,7 @@ impl Talk {
                 }
             }
         });
-        Self {
-            read,
-            said,
-            buffer: Vec::new(),
-            start: 0,
-            stderr: Vec::new(),
-            exited: false,
-            stall,
-            ends_at_eof: false,
-        }
+        Self { read, said, heard: Buffer::default(), words: LastWords::default(), stall, ends_at_eof: false }
     }
 
     /// One that is over when the command closes its output, whatever it does then.
@@ -79,14 +67,12 @@ impl Talk {
 
     /// What is here and not taken.
     pub(super) fn waiting(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        self.heard.waiting()
     }
 
     /// Takes what is here, up to `most` bytes.
     pub(super) fn take(&mut self, most: usize) -> Vec<u8> {
-        let taken = self.waiting()[..most.min(self.waiting().len())].to_vec();
-        self.start += taken.len();
-        taken
+        self.heard.take(most)
     }
 
     /// Waits for more output. `false`: the command closed its output.
@@ -103,20 +89,16 @@ impl Talk {
         if self.more_or_end(attempt).await? {
             return Ok(());
         }
-        Err(RemoteError::Ended { attempt, words: self.last_words() })
+        Err(self.ended(attempt))
     }
 
     /// The next line, without its end.
     pub(super) async fn line(&mut self, attempt: &'static str) -> Result<Vec<u8>, RemoteError> {
-        let mut seen = 0;
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.waiting()[seen..]) {
-                let mut line = self.take(seen + end + 1);
-                line.pop();
+            if let Some(line) = self.heard.take_line() {
                 return Ok(line);
             }
-            seen = self.waiting().len();
-            if seen > LONGEST_LINE {
+            if self.waiting().len() > LONGEST_LINE {
                 return Err(self.nonsense(attempt));
             }
             self.more(attempt).await?;
@@ -132,7 +114,7 @@ impl Talk {
         loop {
             match memchr::memmem::find(self.waiting(), marker) {
                 Some(0) => {
-                    self.start += marker.len();
+                    self.heard.skip_past(marker);
                     return Ok(None);
                 }
                 Some(at) => return Ok(Some(self.take(at))),
@@ -145,26 +127,24 @@ impl Talk {
         }
     }
 
-    /// Skips what comes before `word`, up to `most` bytes.
-    pub(super) async fn skip_to(
+    /// Skips what comes before `ready`, which is what a shell says first.
+    pub(super) async fn skip_noise(
         &mut self,
-        word: &[u8],
-        most: usize,
+        ready: &[u8],
         attempt: &'static str,
     ) -> Result<(), RemoteError> {
         // For all of it: noise may drip for ever.
         let after = self.stall;
         let whole = async {
-            loop {
-                if let Some(at) = memchr::memmem::find(self.waiting(), word) {
-                    self.start += at + word.len();
-                    return Ok(());
-                }
-                if self.waiting().len() > most {
+            while !self.heard.skip_past(ready) {
+                if self.waiting().len() > shell::MOST_NOISE {
                     return Err(self.nonsense(attempt));
                 }
-                self.more(attempt).await?;
+                self.more(attempt)
+                    .await
+                    .map_err(|error| self.words.without_shell(self.heard.waiting(), error))?;
             }
+            Ok(())
         };
         timeout(after, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after }))
     }
@@ -173,43 +153,21 @@ impl Talk {
         RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) }
     }
 
-    /// Whether it ended by itself.
-    pub(super) const fn has_exited(&self) -> bool {
-        self.exited
-    }
-
-    pub(super) fn last_words(&self) -> String {
-        escaped_up_to(self.stderr.trim_ascii(), 300)
+    /// The command ended in the middle.
+    pub(super) fn ended(&self, attempt: &'static str) -> RemoteError {
+        self.words.ended(attempt)
     }
 
     async fn next_out(&mut self, attempt: &'static str) -> Result<bool, RemoteError> {
         loop {
-            match self.read.next().await {
-                Ok(Some(Said::Out(bytes))) => {
-                    self.push(&bytes);
-                    return Ok(true);
-                }
-                Ok(Some(Said::Err(bytes))) => {
-                    self.stderr.extend(bytes);
-                    let start = self.stderr.len().saturating_sub(MOST_WORDS);
-                    self.stderr.drain(..start);
-                }
-                Ok(Some(Said::Status(_))) => self.exited = true,
-                Ok(Some(Said::Eof)) if self.ends_at_eof => return Ok(false),
-                Ok(Some(Said::Signal(_) | Said::Eof)) => {}
-                Ok(None) => return Ok(false),
-                // It may still be a server of files.
-                Err(error @ ChannelError::ExecRefused) => {
-                    return Err(RemoteError::NoShell { words: error.to_string() });
-                }
-                Err(error) => return Err(RemoteError::Ended { attempt, words: error.to_string() }),
+            let Some(said) = self.read.next().await.transpose() else { return Ok(false) };
+            if self.ends_at_eof && matches!(said, Ok(Said::Eof)) {
+                return Ok(false);
+            }
+            if let Some(bytes) = self.words.took(said, attempt)? {
+                self.heard.push(&bytes);
+                return Ok(true);
             }
         }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        self.buffer.extend_from_slice(bytes);
     }
 }

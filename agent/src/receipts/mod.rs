@@ -14,14 +14,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_common::delivery::{Placement, Receipt};
+use skiff_common::delivery::{Placement, Receipt, Stood};
 use skiff_common::digest::Digests;
 use skiff_common::growth::Log;
 use skiff_common::{Algorithm, Digest, RelPath, Stamp};
 use skiff_config::ReceiptFiles;
 
 use crate::clock;
-use crate::remote::scp::Stood;
 
 pub(crate) use earlier::Earlier;
 use file::{Backwards, append, append_within};

@@ -6,6 +6,7 @@
 
 mod algorithm;
 mod auth;
+mod credentials;
 mod error;
 mod exec;
 mod handler;
@@ -29,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 pub use self::algorithm::Kind;
-pub use self::auth::{AgentUse, Asker, Credentials};
+pub use self::credentials::{AgentUse, Asker, Credentials};
 pub use self::error::{ChannelError, ConnectError};
 pub use self::exec::{ExecChannel, ExecReader, ExecWriter, Said};
 pub use self::login::{Login, NewHosts};

@@ -8,7 +8,6 @@ use skiff_config::Compression;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::scp::facts::Facts;
 use crate::ship::Codec;
 use crate::status::{self, Status};
 
@@ -138,16 +137,15 @@ impl Traffic {
         usize::try_from(round_trip.div_ceil(ONE_CARRIES_US).clamp(1, MOST_CHANNELS)).expect("at most six")
     }
 
-    /// By what to pack for a destination with these tools, if a sample shrinks.
-    pub(crate) fn codec(&self, facts: &Facts) -> Option<Codec> {
-        let zstd = facts.zstd.then_some(Codec::Zstd);
-        let gzip = facts.gzip.then_some(Codec::Gzip);
-        match self.compression {
-            Compression::Auto => zstd.or(gzip),
-            Compression::Zstd => zstd,
-            Compression::Gzip => gzip,
-            Compression::Ssh | Compression::Off => None,
-        }
+    /// By what to pack for a destination that has what `unpacks` says, if a sample shrinks.
+    pub(crate) fn codec(&self, unpacks: impl Fn(Codec) -> bool) -> Option<Codec> {
+        let wanted: &[Codec] = match self.compression {
+            Compression::Auto => &[Codec::Zstd, Codec::Gzip],
+            Compression::Zstd => &[Codec::Zstd],
+            Compression::Gzip => &[Codec::Gzip],
+            Compression::Ssh | Compression::Off => &[],
+        };
+        wanted.iter().copied().find(|codec| unpacks(*codec))
     }
 
     /// A body of `bytes` was sent and answered in `took`.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as Lock, Weak};
 use std::time::Duration;
 
-use skiff_common::delivery::{Placed, Placement, Receipt, Staged};
+use skiff_common::delivery::{Placed, Placement, Receipt, Staged, Stood};
 use skiff_common::{Digest, ItemId, RelPath, RemotePath, Shipment};
 use skiff_config::{Destination, Transport};
 use tokio::sync::Mutex;
@@ -17,7 +17,7 @@ use super::RemoteError;
 use super::connection::{Connection, Link};
 use super::placing::Conflicts;
 use super::scp::grow::Copies;
-use super::scp::{self, ScpRemote, Stood};
+use super::scp::{self, ScpRemote};
 use super::session::{ChannelError, Session};
 use super::sftp::{self, SftpRemote};
 use super::space::Space;

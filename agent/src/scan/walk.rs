@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use skiff_common::{ItemId, RelPath};
 
 use super::{ScanError, Scanner};
+use crate::folder_maker;
 use crate::journal::DeliveredFolder;
-use crate::maker;
 use crate::source::{Entry, Look, Root, SourceError};
 
 /// What is met in a folder.
@@ -80,7 +80,7 @@ impl Scanner {
             journal.keep_only(delivered, |item| seen.contains(&item))?;
         }
         drop((delivered, seen));
-        if let Some(folder) = folder.filter(|_| is_empty && maker::are_wanted(&self.context)) {
+        if let Some(folder) = folder.filter(|_| is_empty && folder_maker::are_wanted(&self.context)) {
             self.context.folders.met(folder);
         }
         folders.iter().try_for_each(|folder| self.scan_folder(root, Some(folder)))

@@ -1,7 +1,8 @@
 //! Whether a `Host` or `Match` block is meant.
 
+use skiff_common::wildcard;
+
 use super::options::Looked;
-use crate::remote::host_key::pattern_matches;
 
 /// Whom the settings are wanted for.
 #[derive(Debug)]
@@ -104,5 +105,5 @@ pub(super) fn list_matches(text: &str, patterns: &str) -> bool {
 
 /// `*` stands for anything, `?` for one character: as in `known_hosts`.
 pub fn matches(text: &str, pattern: &str) -> bool {
-    pattern_matches(text.as_bytes(), pattern.as_bytes())
+    wildcard::matches(text.as_bytes(), pattern.as_bytes())
 }

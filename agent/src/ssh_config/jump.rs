@@ -1,5 +1,7 @@
 //! `ProxyJump`: servers on the way, `[user@]host[:port]` or an `ssh://` address, with commas between.
 
+use skiff_config::address::{self, Unclear};
+
 /// A server on the way, as it was written: its name may be an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JumpSpec {
@@ -22,34 +24,22 @@ pub fn parse(text: &str) -> Result<Vec<JumpSpec>, String> {
 fn one(text: &str) -> Result<JumpSpec, String> {
     let wrong = || format!("{text:?} is no server to go through, write [user@]host[:port]");
     let plain = text.strip_prefix("ssh://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
-    let (user, place) = match plain.rsplit_once('@') {
-        Some((user, place)) => (Some(user.to_owned()), place),
-        None => (None, plain),
-    };
+    let (user, place) = address::split_user(plain);
     let (host, port) = split_port(place).ok_or_else(wrong)?;
-    let port = port.map(|port| port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)).transpose()?;
+    let port = port.map(|port| address::port(port).ok_or_else(wrong)).transpose()?;
     let bad = |part: &str| part.is_empty() || part.starts_with('-') || part.contains(char::is_whitespace);
-    if bad(host) || user.as_deref().is_some_and(bad) {
+    if bad(host) || user.is_some_and(bad) {
         return Err(wrong());
     }
-    Ok(JumpSpec { user, host: host.to_owned(), port })
+    Ok(JumpSpec { user: user.map(str::to_owned), host: host.to_owned(), port })
 }
 
-/// The host without its brackets, and what is behind its colon.
+/// The host without its brackets, and what is behind its colon. As for `ssh`, an IPv6 address alone needs no brackets.
 pub fn split_port(place: &str) -> Option<(&str, Option<&str>)> {
-    if let Some(bracketed) = place.strip_prefix('[') {
-        let (host, rest) = bracketed.split_once(']')?;
-        return match rest.strip_prefix(':') {
-            Some(port) => Some((host, Some(port))),
-            None if rest.is_empty() => Some((host, None)),
-            None => None,
-        };
-    }
-    match place.split_once(':') {
-        // An IPv6 address alone.
-        Some((_, port)) if port.contains(':') => Some((place, None)),
-        Some((host, port)) => Some((host, Some(port))),
-        None => Some((place, None)),
+    match address::split_port(place) {
+        Ok(split) => Some(split),
+        Err(Unclear::Colons) => Some((place, None)),
+        Err(Unclear::Open | Unclear::Behind(_)) => None,
     }
 }
 

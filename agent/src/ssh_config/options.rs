@@ -148,8 +148,7 @@ fn add(files: &mut Vec<String>, active: bool, file: &str) -> Result<(), String> 
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0).ok_or_else(|| format!("{text:?} is not a port"))
+    skiff_config::address::port(text).ok_or_else(|| format!("{text:?} is not a port"))
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {

@@ -13,5 +13,5 @@ pub mod record;
 pub use conflict::{OnConflict, Resolution, resolve};
 pub use machine::{Command, Delivery, Event, Left, Placement, Step};
 pub use outcome::{Disposal, Placed, Staged, Trouble};
-pub use receipt::Receipt;
+pub use receipt::{Receipt, Stood};
 pub use record::{Delivered, HeldItem, Record};

@@ -67,3 +67,14 @@ impl Receipt {
         self.sent
     }
 }
+
+/// What is read of a receipt again: a file that stood at the destination when it was delivered. It proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stood {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its BLAKE3 digest.
+    pub digest: Digest,
+    /// Its final name.
+    pub name: RelPath,
+}

@@ -4,6 +4,7 @@
 
 use std::net::Ipv6Addr;
 
+use crate::address::{Unclear, split_port, split_user};
 use crate::problem::{Complaint, code};
 use crate::raw::Given;
 
@@ -32,32 +33,21 @@ pub(crate) fn show_address(user: Option<&str>, host: &str, port: Option<u16>) ->
 }
 
 fn parse(text: &str) -> Result<Address, Complaint> {
-    // The last `@` counts, as it does for ssh: user names may be mail addresses.
-    let (user, rest) = match text.rsplit_once('@') {
-        Some((user, rest)) => (Some(user), rest),
-        None => (None, text),
-    };
+    let (user, rest) = split_user(text);
     let (host, port) = host_and_port(rest)?;
     Ok(Address { user: user.map(check_user).transpose()?, host: check_host(host)?, port: check_port(port)? })
 }
 
+/// Unlike for `ssh`, an address with colons has to stand in brackets: a port that was meant would be lost in it.
 fn host_and_port(rest: &str) -> Result<(&str, Option<&str>), Complaint> {
-    if let Some(bracketed) = rest.strip_prefix('[') {
-        let (host, after) = bracketed.split_once(']').ok_or_else(|| wrong("has a [ without a ]"))?;
-        return match after.strip_prefix(':') {
-            Some(port) => Ok((host, Some(port))),
-            None if after.is_empty() => Ok((host, None)),
-            None => Err(wrong(format!("has {after:?} behind the host"))),
-        };
-    }
-    match rest.split_once(':') {
-        Some((_, port)) if port.contains(':') => {
-            Err(Complaint::new(code::BAD_ADDRESS, format!("{rest:?} does not tell the host from the port"))
-                .suggest(format!("write \"[{rest}]\" if it is an IPv6 host")))
+    split_port(rest).map_err(|unclear| match unclear {
+        Unclear::Open => wrong("has a [ without a ]"),
+        Unclear::Behind(text) => wrong(format!("has {text:?} behind the host")),
+        Unclear::Colons => {
+            Complaint::new(code::BAD_ADDRESS, format!("{rest:?} does not tell the host from the port"))
+                .suggest(format!("write \"[{rest}]\" if it is an IPv6 host"))
         }
-        Some((host, port)) => Ok((host, Some(port))),
-        None => Ok((rest, None)),
-    }
+    })
 }
 
 fn check_user(user: &str) -> Result<String, Complaint> {
@@ -83,8 +73,7 @@ fn check_host(host: &str) -> Result<String, Complaint> {
 
 fn check_port(port: Option<&str>) -> Result<Option<u16>, Complaint> {
     let Some(port) = port else { return Ok(None) };
-    let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    port.parse().ok().filter(|number| is_number && *number != 0).map(Some).ok_or_else(|| {
+    crate::address::port(port).map(Some).ok_or_else(|| {
         Complaint::new(code::BAD_ADDRESS, format!("{port:?} is not a port"))
             .suggest("choose from 1 to 65535, or leave it out for 22")
     })

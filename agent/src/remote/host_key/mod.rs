@@ -37,5 +37,4 @@ pub(crate) use known_hosts::any_file;
 pub use known_hosts::{KnownHosts, Skipped};
 pub use line::Flaw;
 pub use name::recorded_name;
-pub(crate) use pattern::pattern_matches;
 pub use verdict::{LineAt, Recorded, Verdict};

@@ -3,6 +3,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use russh::keys::ssh_encoding::base64::{Base64, Encoding as _};
 use sha1::Sha1;
+use skiff_common::wildcard;
 
 use super::name::HostName;
 
@@ -61,7 +62,7 @@ fn list_matches(name: &[u8], patterns: &[u8]) -> bool {
         if pattern.len() >= TOO_LONG_BYTES {
             return false;
         }
-        if pattern_matches(name, pattern) {
+        if wildcard::matches(name, pattern) {
             if negated {
                 return false;
             }
@@ -69,28 +70,6 @@ fn list_matches(name: &[u8], patterns: &[u8]) -> bool {
         }
     }
     found
-}
-
-/// `*` stands for any bytes, `?` for one. Only the last `*` is ever tried again, so that no pattern takes more than
-/// length × length steps.
-pub(crate) fn pattern_matches(name: &[u8], pattern: &[u8]) -> bool {
-    let (mut at, mut next) = (0, 0);
-    let mut last_star = None;
-    while at < name.len() {
-        match pattern.get(next) {
-            Some(b'*') => {
-                last_star = Some((at, next));
-                next += 1;
-            }
-            Some(b) if *b == b'?' || *b == name[at] => (at, next) = (at + 1, next + 1),
-            _ => {
-                let Some((began, star)) = last_star else { return false };
-                last_star = Some((began + 1, star));
-                (at, next) = (began + 1, star + 1);
-            }
-        }
-    }
-    pattern[next..].iter().all(|b| *b == b'*')
 }
 
 #[cfg(test)]
@@ -161,11 +140,5 @@ mod tests {
         let long = "*".repeat(TOO_LONG_BYTES);
         assert!(!includes(&format!("host,{long}"), "host", 22));
         assert!(includes(&format!("host,{}", &long[1..]), "host", 22));
-    }
-
-    #[test]
-    fn many_stars_cost_no_time() {
-        let name = "a".repeat(10_000);
-        assert!(!includes(&format!("{}b", "*a".repeat(500)), &name, 22));
     }
 }

@@ -4,6 +4,7 @@ use skiff_common::escape::escaped_up_to;
 use skiff_common::{Algorithm, Digest, RelPath};
 
 use crate::remote::RemoteError;
+use crate::remote::shell::{self, Buffer};
 
 /// The most that one answer may hold: a batch's digests are a few hundred KiB.
 const LONGEST_ANSWER: usize = 32 << 20;
@@ -44,15 +45,14 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Lines {
     nonce: String,
-    waiting: Vec<u8>,
-    start: usize,
+    heard: Buffer,
     complete: Vec<Vec<u8>>,
     taken: usize,
 }
 
 impl Lines {
     pub(crate) fn new(nonce: String) -> Self {
-        Self { nonce, waiting: Vec::new(), start: 0, complete: Vec::new(), taken: 0 }
+        Self { nonce, heard: Buffer::default(), complete: Vec::new(), taken: 0 }
     }
 
     pub(crate) fn nonce(&self) -> &str {
@@ -61,9 +61,7 @@ impl Lines {
 
     /// Keeps what came. While a body is sent nobody takes it, and the server may go on talking.
     pub(crate) fn push(&mut self, bytes: &[u8], attempt: &'static str) -> Result<(), RemoteError> {
-        self.waiting.drain(..self.start);
-        self.start = 0;
-        self.waiting.extend_from_slice(bytes);
+        self.heard.push(bytes);
         self.check(attempt)
     }
 
@@ -75,7 +73,7 @@ impl Lines {
     }
 
     pub(crate) fn waiting(&self) -> &[u8] {
-        &self.waiting[self.start..]
+        self.heard.waiting()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -84,23 +82,17 @@ impl Lines {
 
     /// Takes up to `most` raw bytes.
     pub(crate) fn take(&mut self, most: usize) -> Vec<u8> {
-        let taken = self.waiting()[..most.min(self.waiting().len())].to_vec();
-        self.start += taken.len();
-        taken
+        self.heard.take(most)
     }
 
     /// Skips what comes before the first word of ours; `false`: it hasn't come yet.
     pub(crate) fn skip_to_ready(&mut self) -> bool {
-        let ready = [self.nonce.as_bytes(), b" ok ready\n"].concat();
-        let Some(at) = find(self.waiting(), &ready) else { return false };
-        self.start += at + ready.len();
-        true
+        self.heard.skip_past(&shell::ready(&self.nonce))
     }
 
     /// The next answer, if it is here whole.
     pub(crate) fn next_answer(&mut self, attempt: &'static str) -> Result<Option<Answer>, RemoteError> {
-        while let Some(end) = self.waiting().iter().position(|b| *b == b'\n') {
-            let line = self.take(end + 1)[..end].to_vec();
+        while let Some(line) = self.heard.take_line() {
             // An empty line takes room as well.
             self.taken += line.len() + size_of::<Vec<u8>>();
             if let Some(rest) = line.strip_prefix(self.nonce.as_bytes()) {
@@ -115,38 +107,16 @@ impl Lines {
 }
 
 fn last_line(rest: &[u8], lines: Vec<Vec<u8>>, attempt: &'static str) -> Result<Answer, RemoteError> {
-    let (ok, words) = match (rest.strip_prefix(b" ok"), rest.strip_prefix(b" no")) {
-        (Some(words), _) => (true, words),
-        (None, Some(words)) => (false, words),
-        (None, None) => return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(rest, 100) }),
-    };
-    Ok(Answer { ok, words: words.trim_ascii().to_vec(), lines })
+    let nonsense = || RemoteError::Nonsense { attempt, words: escaped_up_to(rest, 100) };
+    let (ok, words) = shell::verdict(rest).ok_or_else(nonsense)?;
+    Ok(Answer { ok, words: words.to_vec(), lines })
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
-}
-
-/// Bytes as `printf %b` reads them back, on one line of ASCII without blanks.
-pub(crate) fn encode(bytes: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(bytes.len() + bytes.len() / 8);
-    for byte in bytes {
-        match byte {
-            b'\\' => encoded.extend(b"\\\\"),
-            b'\n' => encoded.extend(b"\\n"),
-            0x21..=0x7e => encoded.push(*byte),
-            byte => encoded.extend(format!("\\0{byte:03o}").bytes()),
-        }
-    }
-    encoded
-}
-
-/// `HEX  ./path` or `HEX *./path`, as the digest tools print it.
+/// A digest tool's line, of a path below the folder.
 pub(crate) fn parse_digest_line(line: &[u8], algorithm: Algorithm) -> Option<(RelPath, Digest)> {
-    let (hex, rest) = line.split_at_checked(64)?;
-    let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
+    let (name, digest) = shell::digest_line(line, algorithm)?;
     let path = RelPath::parse(name.strip_prefix(b"./").unwrap_or(name)).ok()?;
-    Some((path, Digest::from_hex(algorithm, hex)?))
+    Some((path, digest))
 }
 
 /// Decimal digits.
@@ -200,17 +170,6 @@ mod tests {
         let mut lines = Lines::new("n0".to_owned());
         lines.push(b"n0 perhaps\n", "x").expect("little");
         assert!(matches!(lines.next_answer("x"), Err(RemoteError::Nonsense { .. })));
-    }
-
-    #[test]
-    fn encoded_names_are_one_word_that_printf_reads_back() {
-        let name = b"-a b\n\\c'$(x)`;*\xff\x01%s!\t";
-        let encoded = encode(name);
-        assert!(encoded.iter().all(|b| (0x21..0x7f).contains(b)));
-        let printf = std::process::Command::new("sh")
-            .args(["-c", "printf %b \"$1\"", "sh", std::str::from_utf8(&encoded).expect("ASCII")])
-            .output();
-        assert_eq!(printf.expect("sh runs").stdout, name);
     }
 
     #[test]

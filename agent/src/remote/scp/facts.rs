@@ -4,6 +4,7 @@ use skiff_common::Algorithm;
 
 use super::answer::number;
 use crate::remote::space::Room;
+use crate::ship::Codec;
 
 /// What a destination can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,16 @@ pub struct Facts {
     pub used: bool,
     /// The space there when the shell began, where `df` tells.
     pub room: Option<Room>,
+}
+
+impl Facts {
+    /// Whether it has what unpacks that.
+    pub(super) const fn unpacks(&self, codec: Codec) -> bool {
+        match codec {
+            Codec::Zstd => self.zstd,
+            Codec::Gzip => self.gzip,
+        }
+    }
 }
 
 /// The answer to `root`.

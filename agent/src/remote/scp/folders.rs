@@ -3,8 +3,8 @@
 use skiff_common::escape::escaped_up_to;
 use skiff_common::{RelPath, RemotePath};
 
-use super::answer::encode;
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell;
 
 impl ScpRemote {
     /// Makes these, and those above them; of each that can't be made, the reason. A symlink is never followed.
@@ -14,12 +14,11 @@ impl ScpRemote {
         folders: &[RelPath],
     ) -> Result<Vec<String>, RemoteError> {
         const ATTEMPT: &str = "making folders";
-        let mut lines = b"folders\n".to_vec();
+        let mut lines = "folders\n".to_owned();
         for folder in folders {
-            lines.extend(encode(folder.as_bytes()));
-            lines.push(b'\n');
+            lines.push_str(&shell::word(folder.as_bytes()));
+            lines.push('\n');
         }
-        let lines = String::from_utf8(lines).expect("escapes are ASCII");
         let mut hand = self.take_hand(root).await?;
         hand.say(&[&(lines + "/")]).await?;
         let answer = hand.answer(self.patience(0), ATTEMPT).await?.expected(ATTEMPT)?;

@@ -5,10 +5,11 @@
 
 use skiff_common::{Algorithm, Digest, RelPath, RemotePath};
 
-use super::answer::{Answer, encode, number};
+use super::answer::{Answer, number};
 use super::hand::Hand;
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell;
 use crate::ship;
 
 /// Bytes in a block of `dd`. What is sent begins at a multiple of it, so that any `dd` can put it where it belongs.
@@ -218,5 +219,5 @@ fn taken(answer: &Answer, algorithm: Algorithm, attempt: &'static str) -> Result
 }
 
 fn word(name: &RelPath) -> String {
-    String::from_utf8(encode(name.as_bytes())).expect("escapes are ASCII")
+    shell::word(name.as_bytes())
 }

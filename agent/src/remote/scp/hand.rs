@@ -13,24 +13,23 @@ use skiff_common::escape::escaped_up_to;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Lines, encode};
+use super::answer::{Answer, Lines};
 use super::facts::{Facts, parse_facts, parse_room};
 use crate::remote::RemoteError;
 use crate::remote::channels::OpenChannel;
 use crate::remote::connection::nonce;
 use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
+use crate::remote::shell::{self, LastWords};
 use crate::remote::space::Room;
 use crate::remote::traffic::Traffic;
 
-/// What the server says before our own first word is somebody's shell start-up file; more than this is no shell.
-const MOST_NOISE: usize = 1 << 20;
 /// Pieces of server output that wait to be looked at; each is at most a packet of 32 KiB.
 const WAITING_PIECES: usize = 64;
 
 /// A shell at the destination, in the destination's folder.
 pub(crate) struct Hand {
     write: ExecWriter,
-    incoming: mpsc::Receiver<Piece>,
+    incoming: mpsc::Receiver<Result<Said, ChannelError>>,
     heard: Heard,
     stall: Duration,
     facts: Facts,
@@ -44,17 +43,7 @@ pub(crate) struct Hand {
 /// What was heard and not understood yet.
 struct Heard {
     lines: Lines,
-    stderr: Vec<u8>,
-    exited: bool,
-}
-
-enum Piece {
-    Out(Vec<u8>),
-    Err(Vec<u8>),
-    Exited,
-    /// The server runs no commands.
-    Refused(String),
-    Lost(String),
+    words: LastWords,
 }
 
 impl Hand {
@@ -67,9 +56,7 @@ impl Hand {
         mut open: OpenChannel,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
-        let command =
-            format!(r#"exec sh -c 'IFS= read -r P && N=$1 && eval "$(printf %b "$P")"' skiff {nonce}"#);
-        let channel = open.heard(session.open_exec(&command, stall).await)?;
+        let channel = open.heard(session.open_exec(&shell::command_line(&nonce), stall).await)?;
         let (write, incoming) = split(channel);
         let facts = Facts {
             digest: None,
@@ -84,17 +71,16 @@ impl Hand {
         let mut hand = Self {
             write,
             incoming,
-            heard: Heard { lines: Lines::new(nonce), stderr: Vec::new(), exited: false },
+            heard: Heard { lines: Lines::new(nonce), words: LastWords::default() },
             stall,
             facts,
             usable: true,
-            ahead: encode(program().as_bytes()),
+            ahead: shell::first_line(include_str!("hand.sh").lines()),
             owed: VecDeque::new(),
             traffic,
             _open: open,
         };
-        hand.ahead.push(b'\n');
-        hand.say(&["root", &text(encode(root.as_bytes()))]).await?;
+        hand.say(&["root", &shell::word(root.as_bytes())]).await?;
         hand.skip_noise().await?;
         let answer = hand.answer(stall, "entering the folder").await?;
         if !answer.ok {
@@ -263,30 +249,15 @@ impl Hand {
         let after = self.stall;
         let whole = async {
             while !self.heard.lines.skip_to_ready() {
-                if self.heard.lines.waiting().len() > MOST_NOISE {
+                if self.heard.lines.waiting().len() > shell::MOST_NOISE {
                     let words = escaped_up_to(self.heard.lines.waiting(), 200);
                     return Err(RemoteError::Nonsense { attempt: ATTEMPT, words });
                 }
-                self.more(ATTEMPT).await.map_err(|error| self.without_shell(error))?;
+                self.more(ATTEMPT).await.map_err(|error| self.heard.without_shell(error))?;
             }
             Ok(())
         };
         timeout(after, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt: ATTEMPT, after }))
-    }
-
-    /// A server that runs no shell says so in its own words, on either stream, or nothing at all.
-    fn without_shell(&self, error: RemoteError) -> RemoteError {
-        let Heard { lines, stderr, exited } = &self.heard;
-        match error {
-            RemoteError::Ended { words, .. } if *exited || (words.is_empty() && !lines.is_empty()) => {
-                let said = [lines.waiting().trim_ascii(), stderr.trim_ascii()].join(&b' ');
-                let said = escaped_up_to(said.trim_ascii(), 200);
-                let words =
-                    if said.is_empty() { "what it runs said nothing and ended".to_owned() } else { said };
-                RemoteError::NoShell { words }
-            }
-            error => error,
-        }
     }
 
     /// Waits for the next piece of output.
@@ -309,7 +280,7 @@ impl Hand {
         loop {
             tokio::select! {
                 biased;
-                done = &mut write => break done.map_err(|_| self.heard.ended(attempt)),
+                done = &mut write => break done.map_err(|_| self.heard.words.ended(attempt)),
                 piece = self.incoming.recv() => self.heard.took(piece, attempt)?,
                 () = &mut deadline => break Err(RemoteError::Stalled { attempt, after }),
             }
@@ -318,30 +289,25 @@ impl Hand {
 }
 
 impl Heard {
-    fn took(&mut self, piece: Option<Piece>, attempt: &'static str) -> Result<(), RemoteError> {
-        match piece {
-            Some(Piece::Out(bytes)) => self.lines.push(&bytes, attempt)?,
-            Some(Piece::Err(bytes)) => {
-                // The last words tell most; 4 KiB are enough of them.
-                self.stderr.extend(bytes);
-                let start = self.stderr.len().saturating_sub(4096);
-                self.stderr.drain(..start);
-            }
-            Some(Piece::Exited) => self.exited = true,
-            Some(Piece::Refused(words)) => return Err(RemoteError::NoShell { words }),
-            Some(Piece::Lost(words)) => return Err(RemoteError::Ended { attempt, words }),
-            None => return Err(self.ended(attempt)),
+    fn took(
+        &mut self,
+        said: Option<Result<Said, ChannelError>>,
+        attempt: &'static str,
+    ) -> Result<(), RemoteError> {
+        let said = said.ok_or_else(|| self.words.ended(attempt))?;
+        match self.words.took(said, attempt)? {
+            Some(bytes) => self.lines.push(&bytes, attempt),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn ended(&self, attempt: &'static str) -> RemoteError {
-        RemoteError::Ended { attempt, words: escaped_up_to(self.stderr.trim_ascii(), 300) }
+    fn without_shell(&self, error: RemoteError) -> RemoteError {
+        self.words.without_shell(self.lines.waiting(), error)
     }
 }
 
 /// Splits the channel and reads it from now on. The task ends with the channel, or when nobody listens any longer.
-fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Piece>) {
+fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Result<Said, ChannelError>>) {
     let ExecChannel { mut read, write } = channel;
     let (sender, incoming) = mpsc::channel(WAITING_PIECES);
     tokio::spawn(async move {
@@ -350,30 +316,12 @@ fn split(channel: ExecChannel) -> (ExecWriter, mpsc::Receiver<Piece>) {
                 said = read.next() => said,
                 () = sender.closed() => return,
             };
-            let piece = match said {
-                Ok(Some(Said::Out(bytes))) => Piece::Out(bytes),
-                Ok(Some(Said::Err(bytes))) => Piece::Err(bytes),
-                Ok(Some(Said::Status(_))) => Piece::Exited,
-                Ok(Some(Said::Signal(_) | Said::Eof)) => continue,
-                Ok(None) => return,
-                Err(error @ ChannelError::ExecRefused) => Piece::Refused(error.to_string()),
-                Err(error) => Piece::Lost(error.to_string()),
-            };
-            let lost = matches!(piece, Piece::Refused(_) | Piece::Lost(_));
-            if sender.send(piece).await.is_err() || lost {
+            let Some(said) = said.transpose() else { return };
+            let is_lost = said.is_err();
+            if sender.send(said).await.is_err() || is_lost {
                 return;
             }
         }
     });
     (write, incoming)
-}
-
-/// The program without its comments.
-fn program() -> String {
-    let lines = include_str!("hand.sh").lines().filter(|line| !line.trim_start().starts_with('#'));
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-fn text(ascii: Vec<u8>) -> String {
-    String::from_utf8(ascii).expect("escapes are ASCII")
 }

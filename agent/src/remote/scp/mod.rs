@@ -33,7 +33,6 @@ use super::connection::{Connection, Idle};
 use super::session::{ChannelError, Session};
 use super::space::Space;
 use super::sweep::Sweeps;
-pub(crate) use twins::Stood;
 use twins::Twins;
 
 /// What else the settings say of a destination.

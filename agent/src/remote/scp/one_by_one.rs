@@ -3,10 +3,10 @@
 use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::{Digest, Item, Shipment};
 
-use super::answer::encode;
 use super::hand::Hand;
 use super::stage::{judge, send_item};
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell;
 use crate::source::Root;
 
 impl ScpRemote {
@@ -44,7 +44,7 @@ impl ScpRemote {
             Ok(digests) => digests,
             Err(trouble) => return Ok(Staged::Spoiled(trouble)),
         };
-        let path = String::from_utf8(encode(item.path.as_bytes())).expect("escapes are ASCII");
+        let path = shell::word(item.path.as_bytes());
         let patience = self.patience(item.stamp.size);
         let answer = hand.ask(&["member", token, &path], patience, "unpacking").await?;
         let theirs = match hand.facts().digest {

@@ -9,9 +9,9 @@ use skiff_common::delivery::Staged;
 use skiff_common::{Item, RemotePath, Shipment, ShipmentKind};
 use tokio::task::spawn_blocking;
 
-use super::answer::encode;
 use super::hand::Hand;
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell;
 use crate::ship;
 use crate::source::Root;
 
@@ -72,5 +72,5 @@ fn staged_word(kind: ShipmentKind, item: &Item) -> String {
         ShipmentKind::Single => b"part".to_vec(),
         ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),
     };
-    String::from_utf8(encode(&staged)).expect("escapes are ASCII")
+    shell::word(&staged)
 }

@@ -7,10 +7,11 @@ use skiff_common::delivery::{Placed, Placement};
 use skiff_common::escape::escaped_up_to;
 use skiff_common::{Digest, RelPath, RemotePath, Shipment, ShipmentKind};
 
-use super::answer::{Answer, encode};
+use super::answer::Answer;
 use super::hand::Hand;
 use super::{RemoteError, ScpRemote};
 use crate::remote::placing::{self, Conflicts, Met, Placer, Replaced};
+use crate::remote::shell::word;
 
 impl ScpRemote {
     /// Brings what is staged under its final names, and syncs. One entry for each placement.
@@ -157,8 +158,4 @@ impl Placer for Shelf<'_> {
     async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
         self.hand.must(&["sync"], self.patience, "syncing").await.map(drop)
     }
-}
-
-fn word(name: &[u8]) -> String {
-    String::from_utf8(encode(name)).expect("escapes are ASCII")
 }

@@ -46,7 +46,7 @@ impl ScpRemote {
             return Ok(None);
         }
         let traffic = hand.traffic();
-        let mut codec = traffic.codec(hand.facts());
+        let mut codec = traffic.codec(|codec| hand.facts().unpacks(codec));
         if let Some(by) = codec {
             let (source, item) = (cargo.source.clone(), cargo.item.clone());
             codec = ship::joined(spawn_blocking(move || by.pays(&source, &[item]).then_some(by))).await;

@@ -8,11 +8,12 @@ use skiff_common::digest::Digests;
 use skiff_common::{Algorithm, Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
 use tokio::task::spawn_blocking;
 
-use super::answer::{encode, number, parse_digest_line};
+use super::answer::{number, parse_digest_line};
 use super::hand::Hand;
 use super::segments::{Cargo, LARGE};
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell;
 use crate::remote::survey::Survey;
 use crate::ship;
 use crate::source::Root;
@@ -177,7 +178,8 @@ impl ScpRemote {
         let algorithm = ship::hashed_for(hand.facts().digest);
         let (source, items) = (source.clone(), items.to_vec());
         let ended = |_: std::io::Error| RemoteError::SourceEnded;
-        let codec = hand.traffic().codec(hand.facts()).filter(|_| hand.traffic().packing_pays(true));
+        let codec = hand.traffic().codec(|codec| hand.facts().unpacks(codec));
+        let codec = codec.filter(|_| hand.traffic().packing_pays(true));
         if let Some(codec) = codec {
             let (root, members) = (source.clone(), items.clone());
             let packing = spawn_blocking(move || {
@@ -312,7 +314,7 @@ impl ScpRemote {
         hand: &mut Hand,
         name: &[u8],
     ) -> Result<Option<Digest>, RemoteError> {
-        let name = String::from_utf8(encode(name)).expect("escapes are ASCII");
+        let name = shell::word(name);
         let answer = hand.ask(&["cat", &name], self.patience(0), "reading back").await?;
         let Some(size) = number(&answer.words).filter(|_| answer.ok) else { return Ok(None) };
         let mut hasher = skiff_common::digest::Hasher::for_destination(Algorithm::Blake3);
@@ -384,7 +386,7 @@ fn confirm(copy: &mut Staged, theirs: Option<&Digest>) {
 }
 
 fn name_line(path: &RelPath) -> Vec<u8> {
-    if path.is_plain() { path.as_bytes().to_vec() } else { encode(path.as_bytes()) }
+    if path.is_plain() { path.as_bytes().to_vec() } else { shell::word(path.as_bytes()).into_bytes() }
 }
 
 /// A line of a survey: a digest tool's own, or `stands HEX ESCAPED` for names that don't fit one.

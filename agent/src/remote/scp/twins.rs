@@ -8,14 +8,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use skiff_common::delivery::{Receipt, Staged};
+use skiff_common::delivery::{Receipt, Staged, Stood};
 use skiff_common::digest::Digests;
 use skiff_common::{Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
 use tokio::task::spawn_blocking;
 
-use super::answer::encode;
 use super::hand::Hand;
 use super::{RemoteError, ScpRemote};
+use crate::remote::shell::word;
 use crate::ship;
 use crate::source::Root;
 
@@ -45,16 +45,6 @@ struct Size {
     /// The latest last.
     files: VecDeque<(Digest, RelPath)>,
     in_vain: u32,
-}
-
-/// A file that stood at the destination when it was delivered.
-pub(crate) struct Stood {
-    /// Its size in bytes.
-    pub(crate) size: u64,
-    /// Its BLAKE3 digest.
-    pub(crate) digest: Digest,
-    /// Its final name.
-    pub(crate) name: RelPath,
 }
 
 /// A file whose content stands under another name.
@@ -188,7 +178,6 @@ impl ScpRemote {
         Twin { item, digests, name }: &Twin,
     ) -> Result<Option<Staged>, RemoteError> {
         let _room = self.space.reserve(hand.room(), root, item.stamp.size).await?;
-        let word = |bytes: &[u8]| String::from_utf8(encode(bytes)).expect("escapes are ASCII");
         let staged = match kind {
             ShipmentKind::Single => b"part".to_vec(),
             ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use russh::cipher;
 
-use super::auth::Credentials;
+use super::credentials::Credentials;
 use crate::remote::key_file;
 
 /// Where to log in, and how patiently.

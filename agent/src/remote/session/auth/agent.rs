@@ -9,8 +9,8 @@ use russh::keys::agent::client::AgentClient;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::credentials::{AgentUse, Credentials};
 use super::shown;
+use crate::remote::session::credentials::{AgentUse, Credentials};
 
 /// An agent answers at once, or waits for a person to agree, which is not asked for here.
 const PATIENCE: Duration = Duration::from_secs(5);

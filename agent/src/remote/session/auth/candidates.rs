@@ -9,11 +9,11 @@ use russh::keys::ssh_key::Certificate;
 use russh::keys::{PrivateKey, PublicKey};
 
 use super::agent::Agent;
-use super::credentials::{AgentUse, Credentials};
 use super::signer::FileSigner;
 use super::{AGENT, shown};
 use crate::remote::host_key::fingerprint;
 use crate::remote::key_file::{self, Content, KeyFileError};
+use crate::remote::session::credentials::{AgentUse, Credentials};
 use crate::remote::session::progress::Progress;
 
 const USUAL_FILES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];

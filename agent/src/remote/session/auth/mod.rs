@@ -7,7 +7,6 @@
 
 mod agent;
 mod candidates;
-mod credentials;
 mod password;
 mod signer;
 
@@ -19,12 +18,11 @@ use russh::{AgentAuthError, MethodKind, MethodSet};
 use skiff_common::escape::escaped_up_to;
 use zeroize::Zeroizing;
 
-pub use self::credentials::{AgentUse, Asker, Credentials};
-
 use self::agent::Agent;
 use self::candidates::{Candidate, Candidates, Holder};
 use self::password::Answer;
 use self::signer::SignError;
+use super::credentials::{AgentUse, Credentials};
 use super::error::ConnectError;
 use super::handler::{Handler, Told};
 use super::login::Login;

@@ -12,8 +12,8 @@ use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::ssh_key::{self, Signature};
 use russh::keys::{HashAlg, PrivateKey};
 
-use super::credentials::Asker;
 use crate::remote::key_file::{self, KeyFileError};
+use crate::remote::session::credentials::Asker;
 use crate::remote::session::progress::Progress;
 
 /// A private key, or how to get at it.

@@ -10,7 +10,7 @@ use russh::{MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::remote::session::auth::Asker;
+use crate::remote::session::credentials::Asker;
 
 const PASSPHRASE: &str = "correct horse";
 

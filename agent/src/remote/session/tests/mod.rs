@@ -14,7 +14,7 @@ use skiff_common::Fault;
 use tempfile::TempDir;
 
 use super::*;
-use crate::remote::session::auth::{AgentUse, Credentials};
+use crate::remote::session::credentials::{AgentUse, Credentials};
 
 pub(in crate::remote) const HOST: &str = "127.0.0.1";
 

@@ -1,6 +1,6 @@
 //! Makes empty folders at the destination, where that is asked for.
 //!
-//! What a scanner has met ([`Folders`](crate::folders::Folders)) is asked for until it is made. Lacks removal: a folder that goes
+//! What a scanner has met ([`Folders`](crate::empty_folders::Folders)) is asked for until it is made. Lacks removal: a folder that goes
 //! here stays there, as files do.
 
 use std::sync::Arc;

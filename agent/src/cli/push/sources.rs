@@ -101,7 +101,7 @@ impl Sources {
             // Named twice.
             return;
         }
-        let mut watch = Watch::with_defaults(&name, folder, super::scp::DESTINATION);
+        let mut watch = Watch::with_defaults(&name, folder, crate::cli::transfer::DESTINATION);
         watch.settle = std::time::Duration::ZERO;
         watch.exclude = Vec::new();
         // What somebody names is what is meant.

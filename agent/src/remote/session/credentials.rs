@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// How often a person may mistype.
-pub(super) const TRIES: usize = 3;
+const TRIES: usize = 3;
 
 /// Keys, where their secrets are, and whom to ask for those that are nowhere.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! The empty folders of a watch, which wait to be made at the destination, where that is asked for.
 //!
 //! They hold no content, so nothing is recorded: to make one again changes nothing. What a scanner meets waits here, bounded,
-//! for a task of its watch (`maker`).
+//! for a task of its watch (`folder_maker`).
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard};

@@ -1,14 +1,12 @@
-//! What `push` and `pull` have in common: scp's flags, the server that they name, and the bar.
+//! What `push` and `pull` have in common: scp's flags, and the server that they name.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use skiff_common::retry::Retry;
+use skiff_config::address::split_user;
 use skiff_config::{Destination, LogLevel};
-use tokio::task::JoinHandle;
 
 use super::args::Scp;
 use super::{exit, person};
@@ -60,10 +58,7 @@ impl Scp {
 
 /// Where to log in, for `[user@]host` and the flags that go with it.
 pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String> {
-    let (user, host) = match server.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, server),
-    };
+    let (user, host) = split_user(server);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty()
         || host.starts_with('-')
@@ -126,76 +121,4 @@ pub(super) fn ssh_config_files(named: Option<&Path>, options: Vec<String>) -> Fi
         Some(file) => Files { users: vec![file.to_owned()], must: true, ..Files::default() },
     };
     Files { options, ..files }
-}
-
-/// Splits at the first colon that isn't inside brackets, as scp does.
-pub(super) fn split_target(target: &str) -> Option<(&str, &str)> {
-    let bracket = target.find(']').unwrap_or(0);
-    let colon = bracket + target[bracket..].find(':')?;
-    Some((&target[..colon], &target[colon + 1..]))
-}
-
-/// How far it is.
-pub(super) struct Shown {
-    /// Verified.
-    pub(super) files: u64,
-    /// All that are known of.
-    pub(super) found_files: u64,
-    /// Carried.
-    pub(super) bytes: u64,
-    /// Of all that are known of.
-    pub(super) found_bytes: u64,
-}
-
-/// A bar that moves until it is dropped.
-pub(super) struct Bar {
-    bar: ProgressBar,
-    task: JoinHandle<()>,
-}
-
-impl Bar {
-    /// Shows what `look` sees, if somebody is there to watch it.
-    pub(super) fn show(flags: &Scp, look: impl Fn() -> Shown + Send + 'static) -> Option<Self> {
-        if flags.quiet || flags.json || !std::io::stderr().is_terminal() {
-            return None;
-        }
-        let style =
-            ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {msg}")
-                .expect("the template is right");
-        let bar = ProgressBar::new(0).with_style(style);
-        let moved = bar.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                let Shown { files, found_files, bytes, found_bytes } = look();
-                // Of nothing, all would be done.
-                if found_bytes > 0 && !person::is_asked() {
-                    moved.set_length(found_bytes);
-                    moved.set_position(bytes.min(found_bytes));
-                    moved.set_message(format!("{files}/{found_files} files verified"));
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
-        Some(Self { bar, task })
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.task.abort();
-        self.bar.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_are_split_as_scp_does() {
-        assert_eq!(split_target("u@h:in/a:b"), Some(("u@h", "in/a:b")));
-        assert_eq!(split_target("u@[::1]:in"), Some(("u@[::1]", "in")));
-        assert_eq!(split_target("h:"), Some(("h", "")));
-        assert_eq!(split_target("h"), None);
-    }
 }
