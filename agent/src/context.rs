@@ -5,6 +5,7 @@
 //! and its place in the order.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -118,11 +119,7 @@ impl WatchContext {
 
     /// What to say of that, where the folder is scanned all the same.
     pub(crate) fn missing_mount(&self) -> String {
-        format!(
-            "a file system was mounted at {}, and is not now: what was delivered of it is kept in mind; mount it, or, \
-             if it is gone for good, give the watch another path or name",
-            self.settings.path.display()
-        )
+        format!("{}: what was delivered of it is kept in mind; {MOUNT_IT}", unmounted(&self.settings.path))
     }
 
     /// From now on this folder is the one that is watched. Returns the one before.
@@ -217,6 +214,14 @@ impl WatchContext {
         !path.as_bytes().ends_with(suffix.as_bytes())
             && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
     }
+}
+
+/// What to do about a file system that is missing at a watched folder.
+pub(crate) const MOUNT_IT: &str = "mount it, or, if it is gone for good, give the watch another path or name";
+
+/// That it is missing.
+pub(crate) fn unmounted(path: &Path) -> String {
+    format!("a file system was mounted at {}, and is not now", path.display())
 }
 
 /// Settings that were checked before, and don't hold all the same.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2, statat};
 use rustix::io::Errno;
 use skiff_common::RelPath;
+use skiff_common::growth::FileId;
 
 pub use error::SourceError;
 use item::look;
@@ -122,6 +123,13 @@ impl Root {
             Look::Folder => Err(SourceError::NotRegular { path: path.to_string(), kind: "folder" }),
             Look::Other(kind) => Err(SourceError::NotRegular { path: path.to_string(), kind }),
         }
+    }
+
+    /// Which file stands at `path`, also where it may not be read.
+    pub fn id_of(&self, path: &RelPath) -> Result<FileId, SourceError> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = if self.follows { self.inside(path, flags)? } else { self.beneath(path, flags)? };
+        item::id(&file).map_err(|errno| SourceError::new("look at", path, errno))
     }
 
     /// What is in a folder, `None` being the top; entry by entry.

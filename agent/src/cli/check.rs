@@ -2,6 +2,7 @@
 
 mod lines;
 mod local;
+mod mounts;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use skiff_common::{Algorithm, Digest, RelPath};
 use super::reading::{Known, Unread, look_alike};
 use super::{Follower, Unended};
 use crate::remote::scp::grow::Stands;
-use crate::source::Root;
+use crate::source::{Root, SourceError};
 
 impl Follower {
     /// What a rotation loses that copies and truncates, nobody can tell; that it may have is said.
@@ -79,8 +79,13 @@ impl Follower {
     pub(super) fn are_alike(&mut self, root: &Root, file: FileId, with: FileId) -> Outcome {
         let paths = self.folder.path_of(file).zip(self.folder.path_of(with));
         let Some((path, other)) = paths else { return Outcome::Refused };
-        let files = self.file(root, file, &path).zip(self.file(root, with, &other));
-        let Some((one, other)) = files else { return Outcome::Refused };
-        look_alike(&one, &other).map_or_else(|error| self.unreadable(&path, &error), Outcome::Same)
+        let Some(one) = self.file(root, file, &path) else { return Outcome::Refused };
+        let alike = match self.folder.open(root, with, &other) {
+            Ok(other) => look_alike(&one, other),
+            Err(SourceError::Gone { .. }) => return Outcome::Refused,
+            // Nothing would begin until that can be read. Should this be its copy, that is delivered as a log of its own.
+            Err(_) => Ok(false),
+        };
+        alike.map_or_else(|error| self.unreadable(&path, &error), Outcome::Same)
     }
 }

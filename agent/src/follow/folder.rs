@@ -75,15 +75,7 @@ impl Folder {
             if !is_known && !self.is_meant(root, &path, stamp, context) {
                 continue;
             }
-            let file = match held.map_or_else(|| identify(root, &path), Ok) {
-                Ok(file) => file,
-                Err(SourceError::Gone { .. }) => continue,
-                Err(error) => {
-                    context.complain(&error.to_string());
-                    context.failed(&path, &error.to_string());
-                    continue;
-                }
-            };
+            let Some(file) = held.or_else(|| identify(root, &path, context, &known)) else { continue };
             if held.is_none() && !followed.contains(&file) && !self.is_meant(root, &path, stamp, context) {
                 continue;
             }
@@ -251,8 +243,21 @@ impl Folder {
     }
 }
 
-fn identify(root: &Root, path: &RelPath) -> Result<FileId, SourceError> {
-    root.open_item(path)?.id()
+/// Which file it is, of one that can be read. One that can't be is met only if it is followed: it isn't gone.
+fn identify(
+    root: &Root,
+    path: &RelPath,
+    context: &WatchContext,
+    known: &HashMap<FileId, RelPath>,
+) -> Option<FileId> {
+    let error = match root.open_item(path).and_then(|item| item.id()) {
+        Ok(file) => return Some(file),
+        Err(SourceError::Gone { .. }) => return None,
+        Err(error) => error.to_string(),
+    };
+    context.complain(&error);
+    context.failed(path, &error);
+    root.id_of(path).ok().filter(|file| known.contains_key(file))
 }
 
 /// The stamp of an open file.

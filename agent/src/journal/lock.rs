@@ -39,18 +39,28 @@ impl Lock {
         let opened =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let mut file = opened.map_err(|error| JournalError::io("open", path, error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(held_by_another(path, file)),
-            Err(error) => return Err(JournalError::io("lock", path, error.into())),
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            return Err(refused(path, file, error));
         }
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(|error| JournalError::io("write", path, error))?;
         Ok(Self { _file: file })
     }
+
+    /// Takes the lock file at `path` as it is, beside others that only look, and writes nothing.
+    pub(super) fn share(path: &Path) -> Result<Self, JournalError> {
+        let file = File::open(path).map_err(|error| JournalError::io("open", path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(error) => Err(refused(path, file, error)),
+        }
+    }
 }
 
-fn held_by_another(path: &Path, file: File) -> JournalError {
+fn refused(path: &Path, file: File, error: Errno) -> JournalError {
+    if error != Errno::WOULDBLOCK {
+        return JournalError::io("lock", path, error.into());
+    }
     let mut text = String::new();
     // Without a readable number there still is the path.
     let _ = file.take(16).read_to_string(&mut text);

@@ -13,6 +13,7 @@ mod completed;
 mod deadline;
 mod error;
 mod folder;
+mod glance;
 mod head;
 mod keys;
 mod ledger;

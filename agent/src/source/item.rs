@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::Errno;
 use skiff_common::Stamp;
 use skiff_common::growth::FileId;
 
@@ -49,8 +50,7 @@ impl OpenItem {
     /// Which file it is, also when its number was another file's before.
     pub fn id(&self) -> Result<FileId, SourceError> {
         let failed = |errno| SourceError::new("look at", "an open file", errno);
-        let stamp = stamp(&fstat(&self.file).map_err(failed)?);
-        Ok(FileId { dev: stamp.dev, ino: stamp.ino, born_ns: born_ns(&self.file) })
+        id(&self.file).map_err(failed)
     }
 
     /// Whether some process has it open for writing; `false` where nobody can tell.
@@ -59,9 +59,14 @@ impl OpenItem {
     }
 }
 
+pub(super) fn id(file: impl AsFd) -> Result<FileId, Errno> {
+    let stamp = stamp(&fstat(&file)?);
+    Ok(FileId { dev: stamp.dev, ino: stamp.ino, born_ns: born_ns(file) })
+}
+
 /// When a file was made, in nanoseconds since 1970; 0 where the file system doesn't tell.
 #[cfg(target_os = "linux")]
-fn born_ns(file: &File) -> i64 {
+fn born_ns(file: impl AsFd) -> i64 {
     use rustix::fs::{AtFlags, StatxFlags, statx};
     match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME) {
         Ok(statx) if StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::BTIME) => {
@@ -73,7 +78,7 @@ fn born_ns(file: &File) -> i64 {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn born_ns(_: &File) -> i64 {
+fn born_ns(_: impl AsFd) -> i64 {
     0
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use skiff_tests::machine::{Mounted, is_root};
-use skiff_tests::{Agent, Sshd, Tree, skiff, tree};
+use skiff_tests::{Agent, Sshd, Tree, skiff, tree, wait};
 use tempfile::TempDir;
 
 /// A server, and a folder for all else.
@@ -163,6 +163,45 @@ fn a_mount_point_below_is_told_and_no_obstacle() {
         assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
         assert_eq!(says(&checks, "warn", "left out: x;"), warned, "{rules}: {checks:#?}");
     }
+}
+
+#[track_caller]
+fn tells(agent: &Agent, gist: &str) {
+    let told = || agent.ask(&["status"]).said.contains(gist);
+    assert!(wait::came_true(wait::LIMIT, told), "{}", agent.ask(&["status"]).said);
+}
+
+/// The folder below it can be read, but what is to be delivered isn't there.
+#[test]
+fn a_mount_that_is_missing_is_told_by_the_agent_and_without_one() {
+    if !is_root("a mount") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let at = scratch.path().join("mounted");
+    let mounted = Mounted::tmpfs(&at, 1 << 20);
+    fs::write(at.join("a"), "a").expect("room");
+    let mut agent = Agent::to(&sshd).watch("in", &at, "");
+    agent.start();
+    agent.wait_until("it is delivered", || tree::equal(&at, &sshd.root()));
+    let (exit, checks) = checked(&agent, &[]);
+    assert_eq!(exit, Some(0), "{checks:#?}");
+
+    agent.wait_until("it is idle", || mounted.try_unmount());
+    tells(&agent, "is paused");
+    fails(&agent, &[], "watch", "a file system was mounted at");
+    agent.terminate();
+    let state = tree::writings(&agent.state_dir());
+    fails(&agent, &[], "watch", "a file system was mounted at");
+    assert_eq!(tree::writings(&agent.state_dir()), state, "a check changes nothing");
+    agent.start();
+    tells(&agent, "a file system was mounted at");
+    fails(&agent, &[], "watch", "a file system was mounted at");
+    agent.terminate();
+
+    let _again = Mounted::tmpfs(&at, 1 << 20);
+    let (exit, checks) = checked(&agent, &[]);
+    assert_eq!(exit, Some(0), "{checks:#?}");
 }
 
 #[test]

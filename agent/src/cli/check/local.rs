@@ -12,7 +12,9 @@ use skiff_common::RelPath;
 use skiff_config::{AfterDelivery, Control, Mode, Route, Settings, Watch, WatchGlobs};
 
 use super::lines::{Lines, Obstacle};
+use super::mounts;
 use crate::cli::exit;
+use crate::context::{MOUNT_IT, unmounted};
 use crate::control;
 use crate::ignores::Ignores;
 use crate::source::{Look, Root, SourceError};
@@ -23,7 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Checks everything but the destinations.
 pub(super) fn check(settings: &Settings, lines: &mut Lines) {
     check_state(&settings.state_dir, lines);
-    let folders = settings.watches.iter().map(|watch| check_watch(watch, lines)).sum();
+    let missed = mounts::missed(settings);
+    let check_watch = |watch: &Watch| check_watch(watch, missed.contains(&watch.name), lines);
+    let folders = settings.watches.iter().map(check_watch).sum();
     check_limits(settings, folders, lines);
     check_control(&settings.control, &settings.state_dir, lines);
 }
@@ -61,11 +65,16 @@ fn standing(folder: &Path) -> &Path {
 }
 
 /// Returns how many folders have to be watched for it.
-fn check_watch(watch: &Watch, lines: &mut Lines) -> usize {
+fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
     let what = format!("watch {}", watch.name);
     match folders_of(watch) {
         Ok((folders, mount_points)) => {
-            lines.ok(&what, &format!("{} can be read", watch.path.display()));
+            if misses_mount {
+                let why = unmounted(&watch.path);
+                lines.fail(&what, &Obstacle { why: &why, hint: MOUNT_IT, code: "watch" }, exit::FAILED);
+            } else {
+                lines.ok(&what, &format!("{} can be read", watch.path.display()));
+            }
             if let [first, rest @ ..] = mount_points.as_slice() {
                 let others =
                     if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };

@@ -267,3 +267,49 @@ fn a_closed_folder_ends_no_following() {
     agent.wait_until("it goes on", || tree::equal(&folder, &sshd.root()));
     assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
 }
+
+/// Where a log itself may not be read, neither.
+#[test]
+fn a_closed_log_ends_no_following() {
+    if !machine::is_root("a file that its owner may not read") {
+        return;
+    }
+    let (sshd, scratch, _) = start();
+    let folder = scratch.path().join("in");
+    let (closed, moved) = (folder.join("audit.log"), folder.join("audit.log.1"));
+    let set_mode = |log, mode| {
+        fs::set_permissions(log, fs::Permissions::from_mode(mode)).expect("its owner may");
+    };
+    append(&closed, "audit one\n");
+    append(&folder.join("app.log"), "app one\n");
+    let mut agent = Agent::to(&sshd).watch("logs", &folder, APPEND);
+    agent.set_under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
+    agent.start();
+    agent.wait_until("they are delivered", || tree::equal(&folder, &sshd.root()));
+    agent.terminate();
+
+    append(&closed, "audit two\n");
+    set_mode(&closed, 0o000);
+    append(&folder.join("app.log"), "app two\n");
+    append(&folder.join("new.log"), "new one\n");
+    agent.start();
+    for name in ["app.log", "new.log"] {
+        let goes_on = || tree::same_bytes(&folder.join(name), &sshd.root().join(name));
+        agent.wait_until("others go on, and begin", goes_on);
+    }
+    let told = |gist: &str| wait::came_true(wait::LIMIT, || agent.ask(&["status"]).said.contains(gist));
+    assert!(told("cannot read audit.log:"), "it is told");
+    fs::rename(&closed, &moved).expect("there is room");
+    assert!(told("cannot read audit.log.1:"), "also where it goes");
+    // Each takes another look.
+    for round in 0..5 {
+        append(&folder.join("app.log"), &format!("app, round {round}\n"));
+        let goes_on = || tree::same_bytes(&folder.join("app.log"), &sshd.root().join("app.log"));
+        agent.wait_until("others go on", goes_on);
+    }
+
+    set_mode(&moved, 0o600);
+    append(&moved, "audit three\n");
+    agent.wait_until("it goes on", || tree::equal(&folder, &sshd.root()));
+    assert!(!agent.state_dir().join("losses.jsonl").exists(), "nothing counts as lost");
+}
