@@ -2,6 +2,7 @@
 
 mod lines;
 mod local;
+mod writers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

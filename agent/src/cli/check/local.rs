@@ -12,6 +12,7 @@ use skiff_common::RelPath;
 use skiff_config::{AfterDelivery, Control, Mode, Route, Settings, Watch, WatchGlobs};
 
 use super::lines::{Lines, Obstacle};
+use super::writers;
 use crate::cli::exit;
 use crate::control;
 use crate::ignores::Ignores;
@@ -74,6 +75,7 @@ fn check_watch(watch: &Watch, lines: &mut Lines) -> usize {
                 );
                 lines.warn(&what, &left_out);
             }
+            writers::check(&what, watch, lines);
             if let AfterDelivery::Move(target) = &watch.after_delivery {
                 check_target(&what, watch, target, lines);
             }
