@@ -111,7 +111,7 @@ fn end_if_same(
 ) -> io::Result<bool> {
     let name = OsStr::from_bytes(path.name());
     let there = rustix::fs::statat(leaving, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if !delivered.same_but_renamed(&crate::source::stamp(&there)) || open.has_writer() {
+    if !delivered.same_but_renamed(&crate::source::stamp(&there)) || open.has_writer() == Some(true) {
         return Ok(false);
     }
     match leave {

@@ -27,6 +27,8 @@ struct Seen {
     stamp: Stamp,
     settles: Moment,
     since: Moment,
+    /// Since when it has looked like that.
+    still: Moment,
     open: bool,
 }
 
@@ -74,8 +76,24 @@ impl Settler {
     pub fn postpone(&mut self, path: &RelPath, stamp: Stamp, now: Moment) -> Moment {
         let wait = self.quiet.max(Duration::from_millis(100));
         let since = self.since(path, now);
-        self.schedule(path, Seen { stamp, settles: now + wait, since, open: true });
+        self.schedule(path, Seen { stamp, settles: now + wait, since, still: now, open: true });
         now + wait
+    }
+
+    /// As [`observe`](Self::observe), for a file of which nothing else tells that it is complete: it has to hold still
+    /// for `least`, even if no quiet time is wanted.
+    pub fn insist(&mut self, path: &RelPath, stamp: Stamp, least: Duration, now: Moment) -> Observation {
+        let seen = self.seen.get(path).copied();
+        if seen.is_none() && self.is_full() {
+            return Observation::Full;
+        }
+        let still = seen.filter(|seen| seen.stamp == stamp).map_or(now, |seen| seen.still);
+        if now.since(still) >= least {
+            return Observation::Settled;
+        }
+        let (settles, since) = (still + least, self.since(path, now));
+        self.schedule(path, Seen { stamp, settles, since, still, open: false });
+        Observation::Waits(settles)
     }
 
     /// `path` is on its way, or gone.
@@ -133,7 +151,7 @@ impl Settler {
     fn wait(&mut self, path: &RelPath, stamp: Stamp, now: Moment) -> Observation {
         let settles = now + self.quiet;
         let since = self.since(path, now);
-        self.schedule(path, Seen { stamp, settles, since, open: false });
+        self.schedule(path, Seen { stamp, settles, since, still: now, open: false });
         Observation::Waits(settles)
     }
 
@@ -240,6 +258,25 @@ mod tests {
         settler.forget(&path("a"));
         assert_eq!(settler.next_due(), None);
         assert_eq!(settler.observe(&path("b"), size(1), at(0)), Observation::Waits(at(1)));
+    }
+
+    #[test]
+    fn what_has_to_hold_still_does_so_without_a_quiet_time() {
+        let mut settler = Settler::new(Duration::ZERO, 1);
+        assert_eq!(settler.insist(&path("a"), size(1), QUIET, at(0)), Observation::Waits(at(1)));
+        assert_eq!(settler.insist(&path("b"), size(1), QUIET, at(0)), Observation::Full);
+        assert_eq!(
+            settler.observe(&path("a"), size(2), at(1)),
+            Observation::Waits(at(1)),
+            "it was written to"
+        );
+        assert_eq!(settler.take_due(at(1)), Some(path("a")));
+        assert_eq!(settler.observe(&path("a"), size(2), at(1)), Observation::Settled);
+        assert_eq!(settler.insist(&path("a"), size(2), QUIET, at(1)), Observation::Waits(at(2)));
+        assert_eq!(settler.take_due(at(1)), None);
+        assert_eq!(settler.take_due(at(2)), Some(path("a")));
+        assert_eq!(settler.observe(&path("a"), size(2), at(2)), Observation::Settled);
+        assert_eq!(settler.insist(&path("a"), size(2), QUIET, at(2)), Observation::Settled);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod lines;
 mod local;
 mod mounts;
+mod writers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -220,7 +220,7 @@ impl Folder {
             if !seen.contains_key(file)
                 && let Ok(now) = held.item.stamp_now()
             {
-                let written = held.item.has_writer();
+                let written = held.item.has_writer() == Some(true);
                 seen.insert(*file, Sighting { file: *file, path: None, size: now.size, written });
             }
         }

@@ -250,10 +250,7 @@ impl Pull<'_> {
         };
         let fits = |fetch: &Fetch| {
             let left = || target.left(&target::token(&self.server, &fetch.from, &fetch.to));
-            fetch.size <= free
-                || left().is_some_and(|part| {
-                    part.metadata().is_ok_and(|part| fetch.size <= free.saturating_add(part.len()))
-                })
+            fetch.size <= free || left().is_some_and(|(_, left)| fetch.size <= free.saturating_add(left.size))
         };
         let (fit, too_large): (Vec<_>, Vec<_>) = fetches.into_iter().partition(fits);
         for Fetch { to, size, .. } in too_large {
@@ -397,6 +394,10 @@ impl Pull<'_> {
 
 fn taken(to: &RelPath) -> String {
     format!("{to} stands here with other content and is left alone; --replace fetches it all the same")
+}
+
+fn busy(to: &RelPath) -> String {
+    format!("another skiff fetches {to} at this moment")
 }
 
 /// Whether a new connection may help. A server that talks nonsense is not asked again.

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use skiff_common::digest::Digests;
-use skiff_common::{Algorithm, Digest};
+use skiff_common::{Algorithm, Digest, Stamp};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::receive::{Landed, Landing};
-use super::target::{LocalError, Published, Standing, Target, token};
-use super::{Fetch, Progress, Pull, PullError, Report, taken};
+use super::target::{LocalError, Published, Standing, Target, Whole, token};
+use super::{Fetch, Progress, Pull, PullError, Report, busy, taken};
 
 /// Files that are published together, after one sync for all of them.
 const GROUP_FILES: usize = 512;
@@ -19,6 +19,14 @@ const GROUP_BYTES: u64 = 64 << 20;
 /// One digest, theirs or ours; `None`: they can't read it.
 pub(super) type Told = (usize, Option<Digest>);
 
+/// A part that is what the server has.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) file: usize,
+    pub(super) digests: Digests,
+    pub(super) stamp: Stamp,
+}
+
 /// Publishes what agrees.
 pub(super) struct Publisher<'a> {
     pull: &'a Pull<'a>,
@@ -26,7 +34,7 @@ pub(super) struct Publisher<'a> {
     fetches: &'a Arc<Vec<Fetch>>,
     landed: HashMap<usize, Landing>,
     told: HashMap<usize, Option<Digest>>,
-    ready: Vec<(usize, Digests)>,
+    ready: Vec<Ready>,
     ready_bytes: u64,
     /// Files that changed while they were read.
     pub(super) again: Vec<usize>,
@@ -92,19 +100,19 @@ impl<'a> Publisher<'a> {
             (Some(Landing::Failed(why)), _) => {
                 report.give_up(&fetch.to, format!("cannot write {}: {why}", fetch.to));
             }
-            (Some(Landing::Busy), _) => {
-                report.give_up(&fetch.to, format!("another skiff fetches {} at this moment", fetch.to));
-            }
+            (Some(Landing::Busy), _) => report.give_up(&fetch.to, busy(&fetch.to)),
             (_, None) => {
                 let what = format!("cannot fetch {}: the server cannot read it, or it has gone", fetch.to);
                 report.give_up(&fetch.to, what);
                 self.pull.drop_part(fetch);
             }
-            (Some(Landing::Whole(digests)), Some(theirs)) if digests.agree_with(&theirs) => {
-                self.ready.push((file, digests));
+            (Some(Landing::Whole { digests, stamp: Some(stamp) }), Some(theirs))
+                if digests.agree_with(&theirs) =>
+            {
+                self.ready.push(Ready { file, digests, stamp });
                 self.ready_bytes += fetch.size;
             }
-            (Some(Landing::Whole(_) | Landing::Short) | None, Some(_)) => self.again.push(file),
+            (Some(Landing::Whole { .. } | Landing::Short) | None, Some(_)) => self.again.push(file),
         }
     }
 }
@@ -126,27 +134,23 @@ pub(super) fn publish_group(
     fetches: &[Fetch],
     server: &str,
     replace: bool,
-    ready: Vec<(usize, Digests)>,
+    ready: Vec<Ready>,
 ) -> Result<Vec<(usize, Outcome)>, LocalError> {
     target.sync()?;
     let mut settled = Vec::with_capacity(ready.len());
-    for (file, digests) in ready {
+    for Ready { file, digests, stamp } in ready {
         let fetch = &fetches[file];
         let token = token(server, &fetch.from, &fetch.to);
-        let outcome = match target.publish(&token, &fetch.to, replace) {
+        let whole = Whole { token: &token, stamp, mode: fetch.mode, mtime_ns: fetch.mtime_ns };
+        let outcome = match target.publish(&whole, &fetch.to, replace) {
             Ok(Published::Done) => Outcome::Here,
             Ok(Published::Taken) => {
-                let stands = match target.look(&fetch.to) {
-                    Ok(Standing::File { .. }) => target.digests(&fetch.to, Algorithm::Blake3),
-                    _ => None,
-                };
                 target.drop_part(&token);
-                if stands.is_some_and(|stands| stands.blake3 == digests.blake3) {
-                    Outcome::Stood
-                } else {
-                    Outcome::Taken
-                }
+                if stands(target, fetch, &digests) { Outcome::Stood } else { Outcome::Taken }
             }
+            // Who was faster may have brought just this.
+            Ok(Published::Lost) if stands(target, fetch, &digests) => Outcome::Stood,
+            Ok(Published::Lost) => Outcome::Failed(busy(&fetch.to)),
             Err(error) if error.is_general => return Err(error),
             Err(error) => {
                 target.drop_part(&token);
@@ -156,6 +160,15 @@ pub(super) fn publish_group(
         settled.push((file, outcome));
     }
     Ok(settled)
+}
+
+/// Whether a file with these digests has the final name.
+fn stands(target: &Target, fetch: &Fetch, digests: &Digests) -> bool {
+    let stands = match target.look(&fetch.to) {
+        Ok(Standing::File { .. }) => target.digests(&fetch.to, Algorithm::Blake3),
+        _ => None,
+    };
+    stands.is_some_and(|stands| stands.blake3 == digests.blake3)
 }
 
 impl Pull<'_> {

@@ -6,8 +6,8 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use skiff_common::Algorithm;
 use skiff_common::digest::{Digests, Hasher};
+use skiff_common::{Algorithm, Stamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -32,10 +32,10 @@ pub(super) struct Opening {
     pub(super) size: u64,
     /// How much of it is there already.
     pub(super) skip: u64,
-    /// Of that.
+    /// The part when that was read; `None`: nothing was.
+    pub(super) left: Option<Stamp>,
+    /// Of what is there.
     pub(super) hasher: Hasher,
-    pub(super) mode: u32,
-    pub(super) mtime_ns: Option<i64>,
 }
 
 /// What came of a file.
@@ -48,8 +48,8 @@ pub(super) struct Landed {
 /// Whether a file is here.
 #[derive(Debug)]
 pub(super) enum Landing {
-    /// All its bytes are.
-    Whole(Digests),
+    /// All its bytes are; this is what they were written to, if they were.
+    Whole { digests: Digests, stamp: Option<Stamp> },
     /// It ended early.
     Short,
     /// Another skiff fetches it.
@@ -106,6 +106,10 @@ impl File {
         let mut file = Self { written: opening.skip, opening, part: None, trouble: None };
         let Some(token) = &file.opening.token else { return Ok(file) };
         match target.part(token, file.opening.skip == 0) {
+            // Another pull has begun it anew meanwhile: what was read is no longer there.
+            Ok(Some(part)) if file.opening.left.is_some_and(|left| part.stamp() != Ok(left)) => {
+                file.trouble = Some(Landing::Busy);
+            }
             Ok(Some(part)) => {
                 let skip = file.opening.skip;
                 let placed = part.file.set_len(skip).and_then(|()| {
@@ -138,10 +142,10 @@ impl File {
         if self.written != self.opening.size {
             return Ok(Landing::Short);
         }
-        if let Some(part) = &self.part {
-            target.dress(part, self.opening.mode, self.opening.mtime_ns)?;
-        }
-        Ok(Landing::Whole(self.opening.hasher.digests()))
+        let failed =
+            |errno| LocalError::new("look at what was written into", &target.path().display(), errno);
+        let stamp = self.part.as_ref().map(Part::stamp).transpose().map_err(failed)?;
+        Ok(Landing::Whole { digests: self.opening.hasher.digests(), stamp })
     }
 
     /// What fills the disk goes; what else is the matter may be this file's alone.
@@ -151,7 +155,7 @@ impl File {
         if error.is_full
             && let Some(part) = self.part.take()
         {
-            target.drop_part(&part.token);
+            target.remove(&part);
         }
         if error.is_general {
             return Err(error);
@@ -165,3 +169,6 @@ impl File {
 pub(super) fn hasher(theirs: Option<Algorithm>) -> Hasher {
     Hasher::for_destination(theirs.unwrap_or(Algorithm::Blake3))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use skiff_common::Algorithm;
-use skiff_common::digest::{Digests, Hasher};
+use skiff_common::digest::Digests;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -102,22 +102,20 @@ impl Pull<'_> {
             spawn_blocking(move || {
                 let large = fetches.iter().enumerate().filter(|(_, fetch)| fetch.size > BLOCK_BYTES);
                 let found = large.filter_map(|(file, fetch)| {
-                    left_behind(&target, &server, fetch, algorithm)
-                        .map(|(blocks, hasher)| (file, blocks, hasher))
+                    left_behind(&target, &server, fetch, algorithm).map(|kept| (file, kept))
                 });
                 found.collect::<Vec<_>>()
             })
         };
         let found = found.await.expect("it does not panic");
         let asked: Vec<_> =
-            found.iter().map(|(file, blocks, _)| (fetches[*file].from.clone(), *blocks)).collect();
+            found.iter().map(|(file, kept)| (fetches[*file].from.clone(), kept.skip / BLOCK_BYTES)).collect();
         let theirs = giver.prefixes(&asked).await?;
         let mut kept = HashMap::new();
-        for ((file, blocks, hasher), theirs) in found.into_iter().zip(theirs) {
-            if theirs.is_some_and(|theirs| hasher.clone().digests().agree_with(&theirs)) {
-                let skip = blocks * BLOCK_BYTES;
-                tracing::info!(path = %fetches[file].to, bytes = skip, "goes on where it was cut");
-                kept.insert(file, Kept { skip, hasher });
+        for ((file, left), theirs) in found.into_iter().zip(theirs) {
+            if theirs.is_some_and(|theirs| left.hasher.clone().digests().agree_with(&theirs)) {
+                tracing::info!(path = %fetches[file].to, bytes = left.skip, "goes on where it was cut");
+                kept.insert(file, left);
             }
         }
         Ok(kept)
@@ -158,7 +156,7 @@ impl Pull<'_> {
         let telling = async {
             while let Some(Landed { file, outcome }) = landed.recv().await {
                 let digest = match outcome {
-                    Landing::Whole(digests) => Some(digests.blake3),
+                    Landing::Whole { digests, .. } => Some(digests.blake3),
                     Landing::Short | Landing::Busy | Landing::Failed(_) => None,
                 };
                 let _ = told.send((file, digest)).await;
@@ -198,17 +196,16 @@ pub(super) async fn same(
 }
 
 /// What a part holds of a file, in whole blocks, with their hash.
-fn left_behind(target: &Target, server: &str, fetch: &Fetch, algorithm: Algorithm) -> Option<(u64, Hasher)> {
+fn left_behind(target: &Target, server: &str, fetch: &Fetch, algorithm: Algorithm) -> Option<Kept> {
     let token = token(server, &fetch.from, &fetch.to);
-    let part = target.left(&token)?;
-    let length = part.metadata().ok()?.len().min(fetch.size);
-    let blocks = length / BLOCK_BYTES;
-    if blocks == 0 {
+    let (part, left) = target.left(&token)?;
+    let skip = left.size.min(fetch.size) / BLOCK_BYTES * BLOCK_BYTES;
+    if skip == 0 {
         return None;
     }
     let mut hasher = hasher(Some(algorithm));
-    let read = read_into(&part, blocks * BLOCK_BYTES, |bytes| hasher.update(bytes)).ok()?;
-    (read == blocks * BLOCK_BYTES).then_some((blocks, hasher))
+    let read = read_into(&part, skip, |bytes| hasher.update(bytes)).ok()?;
+    (read == skip).then_some(Kept { skip, left, hasher })
 }
 
 /// What to ask the digests of at once.

@@ -11,18 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_common::RelPath;
-use skiff_common::digest::Digests;
 use skiff_common::escape::escaped;
 use skiff_common::scp::{Event, Sink, Times};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::listing::is_own;
-use super::publish::{Outcome, publish_group};
+use super::publish::{Outcome, Ready, publish_group};
 use super::receive::{Landed, Landing, Opening, Order, Receiver, hasher};
 use super::talk::Talk;
 use super::target::token;
-use super::{Fetch, Folder, Progress, Pull, PullError, Report, Wanted};
+use super::{Fetch, Folder, Progress, Pull, PullError, Report, Wanted, busy};
 use crate::remote::RemoteError;
 use crate::remote::session::Session;
 
@@ -91,22 +90,22 @@ impl Pull<'_> {
         } else {
             let second = self.pass(session, source, command, false).await?;
             let digests = second.landed.into_iter().filter_map(|(file, outcome)| match outcome {
-                Landing::Whole(digests) => Some((second.fetches[file].to.clone(), digests)),
+                Landing::Whole { digests, .. } => Some((second.fetches[file].to.clone(), digests)),
                 Landing::Short | Landing::Busy | Landing::Failed(_) => None,
             });
             digests.collect()
         };
-        let (mut ready, mut again): (Vec<(usize, Digests)>, _) = (Vec::new(), Vec::new());
+        let (mut ready, mut again): (Vec<Ready>, _) = (Vec::new(), Vec::new());
         for (file, outcome) in first.landed {
             let fetch = &first.fetches[file];
             match outcome {
-                Landing::Whole(digests) if second.remove(&fetch.to) == Some(digests) => {
-                    ready.push((file, digests));
+                Landing::Whole { digests, stamp: Some(stamp) }
+                    if second.remove(&fetch.to).as_ref() == Some(&digests) =>
+                {
+                    ready.push(Ready { file, digests, stamp });
                 }
-                Landing::Whole(_) | Landing::Short => again.push(fetch.clone()),
-                Landing::Busy => {
-                    report.give_up(&fetch.to, format!("another skiff fetches {} at this moment", fetch.to));
-                }
+                Landing::Whole { .. } | Landing::Short => again.push(fetch.clone()),
+                Landing::Busy => report.give_up(&fetch.to, busy(&fetch.to)),
                 Landing::Failed(why) => {
                     report.give_up(&fetch.to, format!("cannot write {}: {why}", fetch.to));
                 }
@@ -324,8 +323,7 @@ impl Taker<'_> {
             Progress::add(&self.pull.progress.found_bytes, size);
         }
         self.is_open = true;
-        let opening =
-            Opening { file, token, size, skip: 0, hasher: hasher(None), mode: mode & 0o777, mtime_ns };
+        let opening = Opening { file, token, size, skip: 0, left: None, hasher: hasher(None) };
         self.order(Order::Open(Box::new(opening))).await
     }
 

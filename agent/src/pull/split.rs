@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use skiff_common::Algorithm;
 use skiff_common::digest::Hasher;
 use skiff_common::escape::escaped;
+use skiff_common::{Algorithm, Stamp};
 use tokio::sync::mpsc;
 
 use super::jobs::Jobs;
@@ -24,6 +24,8 @@ const MOST_SURPLUS: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) skip: u64,
+    /// What it is in, as it was then.
+    pub(super) left: Stamp,
     pub(super) hasher: Hasher,
 }
 
@@ -182,11 +184,11 @@ impl Splitter<'_> {
 
     async fn open(&mut self, file: usize) -> Result<(), RemoteError> {
         let fetch = &self.fetches[file];
-        let kept = self.kept.get(&file).map(|kept| (kept.skip, kept.hasher.clone()));
-        let (skip, hasher) = kept.unwrap_or_else(|| (0, hasher(self.algorithm)));
+        let kept = self.kept.get(&file).map(|kept| (kept.skip, Some(kept.left), kept.hasher.clone()));
+        let (skip, left, hasher) = kept.unwrap_or_else(|| (0, None, hasher(self.algorithm)));
         let token = self.writes.then(|| token(&self.pull.server, &fetch.from, &fetch.to));
-        let (size, mode, mtime_ns) = (fetch.size, fetch.mode, fetch.mtime_ns);
-        self.order(Order::Open(Box::new(Opening { file, token, size, skip, hasher, mode, mtime_ns }))).await
+        let size = fetch.size;
+        self.order(Order::Open(Box::new(Opening { file, token, size, skip, left, hasher }))).await
     }
 
     async fn lands(&self, file: usize, outcome: Landing) {

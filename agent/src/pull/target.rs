@@ -17,9 +17,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use skiff_common::digest::{Digests, Hasher};
-use skiff_common::{Algorithm, RelPath};
+use skiff_common::{Algorithm, RelPath, Stamp};
 
-use crate::source::{Look, OWN_FOLDER, Root, SourceError};
+use crate::source::{Look, OWN_FOLDER, Root, SourceError, stamp};
 
 /// What a cut transfer left, and nobody asked for again, is removed after so long.
 const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -76,6 +76,18 @@ pub(super) enum Published {
     Done,
     /// Something stands there, and nothing was changed.
     Taken,
+    /// Somebody else has been at the part since it was whole, or is.
+    Lost,
+}
+
+/// A part that holds all of a file, and what that is to look like.
+#[derive(Debug)]
+pub(super) struct Whole<'a> {
+    pub(super) token: &'a str,
+    /// The part when its last byte had been written, and nobody else could.
+    pub(super) stamp: Stamp,
+    pub(super) mode: u32,
+    pub(super) mtime_ns: Option<i64>,
 }
 
 /// The folder.
@@ -92,6 +104,13 @@ pub(super) struct Target {
 pub(super) struct Part {
     pub(super) file: File,
     pub(super) token: String,
+}
+
+impl Part {
+    /// What it looks like now.
+    pub(super) fn stamp(&self) -> Result<Stamp, Errno> {
+        Ok(stamp(&fstat(&self.file)?))
+    }
 }
 
 impl Target {
@@ -183,14 +202,27 @@ impl Target {
 
     /// Opens the part `token`, as it was left if `fresh` isn't set. `None`: somebody else is at it.
     pub(super) fn part(&self, token: &str, fresh: bool) -> Result<Option<Part>, LocalError> {
-        let failed = |errno| LocalError::new("write", &self.path().join(OWN_FOLDER).display(), errno);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let shown = self.path().join(OWN_FOLDER);
+        let failed = |errno| LocalError::new("write", &shown.display(), errno);
+        let part = self.hold(token, OFlags::CREATE).map_err(failed)?;
+        if let (Some(part), true) = (&part, fresh) {
+            part.file.set_len(0).map_err(|error| LocalError::io("write", &shown.display(), &error))?;
+        }
+        Ok(part)
+    }
+
+    /// Opens a part that nobody else can be at as long as it is held. `None`: somebody is, or it isn't there.
+    fn hold(&self, token: &str, made: OFlags) -> Result<Option<Part>, Errno> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | made;
         loop {
-            let file = openat(self.staging(), token, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-            let stat = fstat(&file).map_err(failed)?;
+            let file = match openat(self.staging(), token, flags, Mode::RUSR | Mode::WUSR) {
+                Err(Errno::NOENT) if !made.contains(OFlags::CREATE) => return Ok(None),
+                file => file?,
+            };
+            let stat = fstat(&file)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
                 // A crash between link and unlink left it under its final name too; that one is not to be written.
-                unlinkat(self.staging(), token, AtFlags::empty()).map_err(failed)?;
+                unlinkat(self.staging(), token, AtFlags::empty())?;
                 continue;
             }
             // A file system without locks has few users at once.
@@ -199,39 +231,38 @@ impl Target {
             }
             // Its former user may have published or dropped it meanwhile.
             let named = statat(self.staging(), token, AtFlags::SYMLINK_NOFOLLOW);
-            if !named.is_ok_and(|named| named.st_ino == stat.st_ino) {
-                continue;
+            if named.is_ok_and(|named| named.st_ino == stat.st_ino) {
+                return Ok(Some(Part { file: File::from(file), token: token.to_owned() }));
             }
-            let file = File::from(file);
-            if fresh {
-                file.set_len(0).map_err(|error| LocalError::io("write", &self.path().display(), &error))?;
-            }
-            return Ok(Some(Part { file, token: token.to_owned() }));
         }
     }
 
     /// What an earlier attempt left under `token`, to be read.
-    pub(super) fn left(&self, token: &str) -> Option<File> {
+    pub(super) fn left(&self, token: &str) -> Option<(File, Stamp)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(self.staging(), token, flags, Mode::empty()).ok()?;
         let stat = fstat(&file).ok()?;
-        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| File::from(file))
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        is_file.then(|| (File::from(file), stamp(&stat)))
+    }
+
+    /// Removes the part `token`, unless somebody else is at it.
+    pub(super) fn drop_part(&self, token: &str) {
+        if let Ok(Some(part)) = self.hold(token, OFlags::empty()) {
+            self.remove(&part);
+        }
     }
 
     /// Removes a part.
-    pub(super) fn drop_part(&self, token: &str) {
+    pub(super) fn remove(&self, part: &Part) {
         // What stays is swept one day.
-        let _ = unlinkat(self.staging(), token, AtFlags::empty());
+        let _ = unlinkat(self.staging(), &*part.token, AtFlags::empty());
     }
 
     /// Gives a part its mode and time; setuid and the like were taken away before, and the umask holds.
-    pub(super) fn dress(&self, part: &Part, mode: u32, mtime_ns: Option<i64>) -> Result<(), LocalError> {
-        let failed = |errno| LocalError::new("write", &self.path().display(), errno);
-        rustix::fs::fchmod(&part.file, Mode::from_raw_mode(mode & 0o777 & !self.umask)).map_err(failed)?;
-        if let Some(times) = mtime_ns.map(timestamps) {
-            futimens(&part.file, &times).map_err(failed)?;
-        }
-        Ok(())
+    fn dress(&self, part: &Part, mode: u32, mtime_ns: Option<i64>) -> Result<(), Errno> {
+        rustix::fs::fchmod(&part.file, Mode::from_raw_mode(mode & 0o777 & !self.umask))?;
+        mtime_ns.map(timestamps).map_or(Ok(()), |times| futimens(&part.file, &times))
     }
 
     /// What was received is on the disk.
@@ -242,31 +273,54 @@ impl Target {
     /// Brings a part under its final name, which it takes from nobody unless `replace` says so.
     pub(super) fn publish(
         &self,
-        token: &str,
+        whole: &Whole<'_>,
         path: &RelPath,
         replace: bool,
     ) -> Result<Published, LocalError> {
         let failed = |errno| LocalError::new("write", path, errno);
         let folder = self.make_folder_of(path)?;
-        let name = std::ffi::OsStr::from_bytes(path.name());
-        if replace && matches!(self.look(path)?, Standing::File { .. }) {
-            renameat(self.staging(), token, &folder, name).map_err(failed)?;
-            return Ok(Published::Done);
+        let replace = replace && matches!(self.look(path)?, Standing::File { .. });
+        // It is held no longer since it was whole, and another pull may have begun it anew; from here on none can.
+        let Some(part) = self.hold(whole.token, OFlags::empty()).map_err(failed)? else {
+            return Ok(Published::Lost);
+        };
+        if part.stamp().map_err(failed)? != whole.stamp {
+            return Ok(Published::Lost);
         }
-        match renameat_with(self.staging(), token, &folder, name, RenameFlags::NOREPLACE) {
+        let dressed = self.dress(&part, whole.mode, whole.mtime_ns);
+        let published = dressed.and_then(|()| self.rename(&part, &folder, path, replace));
+        if published != Ok(Published::Done) {
+            // A mode that forbids its owner to write would keep the next attempt out.
+            let _ = rustix::fs::fchmod(&part.file, Mode::RUSR | Mode::WUSR);
+        }
+        published.map_err(failed)
+    }
+
+    fn rename(
+        &self,
+        part: &Part,
+        folder: &OwnedFd,
+        path: &RelPath,
+        replace: bool,
+    ) -> Result<Published, Errno> {
+        let (token, name) = (&*part.token, std::ffi::OsStr::from_bytes(path.name()));
+        if replace {
+            return renameat(self.staging(), token, folder, name).map(|()| Published::Done);
+        }
+        match renameat_with(self.staging(), token, folder, name, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(Published::Done),
             Err(Errno::EXIST) => return Ok(Published::Taken),
             // Not every file system knows this.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(failed(errno)),
+            Err(errno) => return Err(errno),
         }
-        match linkat(self.staging(), token, &folder, name, AtFlags::empty()) {
+        match linkat(self.staging(), token, folder, name, AtFlags::empty()) {
             Ok(()) => {
-                self.drop_part(token);
+                self.remove(part);
                 Ok(Published::Done)
             }
             Err(Errno::EXIST) => Ok(Published::Taken),
-            Err(errno) => Err(failed(errno)),
+            Err(errno) => Err(errno),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Promises to wait when the settler or the dispatcher is full. Lacks finding files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_common::settle::Observation;
 use skiff_common::{Item, ItemId, RelPath, Stamp};
@@ -12,7 +13,10 @@ use crate::admission::Standing;
 use crate::clock;
 use crate::journal::DeliveredFolder;
 use crate::route;
-use crate::source::{Look, Root, SourceError};
+use crate::source::{Look, OpenItem, Root, SourceError};
+
+/// How long a file holds still at least where nothing else tells that it is complete: as long as `settle` is by default.
+const LEAST_REST: Duration = Duration::from_secs(1);
 
 impl Scanner {
     pub(super) fn look_at_due(&mut self, root: &Root) -> Result<(), ScanError> {
@@ -45,8 +49,11 @@ impl Scanner {
             match self.settler.observe(path, stamp, clock::now()) {
                 Observation::Waits(_) => return Ok(()),
                 Observation::Settled => {
-                    self.settled(root, Item { path: path.clone(), stamp, mode });
-                    return Ok(());
+                    let had_room = self.settled(root, Item { path: path.clone(), stamp, mode });
+                    if had_room || self.waker.is_stopped() {
+                        return Ok(());
+                    }
+                    self.make_room(root);
                 }
                 Observation::Full if self.waker.is_stopped() => return Ok(()),
                 Observation::Full => self.make_room(root),
@@ -76,30 +83,49 @@ impl Scanner {
         }
     }
 
-    fn settled(&mut self, root: &Root, item: Item) {
+    /// Hands a file on if it is complete. `false`: it has to wait, and there is no room for that.
+    fn settled(&mut self, root: &Root, item: Item) -> bool {
         // Who delivers once takes what is there now, as scp does; the digest still is of what was sent.
         let opened = (!self.context.once).then(|| root.open_item(&item.path));
         match opened {
-            Some(Ok(open)) if open.has_writer() => {
+            Some(Ok(open)) if open.has_writer() == Some(true) => {
                 self.settler.postpone(&item.path, open.stamp, clock::now());
             }
             Some(Ok(open)) if open.stamp != item.stamp => {
                 self.settler.observe(&item.path, open.stamp, clock::now());
             }
+            Some(Ok(open)) => match self.rest(&item, &open) {
+                Observation::Settled => self.hand_on(item),
+                Observation::Waits(_) => {}
+                Observation::Full => return false,
+            },
             Some(Err(SourceError::Gone { .. })) => self.settler.forget(&item.path),
             // Whatever else is wrong with it, its shipment will say.
-            None | Some(Ok(_) | Err(_)) => {
-                self.settler.forget(&item.path);
-                self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
-                self.waker.wait_for_room();
-                let (watch, of) = (self.context.number, Arc::clone(&self.name));
-                let met_first = self.met_first.remove(&item.path);
-                let first_scan = self.first_scan || met_first.is_some();
-                let found = Settled { watch, of, item, first_scan, may_stand: met_first.unwrap_or(false) };
-                // Nobody listens any longer: the agent is ending.
-                let _ = self.out.blocking_send(found);
-            }
+            None | Some(Err(_)) => self.hand_on(item),
         }
+        true
+    }
+
+    /// With neither a quiet time nor a marker, it is complete when nobody writes to it. Where that can't be told it has to
+    /// hold still after all, or each file would be sent as it is when it is met.
+    fn rest(&mut self, item: &Item, open: &OpenItem) -> Observation {
+        let settings = &self.context.settings;
+        if !settings.settle.is_zero() || settings.settle_marker.is_some() || open.has_writer().is_some() {
+            return Observation::Settled;
+        }
+        self.settler.insist(&item.path, item.stamp, LEAST_REST, clock::now())
+    }
+
+    fn hand_on(&mut self, item: Item) {
+        self.settler.forget(&item.path);
+        self.admission.set(self.id(&item.path), Standing::UnderWay { asked: false });
+        self.waker.wait_for_room();
+        let (watch, of) = (self.context.number, Arc::clone(&self.name));
+        let met_first = self.met_first.remove(&item.path);
+        let first_scan = self.first_scan || met_first.is_some();
+        let found = Settled { watch, of, item, first_scan, may_stand: met_first.unwrap_or(false) };
+        // Nobody listens any longer: the agent is ending.
+        let _ = self.out.blocking_send(found);
     }
 
     /// Whether this version was delivered before the watch got the destinations that it has now. Who delivers by other ones

@@ -53,9 +53,9 @@ impl OpenItem {
         id(&self.file).map_err(failed)
     }
 
-    /// Whether some process has it open for writing; `false` where nobody can tell.
-    pub fn has_writer(&self) -> bool {
-        sys::is_free_of_writers(self.file.as_fd()).is_ok_and(|free| !free)
+    /// Whether some process has it open for writing; `None` where nobody can tell.
+    pub fn has_writer(&self) -> Option<bool> {
+        sys::is_free_of_writers(self.file.as_fd()).ok().map(|free| !free)
     }
 }
 

@@ -224,6 +224,31 @@ fn more_folders_than_the_system_watches_are_told() {
     assert!(!says(&checks, "warn", "max_inotify_watches"), "{checks:#?}");
 }
 
+/// Another owner's, for whoever lacks `CAP_LEASE`; it matters where a file is removed, or no quiet time is waited for.
+#[test]
+fn files_whose_writers_nobody_can_tell() {
+    const DELETE: &str = "after_delivery = 'delete'";
+    if !is_root("another owner's file") {
+        return;
+    }
+    let (sshd, _scratch, mut source) = start();
+    let file = source.file("sub/a.csv", 10);
+    let without_lease = ["setpriv", "--bounding-set", "-lease"];
+    let warns = |rules: &str, under: &[&str]| {
+        let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), rules), under);
+        assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
+        says(&checks, "warn", "whether sub/a.csv is still written to")
+    };
+    assert!(!warns(DELETE, &without_lease), "its own file");
+    std::os::unix::fs::chown(&file, Some(1), None).expect("root may");
+    assert!(!warns(DELETE, &[]), "it has the right to ask");
+    assert!(warns(DELETE, &without_lease));
+    assert!(warns("settle = '0s'", &without_lease));
+    for rules in ["", "settle = '0s'\nsettle_marker = '.done'", "settle = '0s'\nexclude = ['*.csv']"] {
+        assert!(!warns(rules, &without_lease), "{rules}");
+    }
+}
+
 #[test]
 fn the_port_has_to_be_free_or_our_own_and_the_token_private() {
     let (sshd, scratch, mut source) = start();

@@ -195,6 +195,31 @@ fn what_comes_while_it_is_read_is_read_whole() {
     }
 }
 
+/// A sync takes as long as it likes, and what takes the name meanwhile is somebody else's.
+#[test]
+fn what_takes_the_name_during_the_sync_is_not_replaced() {
+    let swaps =
+        r#"case $* in */part) printf "somebody else's" >other; mv other a ;; esac; exec "$REAL" "$@""#;
+    let digest = "edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb";
+    for shell in hand::shells() {
+        for expected in [digest, "any 4"] {
+            let replaced = |tools: &Toolbox| {
+                let folder = destination();
+                staged(&folder, "part", "newer");
+                fs::write(folder.path().join("a"), "abc\n").expect("a new folder is writable");
+                let verbs = ["root .", "use ab", &format!("replace part a {expected}")];
+                let said = say(&mut with_tools(&shell, folder.path(), tools), &verbs);
+                (said.lines().last().unwrap_or_default().to_owned(), text(&folder, "a"))
+            };
+            let tools = || Toolbox::without(&["b3sum"]);
+            let kept = ("abcdef no changed".to_owned(), "somebody else's".to_owned());
+            assert_eq!(replaced(&tools().with("sync", swaps)), kept, "{shell:?}, {expected}");
+            let done = ("abcdef ok".to_owned(), "newer".to_owned());
+            assert_eq!(replaced(&tools()), done, "{shell:?}, {expected}");
+        }
+    }
+}
+
 /// One failure of `ln`, as on a disk that is full for a moment, doesn't send all that comes later another way.
 #[test]
 fn a_link_that_could_not_be_made_once_is_tried_again() {

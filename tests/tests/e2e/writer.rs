@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::chown;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use skiff_tests::machine::is_root;
 use skiff_tests::{Agent, Sshd, Tree, receipts, tree};
 use tempfile::TempDir;
 
@@ -35,6 +37,30 @@ fn slowly_written_file_arrives_once() {
     agent.wait_until("the file is delivered", || tree::equal(source.root(), &sshd.root()));
     assert!(agent.terminate().success());
     assert_eq!(receipts::naming(&agent.receipts(), "slow.log"), 1, "one delivery, one receipt");
+}
+
+/// Fault 32: where nobody can tell who writes to a file, it has to hold still, even if no quiet time is wanted.
+#[test]
+fn another_owners_file_holds_still_before_it_is_sent() {
+    if !is_root("another owner's file") {
+        return;
+    }
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "settle = '0s'");
+    // Root without the right to ask for a lease on what isn't its own.
+    agent.set_under(["setpriv", "--bounding-set", "-lease"]);
+    agent.start();
+    source.file("own", 10);
+    agent.wait_until("the agent works", || sshd.root().join("own").exists());
+
+    let beside = scratch.path().join("another's");
+    fs::write(&beside, "half").and_then(|()| chown(&beside, Some(1), None)).expect("root may");
+    let begun = Instant::now();
+    fs::rename(&beside, source.root().join("another's")).expect("it is the same file system");
+    agent.wait_until("it is delivered", || tree::equal(source.root(), &sshd.root()));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "after {:?}", begun.elapsed());
+    assert!(agent.terminate().success());
 }
 
 /// Fault 32: a file that is open for writing waits, however long it has been quiet.

@@ -12,7 +12,7 @@ use skiff_common::RelPath;
 use skiff_config::{AfterDelivery, Control, Mode, Route, Settings, Watch, WatchGlobs};
 
 use super::lines::{Lines, Obstacle};
-use super::mounts;
+use super::{mounts, writers};
 use crate::cli::exit;
 use crate::context::{MOUNT_IT, unmounted};
 use crate::control;
@@ -83,6 +83,7 @@ fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
                 );
                 lines.warn(&what, &left_out);
             }
+            writers::check(&what, watch, lines);
             if let AfterDelivery::Move(target) = &watch.after_delivery {
                 check_target(&what, watch, target, lines);
             }

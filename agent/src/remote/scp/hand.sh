@@ -527,13 +527,15 @@ placed() {
   if [ "$F" = "$P/part" ] && rm -rf "$P"; then ok cleared; else ok; fi
 }
 
-# Renames a staged file over a final name that holds the digest $3. replace STAGED FINAL DIGEST
+# Renames a staged file over a final name that holds the digest $3, or so many bytes. replace STAGED FINAL DIGEST|any [BYTES]
 verb_replace() {
   inner "$1"; F=$P/$X
   inner "$2"; O=./$X
-  [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X" || { no changed; return; }
-  [ "$3" = any ] || { digest "$O" && [ "$V" = "$3" ]; } || { no changed; return; }
   sync_all "$F" || { no sync "$(why)"; return; }
+  # Not before the sync, which may take long: whatever takes the name after this look is overwritten.
+  [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X" || { no changed; return; }
+  if [ "$3" = any ]; then size "$O"; V=$Y W=${4:-$Y}; else digest "$O"; W=$3; fi
+  [ "$V" = "$W" ] || { no changed; return; }
   mv -f -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
   if sync_all .; then ok; else no sync "$(why)"; fi
 }

@@ -82,7 +82,8 @@ impl ScpRemote {
         conflicts: &Conflicts<'_>,
     ) -> Result<Placed, RemoteError> {
         let patience = self.patience(placement.item.stamp.size);
-        let mut placer = Shelf { remote: self, hand, shipment, from: word(staged), patience };
+        let mut placer =
+            Shelf { remote: self, hand, shipment, from: word(staged), patience, met_bytes: None };
         let who = (root, self.connection.sender.as_str(), shipment.item_id(&placement.item));
         placing::place(&mut placer, placement, who, conflicts).await
     }
@@ -127,6 +128,8 @@ struct Shelf<'a> {
     shipment: &'a Shipment,
     from: String,
     patience: Duration,
+    /// How many bytes were met under the name.
+    met_bytes: Option<u64>,
 }
 
 impl Placer for Shelf<'_> {
@@ -137,14 +140,17 @@ impl Placer for Shelf<'_> {
             self.remote.note_cleared(self.shipment, &answer);
             return Ok(Met::Nothing);
         }
+        let bytes = answer.split().get(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+        self.met_bytes = bytes;
         self.remote.standing(self.hand, &answer, name).await
     }
 
     async fn replace(&mut self, name: &RelPath, theirs: &Digest) -> Result<Replaced, RemoteError> {
-        // Without a digest tool there it can't be looked at once more.
-        let expected = match self.hand.facts().digest {
-            Some(algorithm) if theirs.algorithm() == algorithm => theirs.hex(),
-            _ => "any".to_owned(),
+        let expected = match (self.hand.facts().digest, self.met_bytes) {
+            (Some(algorithm), _) if theirs.algorithm() == algorithm => theirs.hex(),
+            // Without a digest tool there only its size can be looked at once more.
+            (_, Some(bytes)) => format!("any {bytes}"),
+            (_, None) => "any".to_owned(),
         };
         let words = ["replace", &self.from, &word(name.as_bytes()), &expected];
         let answer = self.hand.ask(&words, self.patience, "replacing").await?;
