@@ -8,6 +8,8 @@
 mod buffer;
 mod words;
 
+use std::fmt::Write as _;
+
 use skiff_common::{Algorithm, Digest};
 
 pub(crate) use buffer::Buffer;
@@ -41,7 +43,7 @@ pub(crate) fn word(bytes: &[u8]) -> String {
             b'\\' => word.push_str("\\\\"),
             b'\n' => word.push_str("\\n"),
             0x21..=0x7e => word.push(char::from(*byte)),
-            byte => word.push_str(&format!("\\0{byte:03o}")),
+            byte => write!(word, "\\0{byte:03o}").expect("writing to a String does not fail"),
         }
     }
     word
