@@ -53,6 +53,12 @@ impl Folders {
         }
     }
 
+    /// At least one of these was refused: they wait no longer, and are asked for again when a scanner meets them again.
+    pub(crate) fn refused(&self, folders: &[RelPath]) {
+        let mut state = self.state();
+        state.waiting.retain(|folder| !folders.contains(folder));
+    }
+
     /// Returns when a scanner has met another one.
     pub(crate) async fn came(&self) {
         self.came.notified().await;
@@ -74,8 +80,9 @@ mod tests {
         (0..2 * MOST).for_each(|nth| folders.met(&path(nth)));
         assert_eq!(folders.state().waiting.len(), MOST);
         assert_eq!(folders.some().len(), AT_ONCE);
-        folders.made((0..MOST).map(path).collect());
-        folders.met(&path(0));
-        assert!(folders.some().is_empty());
+        folders.refused(&[path(0)]);
+        folders.made((1..MOST).map(path).collect());
+        (0..2).for_each(|nth| folders.met(&path(nth)));
+        assert_eq!(folders.some(), [path(0)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Makes empty folders at the destination, where that is asked for.
 //!
-//! What a scanner has met ([`Folders`](crate::empty_folders::Folders)) is asked for until it is made. Lacks removal: a folder that goes
-//! here stays there, as files do.
+//! What a scanner has met ([`Folders`](crate::empty_folders::Folders)) is asked for until it is made, and what is refused with
+//! each scan that meets it. Lacks removal: a folder that goes here stays there, as files do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +34,14 @@ pub(crate) async fn serve(context: Arc<WatchContext>) {
             continue;
         }
         match place.remote.make_folders(&place.root, &some).await {
-            Ok(refused) => {
+            Ok(whys) => {
                 failures = 0;
-                for why in refused {
+                let refused = whys.len();
+                for why in whys {
                     tracing::warn!(watch = %settings.name, "cannot make an empty folder at the destination: {why}");
                 }
-                tracing::debug!(watch = %settings.name, folders = some.len(), "empty folders are made");
-                context.folders.made(some);
+                tracing::debug!(watch = %settings.name, folders = some.len(), refused, "empty folders are made");
+                if refused == 0 { context.folders.made(some) } else { context.folders.refused(&some) }
             }
             Err(error) => {
                 failures += 1;

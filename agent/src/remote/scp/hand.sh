@@ -2,7 +2,8 @@
 # skiff's hand at the destination: a POSIX sh program, sent over the channel's standard input and evaluated there, so
 # that the command line stays one constant. It reads one verb a line. Paths come as printf %b escapes, so that no
 # byte of a name is ever parsed by a shell. Each answer ends with "NONCE ok …" or "NONCE no WHY …".
-# It never writes but below $D/.skiff until `publish`, `place`, `replace`, `extend`, `cut` and `rename`. Where the server confines the key to a folder
+# It never writes but below $D/.skiff until `publish`, `place`, `replace`, `extend`, `cut` and `rename`, but for folders: `root`
+# makes $D, `folders` those that are asked for. Where the server confines the key to a folder
 # (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
