@@ -209,7 +209,7 @@ fn what_takes_the_name_during_the_sync_is_not_replaced() {
                 fs::write(folder.path().join("a"), "abc\n").expect("a new folder is writable");
                 let verbs = ["root .", "use ab", &format!("replace part a {expected}")];
                 let said = say(&mut with_tools(&shell, folder.path(), tools), &verbs);
-                (said.lines().last().unwrap_or_default().to_owned(), text(&folder, "a"))
+                (said.lines().last().unwrap_or_default().trim_end().to_owned(), text(&folder, "a"))
             };
             let tools = || Toolbox::without(&["b3sum"]);
             let kept = ("abcdef no changed".to_owned(), "somebody else's".to_owned());
