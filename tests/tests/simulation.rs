@@ -29,7 +29,7 @@ fn a_shell_that_nobody_waits_for_publishes_nothing_that_is_half_written_again() 
 
 #[test]
 fn what_was_verified_outlives_a_power_cut_before_it_is_published() {
-    shows(860, Defect::VerifiesUnsynced);
+    shows(1796, Defect::VerifiesUnsynced);
 }
 
 #[test]
