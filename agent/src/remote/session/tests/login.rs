@@ -256,13 +256,13 @@ async fn a_certificate_that_is_none_is_named() {
 
 #[tokio::test]
 async fn two_proofs_are_given_where_two_are_wanted() {
-    let sshd = Sshd::start_with_keys("AuthenticationMethods publickey,publickey", &["ed25519", "ecdsa"]);
+    let sshd = Sshd::start_with_keys("AuthenticationMethods publickey,publickey", &["ed25519", "rsa"]);
     let mut login = sshd.login("id_ed25519");
     let ConnectError::LoginRefused { tried, .. } = sshd.refusal(&login).await else {
         panic!("another error")
     };
     assert!(tried.iter().any(|one| one.contains("wants more")), "{tried:?}");
-    login.credentials.identities.push(sshd.folder.path().join("id_ecdsa"));
+    login.credentials.identities.push(sshd.folder.path().join("id_rsa"));
     Session::connect(&login).await.expect("both are given");
 }
 
