@@ -1,7 +1,7 @@
 //! The destination: connections, and what is done there.
 //!
 //! [`session`] connects and logs in, with [`host_key`] and [`key_file`]; [`Remote`] does the steps of a delivery, by the
-//! transport that serves there: [`scp`], over a [`shell`], or [`sftp`]. Lacks any decision about retries, conflicts or
+//! transport that serves there: [`scp`], over a `shell`, or [`sftp`]. Lacks any decision about retries, conflicts or
 //! what is delivered.
 
 mod channels;
