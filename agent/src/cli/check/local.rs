@@ -12,7 +12,8 @@ use skiff_common::RelPath;
 use skiff_config::{AfterDelivery, Control, Mode, Route, Settings, Watch, WatchGlobs};
 
 use super::lines::{Lines, Obstacle};
-use super::{mounts, writers};
+use super::mounts;
+use super::writers::Writers;
 use crate::cli::exit;
 use crate::context::{MOUNT_IT, unmounted};
 use crate::control;
@@ -67,8 +68,8 @@ fn standing(folder: &Path) -> &Path {
 /// Returns how many folders have to be watched for it.
 fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
     let what = format!("watch {}", watch.name);
-    match folders_of(watch) {
-        Ok((folders, mount_points)) => {
+    match look_at(watch) {
+        Ok(Seen { folders, mount_points, writers }) => {
             if misses_mount {
                 let why = unmounted(&watch.path);
                 lines.fail(&what, &Obstacle { why: &why, hint: MOUNT_IT, code: "watch" }, exit::FAILED);
@@ -83,7 +84,7 @@ fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
                 );
                 lines.warn(&what, &left_out);
             }
-            writers::check(&what, watch, lines);
+            writers.tell(&what, lines);
             if let AfterDelivery::Move(target) = &watch.after_delivery {
                 check_target(&what, watch, target, lines);
             }
@@ -96,15 +97,24 @@ fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
     }
 }
 
-/// Looks at all of a watched folder. How many there are in all and which are mount points, or why not and what to do about it.
-fn folders_of(watch: &Watch) -> Result<(usize, Vec<RelPath>), (String, &'static str)> {
+/// What a watched folder is like.
+struct Seen {
+    /// How many folders have to be watched.
+    folders: usize,
+    mount_points: Vec<RelPath>,
+    writers: Writers,
+}
+
+/// Looks at all of a watched folder; or why not and what to do about it.
+fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
     const READ: &str = "let the user that skiff runs as read it";
     let root = Root::open(&watch.path);
     let root = root.map_err(|error| (error.to_string(), "make the folder, or correct `path`"))?;
     let globs = watch.globs().map_err(|error| (error.to_string(), "correct the pattern"))?;
     let ignores = Ignores::of(watch.taken.ignore_file.as_deref());
     let (mount_points, closed) = (Vec::new(), Vec::new());
-    let mut walk = Walk { watch, root: &root, globs, ignores, folders: 0, mount_points, closed };
+    let writers = Writers::of(watch);
+    let mut walk = Walk { watch, root: &root, globs, ignores, folders: 0, mount_points, closed, writers };
     walk.enter(None).map_err(|error| (error.to_string(), READ))?;
     match walk.closed.as_slice() {
         [] => {}
@@ -125,7 +135,7 @@ fn folders_of(watch: &Watch) -> Result<(usize, Vec<RelPath>), (String, &'static 
         (Mode::Whole, Route::All(names)) => walk.folders * names.len(),
         (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
     };
-    Ok((folders, walk.mount_points))
+    Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers })
 }
 
 /// A look at all folders of a watch in which something may be meant.
@@ -137,6 +147,7 @@ struct Walk<'w> {
     folders: usize,
     mount_points: Vec<RelPath>,
     closed: Vec<SourceError>,
+    writers: Writers,
 }
 
 impl Walk<'_> {
@@ -147,12 +158,24 @@ impl Walk<'_> {
         let mut below = Vec::new();
         for entry in listing {
             let entry = entry?;
-            if let (Look::Folder, Ok(path)) = (&entry.look, RelPath::in_folder(folder, &entry.name))
-                && self.watch.taken.reaches(path.as_bytes())
-                && self.globs.may_contain(path.as_bytes())
-                && !self.ignores.ignores(self.root, &path, true)
-            {
-                below.push(path);
+            let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
+            match entry.look {
+                Look::Folder
+                    if self.watch.taken.reaches(path.as_bytes())
+                        && self.globs.may_contain(path.as_bytes())
+                        && !self.ignores.ignores(self.root, &path, true) =>
+                {
+                    below.push(path);
+                }
+                Look::File { stamp, .. }
+                    if self.writers.ask()
+                        && self.watch.taken.takes(path.as_bytes(), stamp.size)
+                        && self.globs.matches(path.as_bytes())
+                        && !self.ignores.ignores(self.root, &path, false) =>
+                {
+                    self.writers.met(self.root, path);
+                }
+                _ => {}
             }
         }
         for path in below {
