@@ -106,13 +106,18 @@ impl WatchContext {
     pub fn trouble(&self) -> Option<String> {
         let is_there = self.folder.lock().expect("nothing panics while it holds the lock").is_some();
         if is_there {
-            return self.misses_mount.load(Ordering::Relaxed).then(|| self.missing_mount());
+            return self.misses_mount().then(|| self.missing_mount());
         }
         let complaint = self.complaint.lock().expect("nothing panics while it holds the lock");
         (!complaint.is_empty()).then(|| complaint.clone())
     }
 
     /// Whether a file system that was mounted at the folder is missing there.
+    pub(crate) fn misses_mount(&self) -> bool {
+        self.misses_mount.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is so.
     pub(crate) fn set_misses_mount(&self, misses: bool) {
         self.misses_mount.store(misses, Ordering::Relaxed);
     }

@@ -50,6 +50,7 @@ impl WatchedFolder {
                 Ok(Sight::Other(root, id))
             }
             Err(error) => {
+                self.context.set_misses_mount(matches!(error, SourceError::Unmounted { .. }));
                 self.context.complain(&error.to_string());
                 Ok(Sight::Missing)
             }
@@ -93,7 +94,10 @@ impl WatchedFolder {
 
     /// What an earlier process kept in mind of a mount there.
     fn recall(&mut self) -> Result<(), JournalError> {
-        let Some(journal) = &self.journal else { return Ok(()) };
+        let Some(journal) = &self.journal else {
+            self.miss(None);
+            return Ok(());
+        };
         let (watch, path) = (&self.context.settings.name, &self.context.settings.path);
         let noted = journal.mount(watch)?;
         let now = self.was_mounted.then(|| MountNote::new(path, false));

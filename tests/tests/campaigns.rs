@@ -80,4 +80,5 @@ fn symlink_flips() {
 skiff_tests::by_sftp_too! {
     foreign_writer,
     kill_random,
+    power_server,
 }

@@ -222,6 +222,7 @@ impl Dispatcher {
                 to: settings.to.clone(),
                 paused,
                 trouble: context.trouble(),
+                unmounted: context.misses_mount(),
                 found_files: tally.found_files,
                 delivered_files: tally.delivered_files,
                 delivered_bytes: tally.delivered_bytes,

@@ -116,5 +116,7 @@ mod tests {
             "the first minute has been forgotten"
         );
         assert_eq!(history.last_seconds(3).len(), 3);
+        let told = serde_json::to_value(all).expect("JSON");
+        crate::documented::assert_documented("GET /v1/history", &told);
     }
 }

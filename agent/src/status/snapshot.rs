@@ -199,6 +199,9 @@ pub struct Watch {
     pub paused: bool,
     /// What is wrong with its folder.
     pub trouble: Option<String>,
+    /// Whether a file system that was mounted at its folder is missing there.
+    #[serde(default)]
+    pub unmounted: bool,
     /// Files found since the start.
     pub found_files: u64,
     /// Files delivered since the start.
@@ -366,6 +369,7 @@ pub(crate) mod tests {
             to: "collector".to_owned(),
             paused: false,
             trouble: None,
+            unmounted: false,
             found_files: 7,
             delivered_files: 3,
             delivered_bytes: 3000,

@@ -93,6 +93,21 @@ fn a_check_makes_no_state_folder_and_tells_of_an_open_one() {
 }
 
 #[test]
+fn what_a_server_lacks_for_sftp_is_told() {
+    let (sync, replace) = ("the server cannot sync", "the server neither links nor replaces");
+    for (lacks, told) in [("fsync", [true, false]), ("posix-rename,hardlink", [false, true])] {
+        let sshd = Sshd::start_with(&format!("ForceCommand internal-sftp -P {lacks}"));
+        let scratch = TempDir::new().expect("a temporary folder");
+        let agent = Agent::to(&sshd).watch("in", scratch.path(), "");
+
+        let (exit, checks) = checked(&agent, &[]);
+
+        assert_eq!(exit, Some(0), "{checks:#?}");
+        assert_eq!([sync, replace].map(|gist| says(&checks, "warn", gist)), told, "{lacks}: {checks:#?}");
+    }
+}
+
+#[test]
 fn a_folder_to_move_to_has_to_be_one() {
     let (sshd, scratch, source) = start();
     let to = |target: &Path| {

@@ -205,6 +205,17 @@ fn openssh_serves_by_sftp_alone() {
     goes_by_sftp("OpenSSH", "nologin", &(Push::to(&sshd), Pull::from(&sshd)), (&sshd.root(), "there"), true);
 }
 
+/// Without what OpenSSH added to the protocol, files are published and replaced all the same.
+#[test]
+fn openssh_serves_by_sftp_without_its_additions() {
+    for lacks in ["posix-rename", "hardlink", "fsync", "posix-rename,hardlink,fsync,statvfs,limits"] {
+        let sshd = Sshd::start_with(&format!("ForceCommand internal-sftp -P {lacks}"));
+        let shell = format!("internal-sftp -P {lacks}");
+        let both = (Push::to(&sshd), Pull::from(&sshd));
+        goes_by_sftp("OpenSSH", &shell, &both, (&sshd.root(), "there"), true);
+    }
+}
+
 #[test]
 fn rclone_serves_by_sftp() {
     let (sshd, scratch) = (Sshd::start(), scratch());

@@ -5,11 +5,10 @@ use std::path::Path;
 use skiff_config::{Settings, Watch};
 
 use crate::cli::ask::{is_absence, request};
-use crate::context::unmounted;
 use crate::journal::Journal;
 use crate::machine::machine;
 use crate::route;
-use crate::source::{Root, SourceError};
+use crate::source::Root;
 use crate::status::snapshot::Snapshot;
 
 /// The names of the watches that miss theirs. Says nothing where nobody can tell.
@@ -33,11 +32,7 @@ pub(super) fn missed(settings: &Settings) -> Vec<String> {
 fn by_agent<'w>(watches: &'w [Watch], told: &Snapshot) -> Vec<&'w Watch> {
     let is_missed = |watch: &&Watch| {
         let path = watch.path.display().to_string();
-        let waits = SourceError::Unmounted { path: path.clone() }.to_string();
-        // Where the folder is scanned all the same, more is said.
-        let says_so = |trouble: &str| trouble == waits || trouble.starts_with(&unmounted(&watch.path));
-        let mut its = told.watches.iter().filter(|told| told.name == watch.name && told.path == path);
-        its.any(|told| told.trouble.as_deref().is_some_and(says_so))
+        told.watches.iter().any(|told| told.unmounted && told.name == watch.name && told.path == path)
     };
     watches.iter().filter(is_missed).collect()
 }

@@ -16,6 +16,7 @@ fn snapshot() -> Snapshot {
         to: "collector".to_owned(),
         paused: false,
         trouble: None,
+        unmounted: false,
         found_files: 0,
         delivered_files: 1_234_567,
         delivered_bytes: 9 << 30,
