@@ -73,8 +73,8 @@ fn one_agent(seed: u64, after: After) -> (bool, Option<String>) {
     let touched =
         (listing(&outside) != before).then(|| "something outside was changed or removed".to_owned());
     let wrong = leaked.or(touched).or_else(|| rig.wait_until_done(&writer.expected, LAST_LIMIT).err());
-    rig.terminate();
-    (met, wrong.or_else(|| leaked_or_wrong(&rig, &writer, &outside, &before)))
+    let ended = rig.terminate();
+    (met, wrong.or_else(|| leaked_or_wrong(&rig, &writer, &outside, &before)).or(ended.err()))
 }
 
 fn leaked_or_wrong(rig: &Rig, writer: &Writer, outside: &Path, before: &[(PathBuf, u64)]) -> Option<String> {

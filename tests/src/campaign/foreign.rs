@@ -43,9 +43,9 @@ fn one_race(seed: u64) -> (bool, Option<String>) {
     rig.start();
     let foreign = race(&rig, &mut chance);
     let gone = wait::came_true(LIMIT, || tree::is_empty(&rig.source));
-    rig.terminate();
+    let ended = rig.terminate();
     let late = (!gone).then(|| format!("not all was delivered; the log ends:\n{}", rig.end_of_log()));
-    (!foreign.is_empty(), judge(&rig.destination, &ours, &foreign).or(late))
+    (!foreign.is_empty(), judge(&rig.destination, &ours, &foreign).or(late).or(ended.err()))
 }
 
 /// Makes files under final names at random moments, where nothing stands yet.
