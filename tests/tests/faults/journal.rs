@@ -75,6 +75,12 @@ impl Delivered {
         }
     }
 
+    /// How many times it was told that a journal was set aside.
+    fn reports(&self) -> usize {
+        self.agent.log().matches("the journal could not be trusted").count()
+    }
+
+    /// How many of them are kept.
     fn quarantines(&self) -> usize {
         let names = fs::read_dir(self.agent.state_dir()).expect("it is there").flatten();
         names.filter(|entry| entry.file_name().to_string_lossy().starts_with("journal.quarantine-")).count()
@@ -95,6 +101,7 @@ fn fault_36_torn_tail() {
     fs::write(&log, &bytes[..used - 10]).expect("there is room");
 
     delivered.expect_nothing_sent_again();
+    assert_eq!((delivered.quarantines(), delivered.reports()), (0, 0), "{}", delivered.agent.log());
 }
 
 /// The log's middle is gone: quarantined, rebuilt by comparing, reported.
@@ -110,19 +117,24 @@ fn fault_37_zeroed_sectors() {
     fs::write(&log, bytes).expect("there is room");
 
     delivered.expect_nothing_sent_again();
+    assert_eq!((delivered.quarantines(), delivered.reports()), (1, 1), "{}", delivered.agent.log());
 }
 
-/// All of it, or each of its files in turn.
+/// All of it, or each of its files in turn: what the store needs is missed, and the store set aside for it.
 #[test]
 fn fault_38_missing_files() {
     let mut delivered = Delivered::new();
     let state = delivered.agent.state_dir();
-    for name in ["journal/conf", "journal/db", "journal.seq", "receipts.jsonl"] {
+    for (name, costs) in [("journal/conf", 1), ("journal/db", 1), ("journal.seq", 1), ("receipts.jsonl", 0)] {
+        let before = delivered.reports();
         match fs::remove_file(state.join(name)) {
             Ok(()) => {}
             Err(error) => panic!("{name}: {error}"),
         }
         delivered.expect_nothing_sent_again();
+        assert_eq!(delivered.reports() - before, costs, "{name} is missing; {}", delivered.agent.log());
+        // Two are kept.
+        assert!(delivered.quarantines() >= costs, "{name} is missing");
         fs::remove_file(delivered.source.root().join("zz-last")).expect("it was written");
         fs::remove_file(delivered.sshd.root().join("zz-last")).expect("it was delivered");
     }
@@ -190,7 +202,7 @@ fn fault_42_store_rolled_back_is_quarantined() {
 
     delivered.expect_nothing_sent_again();
     assert_eq!(delivered.quarantines(), 1);
-    assert!(delivered.agent.log().contains("the journal could not be trusted"));
+    assert_eq!(delivered.reports(), 1);
 }
 
 /// A failed sync is never retried as a success: the agent ends, says why, deletes nothing, and the next start goes on.
