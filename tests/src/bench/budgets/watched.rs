@@ -16,8 +16,8 @@ const NOTHING_S: f64 = 0.002;
 /// How long anything with a million files may take.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
 
-/// Processor time of all its threads that live, in seconds.
-pub(super) fn cpu_s(agent: &Agent) -> f64 {
+/// Processor time of all its threads that live, in seconds: finer than ticks, but what ends takes its own with it.
+fn cpu_s(agent: &Agent) -> f64 {
     let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid().as_raw_nonzero())).expect("the agent runs");
     tasks.flatten().map(|task| thread_cpu_s(&task.path())).sum()
 }
