@@ -1,6 +1,5 @@
 //! The destination's disk is left the room that it is to keep.
 
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -33,8 +32,8 @@ fn a_destination_rests_before_it_runs_full_and_goes_on_by_itself() {
         server["state"] == "waiting" && server["last_error"]["code"] == "low-space"
     });
     assert!(told, "status doesn't say why it waits");
-    thread::sleep(Duration::from_millis(1500));
-    assert_eq!((tree::count(&sshd.root()), tree::staged_bytes(&sshd.root())), (1, 0), "nothing is begun");
+    let begun = || (tree::count(&sshd.root()), tree::staged_bytes(&sshd.root())) != (1, 0);
+    assert!(wait::never_came_true(Duration::from_millis(1500), begun), "it is begun");
 
     disk.set("size=20m");
     agent.wait_until("it arrives", || tree::equal(source.root(), &sshd.root()));
@@ -60,12 +59,11 @@ fn batches_and_what_is_on_its_way_together_leave_the_room() {
             .watch("in", source.root(), "batch_bytes = '3 MiB'")
             .started();
     agent.wait_until_logged("it rests", |line| line.contains("mib are to stay free"));
-    for _ in 0..20 {
-        thread::sleep(Duration::from_millis(100));
+    let too_full = || {
         let space = rustix::fs::statvfs(sshd.root()).expect("it is mounted");
-        let used = (space.f_blocks - space.f_bfree) * space.f_frsize;
-        assert!(used <= 14 * MIB, "{used} bytes of 20 MiB are used, of which 6 MiB are to stay free");
-    }
+        (space.f_blocks - space.f_bfree) * space.f_frsize > 14 * MIB
+    };
+    assert!(wait::never_came_true(Duration::from_secs(2), too_full), "6 of 20 MiB are to stay free");
     assert!(!tree::equal(source.root(), &sshd.root()), "27 MiB don't fit");
     disk.set("size=80m");
     agent.wait_until("all arrive", || tree::equal(source.root(), &sshd.root()));

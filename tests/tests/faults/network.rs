@@ -1,4 +1,4 @@
-//! Faults 47 to 60: what networks and the way to the server do. 46 is `campaign_cuts`, 54 is in `e2e_restart`.
+//! Faults 47 to 60: what networks and the way to the server do. 46 is `campaigns::cuts`, 54 is in `e2e::restart`.
 
 use std::fs;
 use std::net::{Shutdown, TcpStream};
@@ -19,7 +19,7 @@ fn scratch() -> TempDir {
     TempDir::new().expect("there is room for a temporary folder")
 }
 
-/// Cuts one transfer of 4 MiB in the middle; it has to go on where it was cut.
+/// Hurts the transfer of a file of 16 MiB behind its first 12; it has to go on where that was.
 fn goes_on_after(plan: Plan) {
     let (sshd, scratch) = (Sshd::start(), scratch());
     let proxy = FaultProxy::to(sshd.port());

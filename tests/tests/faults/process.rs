@@ -1,4 +1,4 @@
-//! Faults of the process, by their numbers in `FAULTS.md`. 84 and 85 are in `e2e_restart` and in campaigns.
+//! Faults of the process, by their numbers in `FAULTS.md`. 84 and 85 are in `e2e::restart` and in campaigns.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Faults 61 to 83: what servers do. Some are elsewhere too: 64 and 76 in `e2e_conflict`, 68 and 83 in `e2e_push`.
+//! Faults 61 to 83: what servers do. Some are elsewhere too: 64 and 76 in `e2e::conflict`, 68 and 83 in `e2e::push`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
