@@ -74,7 +74,7 @@ fn judge(
     ours: &BTreeMap<PathBuf, Vec<u8>>,
     foreign: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> Option<String> {
-    let there: Vec<PathBuf> = tree::files(root).unwrap_or_default().into_keys().collect();
+    let there: Vec<PathBuf> = tree::files_if_there(root).into_keys().collect();
     let holds = |path: &Path, bytes: &[u8]| fs::read(root.join(path)).is_ok_and(|found| found == bytes);
     let taken: Vec<_> =
         foreign.iter().filter(|(path, bytes)| !holds(path, bytes)).map(|(path, _)| path).collect();

@@ -67,7 +67,7 @@ fn lines(file: &Path) -> u64 {
 /// What a folder takes on its disk, in bytes.
 pub(super) fn disk_bytes(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    crate::tree::files(folder).map_or(0, |files| files.values().map(|file| file.blocks() * 512).sum())
+    crate::tree::files_if_there(folder).values().map(|file| file.blocks() * 512).sum()
 }
 
 /// Fills a folder with `count` files of `size_bytes`, a thousand in each folder.
