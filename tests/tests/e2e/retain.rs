@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use skiff_tests::tmpfs::Tmpfs;
-use skiff_tests::{Agent, Sshd, Tree, machine, tree, wait};
+use skiff_tests::machine::{self, Mounted};
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -17,14 +17,6 @@ const MIB: u64 = 1 << 20;
 fn names(folder: &Path) -> BTreeSet<String> {
     let files = tree::files(folder).expect("it can be read");
     files.into_keys().map(|path| path.display().to_string()).collect()
-}
-
-/// Waits until so many have receipts: what only stands there may still be unknown to the agent when the server goes.
-fn wait_for_receipts(agent: &mut Agent, count: usize) {
-    let receipts = agent.state_dir().join("receipts.jsonl");
-    agent.wait_until("they have receipts", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == count)
-    });
 }
 
 /// Puts files one after the other, so that their order is known.
@@ -36,10 +28,10 @@ fn put(source: &mut Tree, names: impl IntoIterator<Item = String>, bytes: u64) {
 }
 
 /// A folder with a disk of 8 MiB of its own.
-fn small_disk(scratch: &TempDir) -> (PathBuf, Tmpfs) {
+fn small_disk(scratch: &TempDir) -> (PathBuf, Mounted) {
     let folder = scratch.path().join("in");
     fs::create_dir(&folder).expect("a new folder");
-    let disk = Tmpfs::over(&folder, "size=8m");
+    let disk = Mounted::tmpfs(&folder, "size=8m");
     (folder, disk)
 }
 
@@ -95,7 +87,7 @@ fn old_delivered_files_go_and_undelivered_ones_stay() {
     let mut agent =
         Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'\nretain = { age = '2s' }").started();
     agent.wait_until("all arrive", || names(&sshd.root()) == numbered("f", 0..3));
-    wait_for_receipts(&mut agent, 3);
+    agent.wait_for_receipts(3);
     sshd.stop();
     put(&mut source, numbered("g", 0..3), 100);
     agent.wait_until("the delivered ones go", || names(source.root()) == numbered("g", 0..3));
@@ -118,7 +110,7 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
     put(&mut source, numbered("sent", 0..10), MIB / 4);
     let mut agent = Agent::to(&sshd).watch("in", &folder, "rescan = '1s'\nhigh_water = '70%'").started();
     agent.wait_until("all arrive", || names(&sshd.root()) == numbered("sent", 0..10));
-    wait_for_receipts(&mut agent, 10);
+    agent.wait_for_receipts(10);
     sshd.stop();
 
     put(&mut source, numbered("new", 0..15), MIB / 4);
@@ -151,7 +143,7 @@ fn each_file_that_is_lost_by_permission_is_written_down() {
     let rules = "rescan = '1s'\nhigh_water = '60%'\nwhen_full = 'delete_undelivered'";
     let mut agent = Agent::to(&sshd).watch("in", &folder, rules).started();
     agent.wait_until("they arrive", || names(&sshd.root()) == numbered("sent", 0..4));
-    wait_for_receipts(&mut agent, 4);
+    agent.wait_for_receipts(4);
     sshd.stop();
     put(&mut source, numbered("new", 0..24), MIB / 4);
 
@@ -200,7 +192,7 @@ fn a_closed_folder_costs_no_undelivered_file() {
     agent.set_under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
     agent.start();
     agent.wait_until("they arrive", || names(&sshd.root()).len() == 6);
-    wait_for_receipts(&mut agent, 6);
+    agent.wait_for_receipts(6);
     sshd.stop();
     let set_mode = |mode| {
         fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(mode)).expect("its owner may");
@@ -236,7 +228,7 @@ fn what_one_of_two_destinations_lacks_stays() {
     let agent = Agent::to(&one).and_destination("other", &other, "");
     let mut agent = agent.watch_by("in", source.root(), rules).started();
     agent.wait_until("one has all", || names(&one.root()) == numbered("f", 0..4));
-    wait_for_receipts(&mut agent, 4);
+    agent.wait_for_receipts(4);
     let one_went = || names(source.root()) != numbered("f", 0..4);
     assert!(wait::never_came_true(Duration::from_millis(3500), one_went), "the other has none of them yet");
 

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use skiff_tests::confined::{Confined, SHELL};
 use skiff_tests::hand::{ASKED, HAND, program};
+use skiff_tests::machine::{self, Mounted};
 use skiff_tests::process::said;
 use skiff_tests::skiff::{Push, contents_of};
-use skiff_tests::{Agent, Tmpfs, Tree, machine, tree};
+use skiff_tests::{Agent, Tree, tree};
 use tempfile::TempDir;
 
 #[test]
@@ -233,7 +234,7 @@ fn a_batch_lies_there_twice_at_most_and_a_full_disk_is_named() {
     }
     let confined = Confined::new();
     let staging = confined.folder().join(".skiff/ab.abcdef");
-    let disk = Tmpfs::over(&confined.folder(), "size=11m");
+    let disk = Mounted::tmpfs(&confined.folder(), "size=11m");
     fs::write(confined.home().join("file"), vec![7; 4 << 20]).expect("writable");
     for (size, fits) in [("size=11m", true), ("size=7m", false)] {
         disk.set(size);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use skiff_tests::tmpfs::Tmpfs;
-use skiff_tests::{Agent, Sshd, Tree, machine, tree, wait};
+use skiff_tests::machine::{self, Mounted};
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -16,7 +16,7 @@ fn a_destination_rests_before_it_runs_full_and_goes_on_by_itself() {
         return;
     }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let disk = Tmpfs::over(&sshd.root(), "size=10m");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=10m");
     let mut source = Tree::new(scratch.path().join("in"), 1);
     let mut agent =
         Agent::with_destination(&sshd, "keep_free = '4 MiB'").watch("in", source.root(), "").started();
@@ -46,7 +46,7 @@ fn batches_and_what_is_on_its_way_together_leave_the_room() {
         return;
     }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let disk = Tmpfs::over(&sshd.root(), "size=20m");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=20m");
     let mut source = Tree::new(scratch.path().join("in"), 2);
     for number in 0..60 {
         source.file(format!("small/{number}"), MIB / 4);

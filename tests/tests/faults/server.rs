@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use skiff_tests::skiff::{Ended, Push, contents_of};
-use skiff_tests::{Agent, Dropbear, Sshd, Tmpfs, Toolbox, Tree, machine, process, tree};
+use skiff_tests::machine::{self, Mounted};
+use skiff_tests::{Agent, Dropbear, Sshd, Toolbox, Tree, process, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -45,7 +46,7 @@ fn fault_61_full_disk_is_named_and_gets_the_file_when_there_is_room() {
         return;
     }
     let (sshd, scratch) = (Sshd::start(), scratch());
-    let disk = Tmpfs::over(&sshd.root(), "size=1m");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=1m");
     let mut source = Tree::new(scratch.path().join("in"), 1);
     source.file("large.bin", 3 * MIB);
     // Nobody asks before, as where `df` doesn't know.
@@ -73,7 +74,7 @@ fn fault_62_exhausted_inodes_are_named_and_the_batch_arrives_when_there_are_some
         return;
     }
     let (sshd, scratch) = (Sshd::start(), scratch());
-    let disk = Tmpfs::over(&sshd.root(), "size=20m,nr_inodes=40");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=20m,nr_inodes=40");
     let mut source = Tree::new(scratch.path().join("in"), 2);
     source.small_files(100, 5);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
@@ -91,7 +92,7 @@ fn fault_64_read_only_destination_is_named_and_recovers() {
         return;
     }
     let (sshd, scratch) = (Sshd::start(), scratch());
-    let disk = Tmpfs::over(&sshd.root(), "size=20m,ro");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=20m,ro");
     let source = mixed(&scratch.path().join("in"), 3);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
 

@@ -3,8 +3,9 @@
 use std::process::Stdio;
 
 use skiff_tests::fault_proxy::{Fault, FaultProxy, Plan};
+use skiff_tests::machine::{self, Mounted};
 use skiff_tests::pull::Pull;
-use skiff_tests::{Sshd, Tmpfs, Tree, machine, tree, wait};
+use skiff_tests::{Sshd, Tree, tree, wait};
 
 use super::{MIB, scratch};
 
@@ -102,7 +103,7 @@ fn a_full_disk_is_named() {
     let (sshd, scratch) = (Sshd::start(), scratch());
     let mut source = Tree::new(sshd.root().join("data"), 13);
     source.file("large.bin", 30 * MIB);
-    let disk = Tmpfs::over(scratch.path(), "size=10m");
+    let disk = Mounted::tmpfs(scratch.path(), "size=10m");
 
     Pull::from(&sshd).run(source.root(), scratch.path()).expect_code(1).expect_said("no space left");
     assert_eq!(tree::count(scratch.path()), 0);
