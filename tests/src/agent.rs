@@ -248,9 +248,7 @@ impl Agent {
     #[track_caller]
     pub fn wait_for_receipts(&mut self, count: usize) {
         let state_dir = self.state_dir();
-        self.wait_until(&format!("there are {count} receipts"), || {
-            receipts::read(&state_dir).len() == count
-        });
+        self.wait_until(&format!("there are {count} receipts"), || receipts::read(&state_dir).len() == count);
     }
 
     /// Waits until a file has its receipt.

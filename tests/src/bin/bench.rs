@@ -126,9 +126,8 @@ fn measure(
         figures.extend(measured);
     }
     found.insert("budgets".to_owned(), figures.iter().map(Figure::as_json).collect());
-    let missed = |figure: &Figure| {
-        figure.measured.is_none() || (!options.look && figure.is_reached() == Some(false))
-    };
+    let missed =
+        |figure: &Figure| figure.measured.is_none() || (!options.look && figure.is_reached() == Some(false));
     !figures.iter().any(missed)
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 
 use skiff_tests::{Agent, Sshd, Tree, tree};
 use tempfile::TempDir;

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use skiff_tests::skiff::{Ended, Push, contents_of};
 use skiff_tests::machine::{self, Mounted};
+use skiff_tests::skiff::{Ended, Push, contents_of};
 use skiff_tests::{Agent, Dropbear, Sshd, Toolbox, Tree, process, tree};
 use tempfile::TempDir;
 
