@@ -91,17 +91,39 @@ fn copy(from: &Path, to: &Path) {
     process::run(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
-/// What sled had not finished when the power went: it reads as the end of the log.
+/// Cuts the last bytes off a log.
+fn tear(log: &Path) {
+    let bytes = fs::read(log).expect("it is there");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("there are records");
+    fs::write(log, &bytes[..used - 10]).expect("there is room");
+}
+
+/// What sled had not finished when the power went, so that nobody was told that it is durable: it reads as the end of the log.
 #[test]
 fn fault_36_torn_tail() {
     let mut delivered = Delivered::new();
-    let log = delivered.journal().join("db");
-    let bytes = fs::read(&log).expect("it is there");
-    let used = bytes.iter().rposition(|byte| *byte != 0).expect("there are records");
-    fs::write(&log, &bytes[..used - 10]).expect("there is room");
+    let (side, acknowledged) =
+        (delivered.agent.state_dir().join("journal.seq"), delivered.agent.home().join("acknowledged"));
+    copy(&side, &acknowledged);
+    delivered.source.file("later", 100);
+    delivered.agent.start();
+    delivered.expect_all("a later file is delivered");
+    assert!(delivered.agent.terminate().success());
+    fs::rename(&acknowledged, &side).expect("one file system");
+    tear(&delivered.journal().join("db"));
 
     delivered.expect_nothing_sent_again();
     assert_eq!((delivered.quarantines(), delivered.reports()), (0, 0), "{}", delivered.agent.log());
+}
+
+/// The same of what was acknowledged is missed.
+#[test]
+fn fault_36_torn_tail_that_was_durable_is_missed() {
+    let mut delivered = Delivered::new();
+    tear(&delivered.journal().join("db"));
+
+    delivered.expect_nothing_sent_again();
+    assert_eq!((delivered.quarantines(), delivered.reports()), (1, 1), "{}", delivered.agent.log());
 }
 
 /// The log's middle is gone: quarantined, rebuilt by comparing, reported.
@@ -120,12 +142,13 @@ fn fault_37_zeroed_sectors() {
     assert_eq!((delivered.quarantines(), delivered.reports()), (1, 1), "{}", delivered.agent.log());
 }
 
-/// All of it, or each of its files in turn: what the store needs is missed, and the store set aside for it.
+/// All of it, or each of its files in turn: where what the store knew is gone, that is missed. `conf` is sled's settings, which it
+/// writes anew.
 #[test]
 fn fault_38_missing_files() {
     let mut delivered = Delivered::new();
     let state = delivered.agent.state_dir();
-    for (name, costs) in [("journal/conf", 1), ("journal/db", 1), ("journal.seq", 1), ("receipts.jsonl", 0)] {
+    for (name, costs) in [("journal/conf", 0), ("journal/db", 1), ("journal.seq", 1), ("receipts.jsonl", 0)] {
         let before = delivered.reports();
         match fs::remove_file(state.join(name)) {
             Ok(()) => {}
