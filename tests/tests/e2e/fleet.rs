@@ -103,15 +103,15 @@ fn packaged_files_are_right() {
     );
     said.expect_code(0);
     for (program, arguments) in [("haproxy", vec!["-c", "-f"]), ("nginx", vec!["-t", "-c"])] {
-        let file = packaged(if program == "nginx" { "nginx.conf" } else { "haproxy.cfg" });
-        match Command::new(program).args(arguments).arg(&file).output() {
+        let name = if program == "nginx" { "nginx.conf" } else { "haproxy.cfg" };
+        match Command::new(program).args(arguments).arg(packaged(name)).output() {
             Ok(output) => {
                 assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
             }
             // There is nobody to ask.
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::NotFound, "{program}: {error}");
-                machine::not_shown(&file, &format!("there is no {program} (package {program})"));
+                machine::not_shown(name, &format!("there is no {program} (package {program})"));
             }
         }
     }
