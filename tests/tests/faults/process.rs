@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use skiff_tests::{Agent, Sshd, Tree, skiff, tree, wait};
+use skiff_tests::{Agent, Sshd, Tree, machine, skiff, tree, wait};
 use tempfile::TempDir;
 
 const DELETE: &str = "after_delivery = 'delete'";
@@ -57,6 +57,9 @@ fn fault_86_out_of_memory_loses_nothing() {
 /// No random number can be had for a wait: that panics, in whatever task needs one. The whole agent ends.
 #[test]
 fn fault_87_panic_ends_the_whole_agent() {
+    if !machine::is_root("a system call that fails from some moment on") {
+        return;
+    }
     let (sshd, scratch, mut source) = start();
     let other = Tree::new(scratch.path().join("other"), 2);
     let mut agent =
