@@ -137,10 +137,12 @@ impl Keeper {
         let mut walk = Walk { ignores, ..Walk::default() };
         self.walk(&root, None, &mut walk)?;
         let mut went = 0_u64;
-        let more_delivered = walk.delivered.is_cut || walk.is_partial;
+        let mut more_delivered = walk.delivered.is_cut || walk.is_partial;
         let mut left_bytes = walk.delivered_bytes;
         for candidate in walk.delivered.in_order() {
             if self.context.waker.is_stopped() || !self.is_to_go(&candidate, left_bytes) {
+                // There was room for a moment. Where somebody has filled it since, this one is still to go first.
+                more_delivered = true;
                 break;
             }
             if self.remove(&root, &candidate) {

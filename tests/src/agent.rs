@@ -244,6 +244,22 @@ impl Agent {
         receipts::read(&self.state_dir())
     }
 
+    /// Waits until there are so many receipts: what only stands there may still be unknown to it.
+    #[track_caller]
+    pub fn wait_for_receipts(&mut self, count: usize) {
+        let state_dir = self.state_dir();
+        self.wait_until(&format!("there are {count} receipts"), || receipts::read(&state_dir).len() == count);
+    }
+
+    /// Waits until a file has its receipt.
+    #[track_caller]
+    pub fn wait_for_receipt(&mut self, path: &str) {
+        let state_dir = self.state_dir();
+        self.wait_until(&format!("{path} has a receipt"), || {
+            receipts::read(&state_dir).iter().any(|receipt| receipt["path"] == path)
+        });
+    }
+
     /// The folder in which it remembers.
     pub fn state_dir(&self) -> PathBuf {
         self.home.path().join("state")

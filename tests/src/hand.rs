@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 
 use crate::process::{self, wait_for_end};
-use crate::wait;
+use crate::{machine, wait};
 
 /// The program.
 pub const HAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/remote/scp/hand.sh");
@@ -38,14 +38,17 @@ pub fn sent() -> String {
     program(&fs::read_to_string(HAND).expect("it is in the repository"))
 }
 
-/// What a server may have for its `sh`, as far as this machine has it.
+/// What a server may have for its `sh`, as far as this machine has it; what it lacks is told.
 pub fn shells() -> Vec<Vec<PathBuf>> {
     let all =
         [&["dash"][..], &["busybox", "sh"], &["bash"], &["zsh", "--emulate", "sh"], &["ksh"], &["mksh"]];
     let found = all.into_iter().filter_map(|words| {
         let (name, more) = words.split_first()?;
         let path = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
-        let path = path.into_iter().find(|path| path.exists())?;
+        let Some(path) = path.into_iter().find(|path| path.exists()) else {
+            machine::not_shown("a server's shell", &format!("there is no {name} (package {name})"));
+            return None;
+        };
         Some([path].into_iter().chain(more.iter().map(PathBuf::from)).collect())
     });
     found.collect()

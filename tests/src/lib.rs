@@ -1,7 +1,8 @@
 //! What the end-to-end tests stand on: real SSH servers, the built `skiff`, seeded trees of files and waiting with a limit.
 //!
 //! Everything panics with a full account when it cannot do its work: a harness that goes on after its own failure
-//! proves nothing. Nothing here knows how skiff is built, only its command line, its configuration and its files.
+//! proves nothing. What simulates (`simulation`, `fleet`) and what writes and judges a journal (`shipments`, its campaigns) uses
+//! skiff's own crates; nothing else here knows how it is built, only its command line, its configuration and its files.
 
 pub mod agent;
 pub mod asyncssh;
@@ -27,7 +28,6 @@ pub mod simulation;
 pub mod skiff;
 pub mod sshd;
 mod svg;
-pub mod tmpfs;
 pub mod toolbox;
 pub mod tree;
 pub mod user;
@@ -38,7 +38,6 @@ pub use dropbear::Dropbear;
 pub use fault_proxy::FaultProxy;
 pub use rclone::Rclone;
 pub use sshd::Sshd;
-pub use tmpfs::Tmpfs;
 pub use toolbox::Toolbox;
 pub use tree::Tree;
 pub use user::User;

@@ -53,12 +53,16 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// A file system in memory of `bytes`, at `at`, which is made.
-    pub fn tmpfs(at: &Path, bytes: u64) -> Self {
+    /// A file system in memory at `at`, which is made, with options such as `size=1m,mode=755` or `nr_inodes=10`.
+    pub fn tmpfs(at: &Path, options: &str) -> Self {
         fs::create_dir_all(at).expect("the place to mount at can be made");
-        let size = format!("size={bytes},mode=755");
-        process::run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at));
+        process::run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "skiff-test"]).arg(at));
         Mounted { at: at.to_owned() }
+    }
+
+    /// Gives it other options. What is in it stays.
+    pub fn set(&self, options: &str) {
+        process::run(Command::new("mount").arg("-o").arg(format!("remount,{options}")).arg(&self.at));
     }
 
     /// `at` once more, over itself, and read-only.

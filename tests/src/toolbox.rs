@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// All that skiff may call at a destination, digest tools apart.
+/// All that skiff may call at a destination, digest tools apart. `printf` is nearly every shell's own, but not mksh's.
 const USUAL: &[&str] = &[
-    "cat", "chmod", "chown", "cp", "cut", "df", "find", "ln", "mkdir", "mv", "rm", "scp", "sh", "sync",
-    "tail", "tar", "touch", "tr", "wc",
+    "cat", "chmod", "chown", "cp", "cut", "df", "find", "ln", "mkdir", "mv", "printf", "rm", "scp", "sh",
+    "sync", "tail", "tar", "touch", "tr", "wc",
 ];
 /// All digest tools that skiff knows.
 const DIGESTS: &[&str] = &["b3sum", "openssl", "sha256sum", "shasum"];

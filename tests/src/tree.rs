@@ -90,9 +90,19 @@ pub fn files(root: &Path) -> io::Result<BTreeMap<PathBuf, Metadata>> {
     Ok(found)
 }
 
+/// The same, and nothing where `root` is missing. Panics where it is there and can't be listed: that is not nothing.
+#[track_caller]
+pub fn files_if_there(root: &Path) -> BTreeMap<PathBuf, Metadata> {
+    match files(root) {
+        Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+        files => files.unwrap_or_else(|error| panic!("cannot list {}: {error}", root.display())),
+    }
+}
+
 /// How many files stand below `root`; none if it is missing.
+#[track_caller]
 pub fn count(root: &Path) -> usize {
-    files(root).map_or(0, |files| files.len())
+    files_if_there(root).len()
 }
 
 /// Whether no file stands below `root`, which is there.
@@ -100,9 +110,10 @@ pub fn is_empty(root: &Path) -> bool {
     files(root).is_ok_and(|files| files.is_empty())
 }
 
-/// All bytes of the files below `root`.
+/// All bytes of the files below `root`; none if it is missing.
+#[track_caller]
 pub fn total_bytes(root: &Path) -> u64 {
-    files(root).map_or(0, |files| files.values().map(Metadata::len).sum())
+    files_if_there(root).values().map(Metadata::len).sum()
 }
 
 /// How many bytes wait in skiff's own folder at the destination `root`.

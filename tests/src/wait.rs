@@ -1,4 +1,5 @@
-//! Waiting for a condition, with a limit. No test sleeps to let something happen.
+//! Waiting for a condition, with a limit. No test sleeps to let something happen. That something does not happen is watched
+//! for a while, where nothing comes later that would tell: a machine so busy that it would take longer shows less then.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,4 +21,9 @@ pub fn came_true(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether `condition` stayed false for so long, which is for as long as what is not to happen would take.
+pub fn never_came_true(watched: Duration, condition: impl FnMut() -> bool) -> bool {
+    !came_true(watched, condition)
 }

@@ -90,6 +90,22 @@ fn each_error_is_on_the_page_about_trouble() {
     }
 }
 
+/// Whether a source has a test of that name, or one that begins so.
+fn has_test(source: &str, function: &str) -> bool {
+    source.match_indices(function).any(|(at, _)| {
+        let above = source[..at].rsplit('\n').skip(1).map(str::trim_start);
+        let mut attributes = above.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        attributes.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
+}
+
+#[test]
+fn a_function_is_no_test() {
+    let source = "#[test]\n#[should_panic]\nfn one() {}\n\nfn other() {}\n    #[tokio::test]\n    async fn third() {}\n";
+    assert!(["fn one(", "fn o", "fn third("].iter().all(|function| has_test(source, function)));
+    assert!(!has_test(source, "fn other(") && !has_test(source, "fn four("));
+}
+
 /// A page's tests: `file::test`, `module::tests`, `…::test` for one more of the same file, `test_*` for all that begin so, and
 /// whole files of tests. Panics for those that aren't there; tells how many are.
 fn tests_named_by(page: &str, sources: &[(String, String)]) -> usize {
@@ -114,7 +130,7 @@ fn tests_named_by(page: &str, sources: &[(String, String)]) -> usize {
                 ["mod PART ", "PART_too!"].iter().any(|text| source.contains(&text.replace("PART", part)))
             };
             let is_here = |part: &&str| names.contains(part) || has_module(part);
-            let is_test = is_here(last) || source.contains(&function);
+            let is_test = (is_here(last) && has_test(source, "fn ")) || has_test(source, &function);
             is_test
                 && above.iter().all(is_here)
                 && (above.is_empty() || names.contains(&above[0]) || names.contains(last))

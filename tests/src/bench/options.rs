@@ -33,6 +33,9 @@ pub struct Options {
     /// Small workloads, one round: whether the benchmark works
     #[arg(global = true, long)]
     quick: bool,
+    /// Only look: a budget that is not reached is told, and is no failure
+    #[arg(global = true, long)]
+    pub look: bool,
     /// Files of the budget "backlog", if not 1,000,000
     #[arg(global = true, long, value_name = "N")]
     files: Option<u64>,

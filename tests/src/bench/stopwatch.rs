@@ -93,6 +93,11 @@ pub(super) fn status_bytes(pid: Pid, name: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib << 10)
 }
 
+/// Processor time of a process, with that of its threads that have ended.
+pub(super) fn own_s(pid: Pid) -> f64 {
+    ticks(pid, &[11, 12])
+}
+
 /// Processor time of a process and of all its children that have ended and were waited for.
 pub(super) fn own_and_children_s(pid: Pid) -> f64 {
     ticks(pid, &[11, 12, 13, 14])

@@ -87,22 +87,17 @@ fn one_error(rig: &mut Rig, writer: &Writer, arguments: &[String]) -> (bool, Opt
         .for_each(|argument| *argument = mark.display().to_string());
     rig.start_traced(&arguments);
     let went_on = rig.wait_until_done(&writer.expected, GO_ON_LIMIT).is_ok();
-    let ended = if rig.is_running() { rig.terminate() } else { rig.ended(Duration::ZERO) };
+    let ended = rig.terminate();
     let met = std::fs::read_to_string(&mark).is_ok_and(|trace| trace.contains("(INJECTED)"));
-    if let Some(wrong) = rig.wrong_but_journal(&writer.expected) {
+    if let Some(wrong) = rig.wrong_but_journal(&writer.expected).or(ended.clone().err()) {
         return (met, Some(format!("with the error: {wrong}")));
     }
-    let failed_silently = ended.is_some_and(|status| !status.success()) && rig.log().trim().is_empty();
-    if failed_silently {
+    if ended.as_ref().is_ok_and(|status| !status.success()) && rig.log().trim().is_empty() {
         return (met, Some(format!("it ended with {ended:?} and said nothing (all delivered: {went_on})")));
     }
     rig.start();
     let done = rig.wait_until_done(&writer.expected, RESTART_LIMIT);
-    rig.terminate();
-    (
-        met,
-        done.err()
-            .or_else(|| rig.wrong_but_journal(&writer.expected))
-            .map(|wrong| format!("after the restart: {wrong}")),
-    )
+    let ended = rig.terminate();
+    let wrong = done.err().or(ended.err()).or_else(|| rig.wrong_but_journal(&writer.expected));
+    (met, wrong.map(|wrong| format!("after the restart: {wrong}")))
 }

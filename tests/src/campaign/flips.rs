@@ -73,8 +73,8 @@ fn one_agent(seed: u64, after: After) -> (bool, Option<String>) {
     let touched =
         (listing(&outside) != before).then(|| "something outside was changed or removed".to_owned());
     let wrong = leaked.or(touched).or_else(|| rig.wait_until_done(&writer.expected, LAST_LIMIT).err());
-    rig.terminate();
-    (met, wrong.or_else(|| leaked_or_wrong(&rig, &writer, &outside, &before)))
+    let ended = rig.terminate();
+    (met, wrong.or_else(|| leaked_or_wrong(&rig, &writer, &outside, &before)).or(ended.err()))
 }
 
 fn leaked_or_wrong(rig: &Rig, writer: &Writer, outside: &Path, before: &[(PathBuf, u64)]) -> Option<String> {
@@ -137,7 +137,7 @@ fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 fn leaked(folder: &Path) -> Option<String> {
-    let files = crate::tree::files(folder).unwrap_or_default();
+    let files = crate::tree::files_if_there(folder);
     let leak = files.into_keys().find(|path| fs::read(folder.join(path)).is_ok_and(|bytes| bytes == CANARY));
     leak.map(|path| format!("what is outside arrived as {}", path.display()))
 }

@@ -43,9 +43,9 @@ fn one_race(seed: u64) -> (bool, Option<String>) {
     rig.start();
     let foreign = race(&rig, &mut chance);
     let gone = wait::came_true(LIMIT, || tree::is_empty(&rig.source));
-    rig.terminate();
+    let ended = rig.terminate();
     let late = (!gone).then(|| format!("not all was delivered; the log ends:\n{}", rig.end_of_log()));
-    (!foreign.is_empty(), judge(&rig.destination, &ours, &foreign).or(late))
+    (!foreign.is_empty(), judge(&rig.destination, &ours, &foreign).or(late).or(ended.err()))
 }
 
 /// Makes files under final names at random moments, where nothing stands yet.
@@ -74,7 +74,7 @@ fn judge(
     ours: &BTreeMap<PathBuf, Vec<u8>>,
     foreign: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> Option<String> {
-    let there: Vec<PathBuf> = tree::files(root).unwrap_or_default().into_keys().collect();
+    let there: Vec<PathBuf> = tree::files_if_there(root).into_keys().collect();
     let holds = |path: &Path, bytes: &[u8]| fs::read(root.join(path)).is_ok_and(|found| found == bytes);
     let taken: Vec<_> =
         foreign.iter().filter(|(path, bytes)| !holds(path, bytes)).map(|(path, _)| path).collect();

@@ -71,12 +71,13 @@ pub(super) fn run(order: &Order) -> Tally {
 
 fn one_death(rig: &mut Rig, writer: &Writer, point: &Point) -> (bool, Option<String>) {
     rig.start_traced(&point.inject("signal=KILL"));
-    let _either = rig.wait_until_done(&writer.expected, DEATH_LIMIT);
+    let done = rig.wait_until_done(&writer.expected, DEATH_LIMIT);
+    let neither = done.err().filter(|_| rig.is_running());
     // The orderly end has its calls too.
-    let met = rig.is_running() && rig.terminate().is_some_and(|status| status.success());
-    let met = !met;
-    rig.kill();
-    if let Some(wrong) = rig.wrong(&writer.expected) {
+    let ended = rig.terminate();
+    let met = ended.as_ref().is_ok_and(|status| !status.success());
+    let hangs = neither.map(|why| format!("it neither dies nor delivers: {why}")).or(ended.err());
+    if let Some(wrong) = rig.wrong(&writer.expected).or(hangs) {
         return (met, Some(format!("after the death: {wrong}")));
     }
     rig.start();

@@ -42,8 +42,8 @@ fn one_delivery(seed: u64) -> (bool, Option<String>) {
     writer.one_delivery(&mut chance);
     rig.start();
     let done = rig.wait_until_done(&writer.expected, LIMIT);
-    rig.terminate();
-    (lies.exists(), rig.wrong(&writer.expected).or_else(|| done.err()))
+    let ended = rig.terminate();
+    (lies.exists(), rig.wrong(&writer.expected).or(done.err()).or(ended.err()))
 }
 
 /// The real one, and then a lie: a changed byte, a lost tail, or nothing there at all. Three times, then it is honest.

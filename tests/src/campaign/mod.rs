@@ -75,14 +75,18 @@ impl Tally {
         self.failures.len() >= ENOUGH_FAILURES
     }
 
+    /// Whether runs met their fault, and none failed: nothing less shows anything.
+    pub fn is_clean(&self) -> bool {
+        self.skipped.is_none() && self.failures.is_empty() && self.met > 0
+    }
+
     /// Panics unless there were runs, some met their fault and none failed.
     #[track_caller]
     pub fn expect_clean(&self) {
         if let Some(why) = &self.skipped {
             return machine::not_shown("a campaign", why);
         }
-        assert!(self.failures.is_empty(), "{self}");
-        assert!(self.met > 0, "no run met its fault, so this shows nothing: {self}");
+        assert!(self.is_clean(), "{self}");
     }
 }
 
@@ -97,6 +101,9 @@ impl fmt::Display for Tally {
             "{runs} runs, {met} met their fault, {} failed, {resent_bytes} bytes sent again",
             failures.len()
         )?;
+        if *met == 0 {
+            write!(f, "; no run met its fault, so this shows nothing")?;
+        }
         failures.iter().try_for_each(|failure| write!(f, "\n  {failure}"))
     }
 }

@@ -160,6 +160,11 @@ impl Rig {
         self.spawn(command);
     }
 
+    /// Starts something else in its place: who judges agents is tried on those that do what none should.
+    pub fn start_stand_in(&mut self, command: Command) {
+        self.spawn(command);
+    }
+
     fn command(&self) -> Command {
         let mut command = skiff::command(self.home.path());
         command.arg("run").arg("--config").arg(self.config());
@@ -185,7 +190,9 @@ impl Rig {
     /// Ends it at once, as a power cut would. Whether it ran until then.
     pub fn kill(&mut self) -> bool {
         let ran = self.is_running();
-        self.signal(Signal::KILL);
+        if ran {
+            self.signal(Signal::KILL);
+        }
         if let Some(mut child) = self.running.take() {
             child.wait().expect("a child can be waited for");
         }
@@ -200,14 +207,20 @@ impl Rig {
         }
     }
 
-    /// Asks it to end and waits until it has. `None`: it had to be killed.
-    pub fn terminate(&mut self) -> Option<ExitStatus> {
-        self.signal(Signal::TERM);
-        let ended = self.ended(END_LIMIT);
-        if ended.is_none() {
-            self.kill();
+    /// Asks it to end and waits until it has. `Err`: it did not, and had to be killed, which is a failure whatever it was
+    /// asked to end for.
+    pub fn terminate(&mut self) -> Result<ExitStatus, String> {
+        if self.is_running() {
+            self.signal(Signal::TERM);
         }
-        ended
+        self.ended(END_LIMIT).ok_or_else(|| {
+            self.kill();
+            format!(
+                "it did not end within {} s of SIGTERM; the log ends:\n{}",
+                END_LIMIT.as_secs(),
+                self.end_of_log()
+            )
+        })
     }
 
     /// How it ended, if it does within `limit`.
@@ -263,8 +276,8 @@ impl Rig {
     /// Waits until [`Rig::is_done`] and ends the agent. What is wrong in the end.
     pub fn conclude(&mut self, expected: &Expected, limit: Duration) -> Option<String> {
         let done = self.wait_until_done(expected, limit);
-        self.terminate();
-        done.err().or_else(|| self.wrong(expected))
+        let ended = self.terminate();
+        done.err().or(ended.err()).or_else(|| self.wrong(expected))
     }
 
     /// What is wrong now, at whatever moment: a verdict that isn't sound, a source that went without a receipt, a

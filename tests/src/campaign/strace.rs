@@ -45,7 +45,10 @@ pub(super) fn points(rig: &mut Rig, expected: &Expected, calls: &[&str]) -> Resu
     arguments.push(format!("--trace={}", calls.join(",")));
     rig.start_traced(&arguments);
     rig.wait_until_done(expected, Duration::from_secs(60))?;
-    rig.terminate().filter(std::process::ExitStatus::success).ok_or("an undisturbed agent ends in order")?;
+    let ended = rig.terminate()?;
+    if !ended.success() {
+        return Err(format!("an undisturbed agent ends in order, not with {ended}"));
+    }
     let text = fs::read(&trace).map_err(|error| format!("strace left no trace: {error}"))?;
     Ok(read(&String::from_utf8_lossy(&text)))
 }

@@ -106,7 +106,7 @@ impl Expected {
                 _ => verdict.lost.push(path.clone()),
             }
         }
-        let there = tree::files(destination).unwrap_or_default();
+        let there = tree::files_if_there(destination);
         verdict.extra.extend(there.into_keys().filter(|path| !self.0.contains_key(path)));
         verdict
     }

@@ -172,7 +172,7 @@ fn a_mount_point_below_is_told_and_no_obstacle() {
     source.file("a", 10);
     let at = source.root().join("x");
     fs::create_dir(&at).expect("room");
-    let _mounted = Mounted::tmpfs(&at, 1 << 20);
+    let _mounted = Mounted::tmpfs(&at, "size=1m,mode=755");
     for (rules, warned) in [("", true), ("mode = 'append'", true), ("exclude = ['x/']", false)] {
         let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), rules), &[]);
         assert_eq!(exit, Some(0), "{rules}: {checks:#?}");
@@ -194,7 +194,7 @@ fn a_mount_that_is_missing_is_told_by_the_agent_and_without_one() {
     }
     let (sshd, scratch, _) = start();
     let at = scratch.path().join("mounted");
-    let mounted = Mounted::tmpfs(&at, 1 << 20);
+    let mounted = Mounted::tmpfs(&at, "size=1m,mode=755");
     fs::write(at.join("a"), "a").expect("room");
     let mut agent = Agent::to(&sshd).watch("in", &at, "");
     agent.start();
@@ -214,7 +214,7 @@ fn a_mount_that_is_missing_is_told_by_the_agent_and_without_one() {
     fails(&agent, &[], "watch", "a file system was mounted at");
     agent.terminate();
 
-    let _again = Mounted::tmpfs(&at, 1 << 20);
+    let _again = Mounted::tmpfs(&at, "size=1m,mode=755");
     let (exit, checks) = checked(&agent, &[]);
     assert_eq!(exit, Some(0), "{checks:#?}");
 }

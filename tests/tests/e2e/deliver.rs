@@ -2,7 +2,6 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 
 use skiff_tests::{Agent, Sshd, Tree, tree};
 use tempfile::TempDir;
@@ -28,13 +27,14 @@ fn delete_takes_only_what_has_arrived() {
     let mut source = Tree::new(scratch.path().join("in"), 2);
     source.small_files(300, 7);
     source.file("large.bin", 3 << 20);
-    let copied = copy(source.root(), kept.root());
+    tree::copy(source.root(), kept.root());
+    let copied = tree::files(kept.root()).expect("the new tree can be read");
 
     let mut agent =
         Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'\nbatch_items = 50").started();
 
     agent.wait_until("the source is empty", || {
-        for path in &copied {
+        for path in copied.keys() {
             if !source.root().join(path).exists() {
                 let arrived = tree::same_bytes(&kept.root().join(path), &sshd.root().join(path));
                 assert!(arrived, "{path:?} is deleted here, but not whole at the destination");
@@ -109,16 +109,6 @@ fn new_folders_come_beside_those_that_stand_there() {
         let mode = fs::metadata(sshd.root().join(folder)).expect("it stands").permissions().mode();
         assert_eq!(mode & 0o2000, 0o2000, "{folder}");
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Vec<PathBuf> {
-    let files = tree::files(from).expect("the new tree can be read");
-    for path in files.keys() {
-        let target = to.join(path);
-        fs::create_dir_all(target.parent().expect("a file has a parent")).expect("the copy can be made");
-        fs::copy(from.join(path), target).expect("the copy can be made");
-    }
-    files.into_keys().collect()
 }
 
 skiff_tests::by_sftp_too! {

@@ -13,9 +13,9 @@ use std::thread;
 use serde_json::Value;
 use skiff_tests::fault_proxy::Fault;
 use skiff_tests::hole::Hole;
-use skiff_tests::machine::is_root;
+use skiff_tests::machine::{Mounted, is_root};
 use skiff_tests::skiff::{Ended, command, run};
-use skiff_tests::{Agent, FaultProxy, Sshd, Tmpfs, Toolbox, Tree, process, tree, wait};
+use skiff_tests::{Agent, FaultProxy, Sshd, Toolbox, Tree, process, tree, wait};
 use tempfile::TempDir;
 
 const IMPATIENT: &str = "connect_timeout = '2s'\nstall_timeout = '2s'";
@@ -257,7 +257,7 @@ fn disks_that_take_nothing() {
         return;
     }
     let sshd = Sshd::start();
-    let disk = Tmpfs::over(&sshd.root(), "size=1m,ro");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=1m,ro");
     User::to(&sshd).is_told("read-only", 1, &["Read-only file system", "remount"]);
     disk.set("size=1m,nr_inodes=1,rw");
     User::to(&sshd).is_told("no-space", 1, &["No space left", "df -h", "df -i"]);

@@ -27,14 +27,6 @@ fn sent_bytes(agent: &Agent, delivered: u64) -> u64 {
     sent
 }
 
-fn wait_for_receipt(agent: &mut Agent, path: &str) {
-    let receipts = agent.state_dir().join("receipts.jsonl");
-    let own = format!("\"path\":\"{path}\"");
-    agent.wait_until("it has a receipt", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.contains(&own))
-    });
-}
-
 fn same_file(ours: &Path, theirs: &Path) {
     assert!(tree::same_bytes(ours, theirs));
     let (ours, theirs) = (fs::metadata(ours).expect("there"), fs::metadata(theirs).expect("there"));
@@ -54,7 +46,7 @@ fn renamed_and_copied_files_cost_no_payload() {
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
     agent.wait_until("all arrive", || tree::equal(source.root(), &sshd.root()));
     for path in ["large.bin", "small/0", "small/4"] {
-        wait_for_receipt(&mut agent, path);
+        agent.wait_for_receipt(path);
     }
     let before = sent_bytes(&agent, 6);
 
@@ -62,7 +54,7 @@ fn renamed_and_copied_files_cost_no_payload() {
     fs::set_permissions(at("large.bin"), fs::Permissions::from_mode(0o640)).expect("ours");
     fs::create_dir(at("moved")).expect("a new folder");
     fs::rename(at("large.bin"), at("moved/renamed.bin")).expect("renamed");
-    wait_for_receipt(&mut agent, "moved/renamed.bin");
+    agent.wait_for_receipt("moved/renamed.bin");
     same_file(&at("moved/renamed.bin"), &sshd.root().join("moved/renamed.bin"));
     let after = sent_bytes(&agent, 7);
     assert!(after - before < 10_000, "{} bytes were sent for a file that is there", after - before);
@@ -80,7 +72,7 @@ fn renamed_and_copied_files_cost_no_payload() {
         .expect("ours");
     agent.start();
     for name in ["again-0", "again-4", "new"] {
-        wait_for_receipt(&mut agent, name);
+        agent.wait_for_receipt(name);
     }
     for name in ["again-0", "again-3", "new"] {
         same_file(&at(name), &sshd.root().join(name));
@@ -97,7 +89,7 @@ fn deliver_twins_beside_others(mut agent: Agent, mut source: Tree, root: &Path) 
     agent.start();
     agent.wait_until("all arrive", || tree::equal(source.root(), root));
     for number in 0..3 {
-        wait_for_receipt(&mut agent, &format!("old-{number}"));
+        agent.wait_for_receipt(&format!("old-{number}"));
     }
     agent.terminate();
     for number in 0..3 {
@@ -108,7 +100,7 @@ fn deliver_twins_beside_others(mut agent: Agent, mut source: Tree, root: &Path) 
     agent.start();
     for number in 0..3 {
         for name in ["again", "new"] {
-            wait_for_receipt(&mut agent, &format!("{name}-{number}"));
+            agent.wait_for_receipt(&format!("{name}-{number}"));
         }
     }
     tree::assert_equal(source.root(), root);
@@ -152,14 +144,14 @@ fn a_twin_that_has_changed_there_is_no_twin() {
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
     agent.wait_until("they arrive", || tree::equal(source.root(), &sshd.root()));
     for path in ["a.bin", "b.bin"] {
-        wait_for_receipt(&mut agent, path);
+        agent.wait_for_receipt(path);
     }
     fs::write(sshd.root().join("a.bin"), vec![7; 2 << 20]).expect("it is writable");
     fs::remove_file(sshd.root().join("b.bin")).expect("it is there");
     fs::write(sshd.root().join("taken.bin"), "somebody else's").expect("it is writable");
     for (from, to) in [("a.bin", "c.bin"), ("b.bin", "d.bin"), ("b.bin", "taken.bin")] {
         fs::copy(source.root().join(from), source.root().join(to)).expect("there is room");
-        wait_for_receipt(&mut agent, to);
+        agent.wait_for_receipt(to);
     }
     for name in ["c.bin", "d.bin"] {
         same_file(&source.root().join(name), &sshd.root().join(name));
@@ -176,8 +168,8 @@ fn duplicates_travel_where_they_are_to() {
     let first = source.file("first", MIB + 1);
     let more = "duplicates = 'send'\ncompression = 'off'";
     let mut agent = Agent::with_destination(&sshd, more).watch("in", source.root(), "").started();
-    wait_for_receipt(&mut agent, "first");
+    agent.wait_for_receipt("first");
     fs::copy(first, source.root().join("second")).expect("there is room");
-    wait_for_receipt(&mut agent, "second");
+    agent.wait_for_receipt("second");
     assert!(sent_bytes(&agent, 2) > 2 * MIB);
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::{fs, io, thread};
 
 use serde_json::Value;
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::{Agent, Sshd, Tree, machine, tree};
 use tempfile::TempDir;
 
 fn packaged(name: &str) -> String {
@@ -103,10 +103,16 @@ fn packaged_files_are_right() {
     );
     said.expect_code(0);
     for (program, arguments) in [("haproxy", vec!["-c", "-f"]), ("nginx", vec!["-t", "-c"])] {
-        let file = packaged(if program == "nginx" { "nginx.conf" } else { "haproxy.cfg" });
-        // Where it isn't installed there is nobody to ask.
-        if let Ok(output) = Command::new(program).args(arguments).arg(file).output() {
-            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        let name = if program == "nginx" { "nginx.conf" } else { "haproxy.cfg" };
+        match Command::new(program).args(arguments).arg(packaged(name)).output() {
+            Ok(output) => {
+                assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            // There is nobody to ask.
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::NotFound, "{program}: {error}");
+                machine::not_shown(name, &format!("there is no {program} (package {program})"));
+            }
         }
     }
 }

@@ -42,10 +42,15 @@ fn odd_names_can_be_pushed() {
 fn newline_in_a_name_forges_no_log_line() {
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
     let mut source = Tree::new(scratch.path().join("in"), 2);
-    source.file("a\nFORGED line", 10);
-    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    let name = "a\nFORGED line";
+    source.file(name, 10);
+    // In its way, so that the log has to name it.
+    fs::write(sshd.root().join(name), "somebody else's").expect("the destination is writable");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "on_conflict = 'park'").started();
 
-    agent.wait_until("the name is delivered", || tree::equal(source.root(), &sshd.root()));
+    agent.wait_until_logged("the name is in the log, on one line", |line| {
+        line.contains("a\\nforged line") && line.contains("quarantined=true")
+    });
     assert!(agent.terminate().success());
 
     let log = agent.log();

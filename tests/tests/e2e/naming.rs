@@ -42,10 +42,7 @@ fn files_stand_below_their_days_and_are_found_there_again() {
     agent.wait_until("all arrive", || {
         files.iter().all(|(name, .., there)| stands(&source, &sshd, name, there))
     });
-    let receipts = agent.state_dir().join("receipts.jsonl");
-    agent.wait_until("all have receipts", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == files.len())
-    });
+    agent.wait_for_receipts(files.len());
     assert_eq!(tree::count(&sshd.root()), files.len(), "and nothing else");
     let kept: Vec<_> = fs::read_dir(sshd.root().join("in")).expect("there").flatten().collect();
     assert_eq!(kept.len(), 2, "what skiff keeps for itself stands once, not in each day's folder: {kept:?}");
@@ -54,9 +51,7 @@ fn files_stand_below_their_days_and_are_found_there_again() {
     agent.terminate();
     fs::remove_dir_all(agent.state_dir()).expect("it is there");
     agent.start();
-    agent.wait_until("all have receipts again", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == files.len())
-    });
+    agent.wait_for_receipts(files.len());
     assert!(agent.receipts().iter().all(|receipt| receipt["sent"] == false), "nothing is sent twice");
     assert_eq!(tree::count(&sshd.root()), files.len());
 }
@@ -85,7 +80,7 @@ fn a_change_on_another_day_is_another_file_and_a_foreign_one_stays() {
     agent.wait_until("its next version replaces it", || stands(&source, &sshd, "a", "2024-05-31/a"));
     put(&mut source, "a", 300, MORNING);
     let beside = || {
-        let files = tree::files(&sshd.root()).unwrap_or_default();
+        let files = tree::files_if_there(&sshd.root());
         let beside = files.into_keys().find(|path| path.to_string_lossy().starts_with("2024-06-01/a~"));
         beside.is_some_and(|path| stands(&source, &sshd, "a", &path.to_string_lossy()))
     };

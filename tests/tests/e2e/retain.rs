@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use skiff_tests::tmpfs::Tmpfs;
-use skiff_tests::{Agent, Sshd, Tree, machine, tree};
+use skiff_tests::machine::{self, Mounted};
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -17,14 +17,6 @@ const MIB: u64 = 1 << 20;
 fn names(folder: &Path) -> BTreeSet<String> {
     let files = tree::files(folder).expect("it can be read");
     files.into_keys().map(|path| path.display().to_string()).collect()
-}
-
-/// Waits until so many have receipts: what only stands there may still be unknown to the agent when the server goes.
-fn wait_for_receipts(agent: &mut Agent, count: usize) {
-    let receipts = agent.state_dir().join("receipts.jsonl");
-    agent.wait_until("they have receipts", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == count)
-    });
 }
 
 /// Puts files one after the other, so that their order is known.
@@ -36,11 +28,34 @@ fn put(source: &mut Tree, names: impl IntoIterator<Item = String>, bytes: u64) {
 }
 
 /// A folder with a disk of 8 MiB of its own.
-fn small_disk(scratch: &TempDir) -> (PathBuf, Tmpfs) {
+fn small_disk(scratch: &TempDir) -> (PathBuf, Mounted) {
     let folder = scratch.path().join("in");
     fs::create_dir(&folder).expect("a new folder");
-    let disk = Tmpfs::over(&folder, "size=8m");
+    let disk = Mounted::tmpfs(&folder, "size=8m");
     (folder, disk)
+}
+
+fn beginning(folder: &Path, prefix: &str) -> usize {
+    names(folder).iter().filter(|name| name.starts_with(prefix)).count()
+}
+
+/// Waits until so many files went that the disk is below its mark, and all of them are told of: that is when a walk that
+/// made room ends.
+fn wait_for_room(agent: &mut Agent, folder: &Path, mark_percent: u64, gone: impl Fn() -> usize) {
+    let log = agent.home().join("log");
+    let told = || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines = text.lines().filter(|line| line.contains("delivered files were deleted to make room"));
+        let files = |line: &str| line.split_once(" files=")?.1.split(' ').next()?.parse::<usize>().ok();
+        lines.filter_map(files).sum::<usize>()
+    };
+    let used_percent = || {
+        let space = rustix::fs::statvfs(folder).expect("it is mounted");
+        (space.f_blocks - space.f_bfree) * 100 / space.f_blocks
+    };
+    agent.wait_until("delivered ones went", || {
+        used_percent() < mark_percent && gone() > 0 && told() == gone()
+    });
 }
 
 fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> BTreeSet<String> {
@@ -72,12 +87,12 @@ fn old_delivered_files_go_and_undelivered_ones_stay() {
     let mut agent =
         Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'\nretain = { age = '2s' }").started();
     agent.wait_until("all arrive", || names(&sshd.root()) == numbered("f", 0..3));
-    wait_for_receipts(&mut agent, 3);
+    agent.wait_for_receipts(3);
     sshd.stop();
     put(&mut source, numbered("g", 0..3), 100);
     agent.wait_until("the delivered ones go", || names(source.root()) == numbered("g", 0..3));
-    thread::sleep(Duration::from_secs(4));
-    assert_eq!(names(source.root()), numbered("g", 0..3));
+    let one_went = || names(source.root()) != numbered("g", 0..3);
+    assert!(wait::never_came_true(Duration::from_secs(4), one_went), "{:?} is left", names(source.root()));
     sshd.start_again();
     agent.wait_until("the others arrive, and go", || names(source.root()).is_empty());
     assert_eq!(names(&sshd.root()).len(), 6);
@@ -95,13 +110,11 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
     put(&mut source, numbered("sent", 0..10), MIB / 4);
     let mut agent = Agent::to(&sshd).watch("in", &folder, "rescan = '1s'\nhigh_water = '70%'").started();
     agent.wait_until("all arrive", || names(&sshd.root()) == numbered("sent", 0..10));
-    wait_for_receipts(&mut agent, 10);
+    agent.wait_for_receipts(10);
     sshd.stop();
 
     put(&mut source, numbered("new", 0..15), MIB / 4);
-    let below = || names(&folder).iter().filter(|name| name.starts_with("sent")).count() < 10;
-    agent.wait_until("delivered ones go", below);
-    thread::sleep(Duration::from_millis(2500));
+    wait_for_room(&mut agent, &folder, 70, || 10 - beginning(&folder, "sent"));
     let left = names(&folder);
     assert!(numbered("new", 0..15).is_subset(&left), "no undelivered file goes: {left:?}");
     let sent: Vec<_> = left.iter().filter(|name| name.starts_with("sent")).collect();
@@ -110,7 +123,6 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
 
     put(&mut source, numbered("newer", 0..10), MIB / 4);
     agent.wait_until_logged("it says that it can't help", |line| line.contains("no delivered file is left"));
-    thread::sleep(Duration::from_millis(2500));
     let new: BTreeSet<_> = numbered("new", 0..15).union(&numbered("newer", 0..10)).cloned().collect();
     assert_eq!(names(&folder), new, "not one undelivered file goes");
     assert!(!agent.state_dir().join("losses.jsonl").exists());
@@ -131,14 +143,13 @@ fn each_file_that_is_lost_by_permission_is_written_down() {
     let rules = "rescan = '1s'\nhigh_water = '60%'\nwhen_full = 'delete_undelivered'";
     let mut agent = Agent::to(&sshd).watch("in", &folder, rules).started();
     agent.wait_until("they arrive", || names(&sshd.root()) == numbered("sent", 0..4));
-    wait_for_receipts(&mut agent, 4);
+    agent.wait_for_receipts(4);
     sshd.stop();
     put(&mut source, numbered("new", 0..24), MIB / 4);
 
     let losses = agent.state_dir().join("losses.jsonl");
     agent.wait_until("some are lost", || losses.exists());
     agent.wait_until("the disk is below the mark", || tree::total_bytes(&folder) <= 19 * MIB / 4);
-    thread::sleep(Duration::from_millis(2500));
     let left = names(&folder);
     let text = fs::read_to_string(&losses).expect("it is there");
     let lost: BTreeSet<String> = text
@@ -181,7 +192,7 @@ fn a_closed_folder_costs_no_undelivered_file() {
     agent.set_under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]);
     agent.start();
     agent.wait_until("they arrive", || names(&sshd.root()).len() == 6);
-    wait_for_receipts(&mut agent, 6);
+    agent.wait_for_receipts(6);
     sshd.stop();
     let set_mode = |mode| {
         fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(mode)).expect("its owner may");
@@ -201,10 +212,7 @@ fn a_closed_folder_costs_no_undelivered_file() {
     assert!(!losses.exists(), "nothing is lost:\n{}", agent.log());
     set_mode(0o700);
     agent.start();
-    agent.wait_until("the delivered ones go", || {
-        names(&folder).iter().filter(|name| name.starts_with("closed/")).count() < 6
-    });
-    thread::sleep(Duration::from_millis(2500));
+    wait_for_room(&mut agent, &folder, 65, || 6 - beginning(&folder, "closed/"));
     assert!(numbered("new", 0..17).is_subset(&names(&folder)) && !losses.exists());
 }
 
@@ -220,9 +228,9 @@ fn what_one_of_two_destinations_lacks_stays() {
     let agent = Agent::to(&one).and_destination("other", &other, "");
     let mut agent = agent.watch_by("in", source.root(), rules).started();
     agent.wait_until("one has all", || names(&one.root()) == numbered("f", 0..4));
-    wait_for_receipts(&mut agent, 4);
-    thread::sleep(Duration::from_millis(3500));
-    assert_eq!(names(source.root()), numbered("f", 0..4), "the other has none of them yet");
+    agent.wait_for_receipts(4);
+    let one_went = || names(source.root()) != numbered("f", 0..4);
+    assert!(wait::never_came_true(Duration::from_millis(3500), one_went), "the other has none of them yet");
 
     other.start_again();
     agent.wait_until("the other has all", || names(&other.root()) == numbered("f", 0..4));

@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ fn all_get_each_file_and_the_last_one_disposes() {
     source.small_files(200, 5);
     source.file("large.bin", 3 << 20);
     let kept = Tree::new(scratch.path().join("kept"), 1);
-    copy(source.root(), kept.root());
+    tree::copy(source.root(), kept.root());
     other.stop();
     let mut agent = Agent::to(&one)
         .and_destination("other", &other, "")
@@ -36,10 +35,7 @@ fn all_get_each_file_and_the_last_one_disposes() {
         .started();
 
     agent.wait_until("the one that works has all", || tree::equal(kept.root(), &one.root()));
-    let receipts = agent.state_dir().join("receipts.jsonl");
-    agent.wait_until("all have receipts", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == 201)
-    });
+    agent.wait_for_receipts(201);
     assert_eq!(tree::count(source.root()), 201, "nothing goes before the other has it");
     agent.kill9();
     other.start_again();
@@ -203,14 +199,6 @@ fn waits_for_room(agent: &Agent) -> bool {
     watches.is_some_and(|watches| watches.iter().take(2).all(|watch| watch["pending"]["more"] == true))
 }
 
-fn copy(from: &Path, to: &Path) {
-    for path in tree::files(from).expect("the new tree can be read").into_keys() {
-        let target = to.join(&path);
-        fs::create_dir_all(target.parent().expect("a file has a parent")).expect("the copy can be made");
-        fs::copy(from.join(&path), target).expect("the copy can be made");
-    }
-}
-
 /// A destination that is added gets what lies in the folder; the one that was there is asked what it has, and sent nothing
 /// again. The same when it is taken away.
 #[test]
@@ -234,24 +222,15 @@ fn an_added_destination_costs_the_first_one_nothing() {
         let (sent, stood): (Vec<_>, Vec<_>) = of.partition(|receipt| receipt["sent"] == true);
         (sent.len(), stood.len())
     };
-    let wait = |agent: &mut Agent, count: usize| {
-        let receipts = agent.state_dir().join("receipts.jsonl");
-        agent.wait_until("all have receipts", || {
-            fs::read_to_string(&receipts).is_ok_and(|text| text.lines().count() == count)
-        });
-    };
-    wait(&mut agent, 51);
+    agent.wait_for_receipts(51);
     routed(&mut agent, "to = 'server'", "to = ['server', 'other']");
-    wait(&mut agent, 153);
+    agent.wait_for_receipts(153);
     tree::assert_equal(source.root(), &other.root());
     assert_eq!((sent(&agent, "server"), sent(&agent, "other")), ((51, 51), (51, 0)));
 
     routed(&mut agent, "to = ['server', 'other']", "to = 'server'");
     source.file("last", 10);
-    let receipts = agent.state_dir().join("receipts.jsonl");
-    agent.wait_until("the new one has its receipt", || {
-        fs::read_to_string(&receipts).is_ok_and(|text| text.contains("\"path\":\"last\""))
-    });
+    agent.wait_for_receipt("last");
     agent.terminate();
     assert_eq!(sent(&agent, "server").0, 52, "what it has by whatever route is not sent again");
 }

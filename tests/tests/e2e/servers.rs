@@ -66,6 +66,9 @@ fn goes_both_ways(server: &str, shell: &str, push: &Push, pull: Pull, root: &Pat
 
 #[test]
 fn openssh_serves_with_every_login_shell() {
+    if !machine::is_root("OpenSSH with other login shells") {
+        return;
+    }
     let home = scratch();
     let ash = home.path().join("ash");
     symlink("/bin/busybox", &ash).expect("the folder is writable");
@@ -81,6 +84,9 @@ fn openssh_serves_with_every_login_shell() {
 /// Start-up files that print: text, and a lot of what looks like anything.
 #[test]
 fn openssh_serves_with_start_up_files_that_print() {
+    if !machine::is_root("OpenSSH with other login shells") {
+        return;
+    }
     for talker in TALKERS {
         let (sshd, shell) = talks(talker, "");
         serves("OpenSSH", &shell, &sshd, false);
@@ -90,6 +96,9 @@ fn openssh_serves_with_start_up_files_that_print() {
 /// The same where the shell runs the SFTP server: what it prints comes before SFTP's first word, on the same stream.
 #[test]
 fn openssh_serves_by_sftp_with_start_up_files_that_print() {
+    if !machine::is_root("OpenSSH with other login shells") {
+        return;
+    }
     let server = skiff_tests::consumer::server();
     let by_sftp = ["-q", "--transport", "sftp"];
     for talker in TALKERS {
@@ -126,6 +135,9 @@ fn openssh_serves_with_busybox_tools_only() {
 
 #[test]
 fn dropbear_serves() {
+    if !machine::is_root("dropbear as a server") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), scratch());
     let dropbear = Dropbear::beside(&sshd, scratch.path());
     let push = || Push::at(dropbear.port, &dropbear.known_hosts, &sshd);
@@ -139,6 +151,9 @@ fn dropbear_serves() {
 /// Where dropbear finds no SFTP server, all goes over the shell, and whoever wants SFTP is told.
 #[test]
 fn dropbear_serves_without_sftp() {
+    if !machine::is_root("dropbear as a server") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), scratch());
     let dropbear = Dropbear::without_sftp(&sshd, scratch.path());
     let push = Push::at(dropbear.port, &dropbear.known_hosts, &sshd);
@@ -187,6 +202,9 @@ fn openssh_serves_by_sftp_alone() {
         true,
     );
 
+    if !machine::is_root("OpenSSH that shows one folder, or has a login shell that ends at once") {
+        return;
+    }
     // Where it may be changed to: nobody but root may write on the way.
     let jail = TempDir::new_in("/run").expect("root can write there");
     fs::set_permissions(jail.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");

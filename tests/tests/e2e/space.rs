@@ -1,11 +1,10 @@
 //! The destination's disk is left the room that it is to keep.
 
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use skiff_tests::tmpfs::Tmpfs;
-use skiff_tests::{Agent, Sshd, Tree, machine, tree, wait};
+use skiff_tests::machine::{self, Mounted};
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -17,7 +16,7 @@ fn a_destination_rests_before_it_runs_full_and_goes_on_by_itself() {
         return;
     }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let disk = Tmpfs::over(&sshd.root(), "size=10m");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=10m");
     let mut source = Tree::new(scratch.path().join("in"), 1);
     let mut agent =
         Agent::with_destination(&sshd, "keep_free = '4 MiB'").watch("in", source.root(), "").started();
@@ -33,8 +32,9 @@ fn a_destination_rests_before_it_runs_full_and_goes_on_by_itself() {
         server["state"] == "waiting" && server["last_error"]["code"] == "low-space"
     });
     assert!(told, "status doesn't say why it waits");
-    thread::sleep(Duration::from_millis(1500));
-    assert_eq!((tree::count(&sshd.root()), tree::staged_bytes(&sshd.root())), (1, 0), "nothing is begun");
+    agent.wait_until("nothing is left of the first", || tree::staged_bytes(&sshd.root()) == 0);
+    let begun = || (tree::count(&sshd.root()), tree::staged_bytes(&sshd.root())) != (1, 0);
+    assert!(wait::never_came_true(Duration::from_millis(1500), begun), "it is begun");
 
     disk.set("size=20m");
     agent.wait_until("it arrives", || tree::equal(source.root(), &sshd.root()));
@@ -47,7 +47,7 @@ fn batches_and_what_is_on_its_way_together_leave_the_room() {
         return;
     }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let disk = Tmpfs::over(&sshd.root(), "size=20m");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=20m");
     let mut source = Tree::new(scratch.path().join("in"), 2);
     for number in 0..60 {
         source.file(format!("small/{number}"), MIB / 4);
@@ -60,12 +60,11 @@ fn batches_and_what_is_on_its_way_together_leave_the_room() {
             .watch("in", source.root(), "batch_bytes = '3 MiB'")
             .started();
     agent.wait_until_logged("it rests", |line| line.contains("mib are to stay free"));
-    for _ in 0..20 {
-        thread::sleep(Duration::from_millis(100));
+    let too_full = || {
         let space = rustix::fs::statvfs(sshd.root()).expect("it is mounted");
-        let used = (space.f_blocks - space.f_bfree) * space.f_frsize;
-        assert!(used <= 14 * MIB, "{used} bytes of 20 MiB are used, of which 6 MiB are to stay free");
-    }
+        (space.f_blocks - space.f_bfree) * space.f_frsize > 14 * MIB
+    };
+    assert!(wait::never_came_true(Duration::from_secs(2), too_full), "6 of 20 MiB are to stay free");
     assert!(!tree::equal(source.root(), &sshd.root()), "27 MiB don't fit");
     disk.set("size=80m");
     agent.wait_until("all arrive", || tree::equal(source.root(), &sshd.root()));

@@ -1,11 +1,10 @@
 //! When a destination may be sent to, and how much.
 
 use std::fs;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
 
 fn status(agent: &Agent) -> Value {
@@ -26,8 +25,8 @@ fn a_metered_link_is_left_alone_and_nothing_is_sent_twice() {
     agent
         .wait_until_logged("it rests", |line| line.contains("paused: ") && line.contains("metered is there"));
     agent.wait_until_logged("it runs", |line| line.contains("ready"));
-    thread::sleep(Duration::from_millis(700));
-    assert_eq!(tree::staged_bytes(&sshd.root()), 0, "nothing goes while it costs");
+    let goes = || tree::staged_bytes(&sshd.root()) > 0;
+    assert!(wait::never_came_true(Duration::from_millis(700), goes), "something goes while it costs");
     assert_eq!(status(&agent)["destinations"][0]["state"], "paused");
 
     fs::remove_file(&metered).expect("it is there");
@@ -35,11 +34,12 @@ fn a_metered_link_is_left_alone_and_nothing_is_sent_twice() {
     fs::write(&metered, "").expect("there is room");
     agent.wait_until_logged("it is cut off", |line| line.contains("cut off"));
     // What is in the sockets' buffers still arrives.
-    thread::sleep(Duration::from_millis(300));
-    let rest = tree::staged_bytes(&sshd.root());
-    thread::sleep(Duration::from_millis(700));
-    assert_eq!(tree::staged_bytes(&sshd.root()), rest, "nothing more comes");
-    assert!(rest < 3 << 20, "it was cut off in the middle");
+    let mut rest = 0;
+    agent.wait_until("nothing more comes", || {
+        rest = tree::staged_bytes(&sshd.root());
+        wait::never_came_true(Duration::from_millis(700), || tree::staged_bytes(&sshd.root()) != rest)
+    });
+    assert!((500_000..3 << 20).contains(&rest), "it was not cut off in the middle, but at {rest}");
 
     fs::remove_file(&metered).expect("it is there");
     agent.wait_until("it arrives", || tree::equal(source.root(), &sshd.root()));
@@ -59,8 +59,8 @@ fn a_command_pauses_while_it_ends_with_0() {
     let more = format!("pause_when = ['/bin/test', '-e', '{}']\npause_check = '100ms'", metered.display());
     let mut agent = Agent::with_destination(&sshd, &more).watch("in", source.root(), "").started();
     agent.wait_until_logged("it rests", |line| line.contains("/bin/test says so"));
-    thread::sleep(Duration::from_millis(500));
-    assert_eq!(tree::count(&sshd.root()), 0);
+    let arrives = || tree::count(&sshd.root()) > 0;
+    assert!(wait::never_came_true(Duration::from_millis(500), arrives), "something goes");
     fs::remove_file(&metered).expect("it is there");
     agent.wait_until("all arrives", || tree::equal(source.root(), &sshd.root()));
 }
@@ -88,8 +88,8 @@ fn a_window_pauses_or_slows_and_a_reload_opens_it() {
     let schedule = "schedule = ['mon-sun pause']";
     let mut agent = Agent::with_destination(&sshd, schedule).watch("in", source.root(), "").started();
     agent.wait_until_logged("it rests", |line| line.contains("paused: by its schedule"));
-    thread::sleep(Duration::from_millis(500));
-    assert_eq!(tree::count(&sshd.root()), 0);
+    let arrives = || tree::count(&sshd.root()) > 0;
+    assert!(wait::never_came_true(Duration::from_millis(500), arrives), "something goes");
 
     let text = fs::read_to_string(agent.config()).expect("it is there");
     fs::write(agent.config(), text.replace(schedule, "schedule = ['mon-sun 800 kbit/s']"))

@@ -75,6 +75,12 @@ impl Delivered {
         }
     }
 
+    /// How many times it was told that a journal was set aside.
+    fn reports(&self) -> usize {
+        self.agent.log().matches("the journal could not be trusted").count()
+    }
+
+    /// How many of them are kept.
     fn quarantines(&self) -> usize {
         let names = fs::read_dir(self.agent.state_dir()).expect("it is there").flatten();
         names.filter(|entry| entry.file_name().to_string_lossy().starts_with("journal.quarantine-")).count()
@@ -85,16 +91,39 @@ fn copy(from: &Path, to: &Path) {
     process::run(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
-/// What sled had not finished when the power went: it reads as the end of the log.
+/// Cuts the last bytes off a log.
+fn tear(log: &Path) {
+    let bytes = fs::read(log).expect("it is there");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("there are records");
+    fs::write(log, &bytes[..used - 10]).expect("there is room");
+}
+
+/// What sled had not finished when the power went, so that nobody was told that it is durable: it reads as the end of the log.
 #[test]
 fn fault_36_torn_tail() {
     let mut delivered = Delivered::new();
-    let log = delivered.journal().join("db");
-    let bytes = fs::read(&log).expect("it is there");
-    let used = bytes.iter().rposition(|byte| *byte != 0).expect("there are records");
-    fs::write(&log, &bytes[..used - 10]).expect("there is room");
+    let (side, acknowledged) =
+        (delivered.agent.state_dir().join("journal.seq"), delivered.agent.home().join("acknowledged"));
+    copy(&side, &acknowledged);
+    delivered.source.file("later", 100);
+    delivered.agent.start();
+    delivered.expect_all("a later file is delivered");
+    assert!(delivered.agent.terminate().success());
+    fs::rename(&acknowledged, &side).expect("one file system");
+    tear(&delivered.journal().join("db"));
 
     delivered.expect_nothing_sent_again();
+    assert_eq!((delivered.quarantines(), delivered.reports()), (0, 0), "{}", delivered.agent.log());
+}
+
+/// The same of what was acknowledged is missed.
+#[test]
+fn fault_36_torn_tail_that_was_durable_is_missed() {
+    let mut delivered = Delivered::new();
+    tear(&delivered.journal().join("db"));
+
+    delivered.expect_nothing_sent_again();
+    assert_eq!((delivered.quarantines(), delivered.reports()), (1, 1), "{}", delivered.agent.log());
 }
 
 /// The log's middle is gone: quarantined, rebuilt by comparing, reported.
@@ -110,19 +139,25 @@ fn fault_37_zeroed_sectors() {
     fs::write(&log, bytes).expect("there is room");
 
     delivered.expect_nothing_sent_again();
+    assert_eq!((delivered.quarantines(), delivered.reports()), (1, 1), "{}", delivered.agent.log());
 }
 
-/// All of it, or each of its files in turn.
+/// All of it, or each of its files in turn: where what the store knew is gone, that is missed. `conf` is sled's settings, which it
+/// writes anew.
 #[test]
 fn fault_38_missing_files() {
     let mut delivered = Delivered::new();
     let state = delivered.agent.state_dir();
-    for name in ["journal/conf", "journal/db", "journal.seq", "receipts.jsonl"] {
+    for (name, costs) in [("journal/conf", 0), ("journal/db", 1), ("journal.seq", 1), ("receipts.jsonl", 0)] {
+        let before = delivered.reports();
         match fs::remove_file(state.join(name)) {
             Ok(()) => {}
             Err(error) => panic!("{name}: {error}"),
         }
         delivered.expect_nothing_sent_again();
+        assert_eq!(delivered.reports() - before, costs, "{name} is missing; {}", delivered.agent.log());
+        // Two are kept.
+        assert!(delivered.quarantines() >= costs, "{name} is missing");
         fs::remove_file(delivered.source.root().join("zz-last")).expect("it was written");
         fs::remove_file(delivered.sshd.root().join("zz-last")).expect("it was delivered");
     }
@@ -190,7 +225,7 @@ fn fault_42_store_rolled_back_is_quarantined() {
 
     delivered.expect_nothing_sent_again();
     assert_eq!(delivered.quarantines(), 1);
-    assert!(delivered.agent.log().contains("the journal could not be trusted"));
+    assert_eq!(delivered.reports(), 1);
 }
 
 /// A failed sync is never retried as a success: the agent ends, says why, deletes nothing, and the next start goes on.

@@ -1,12 +1,13 @@
-//! Faults 61 to 83: what servers do. Some are elsewhere too: 64 and 76 in `e2e_conflict`, 68 and 83 in `e2e_push`.
+//! Faults 61 to 83: what servers do. Some are elsewhere too: 64 and 76 in `e2e::conflict`, 68 and 83 in `e2e::push`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use skiff_tests::machine::{self, Mounted};
 use skiff_tests::skiff::{Ended, Push, contents_of};
-use skiff_tests::{Agent, Dropbear, Sshd, Tmpfs, Toolbox, Tree, process, tree};
+use skiff_tests::{Agent, Dropbear, Sshd, Toolbox, Tree, process, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -41,8 +42,11 @@ fn push_to(lines: &str) -> Ended {
 /// The full disk is named, holds nothing of ours, and gets the file when there is room.
 #[test]
 fn fault_61_full_disk_is_named_and_gets_the_file_when_there_is_room() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), scratch());
-    let disk = Tmpfs::over(&sshd.root(), "size=1m");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=1m");
     let mut source = Tree::new(scratch.path().join("in"), 1);
     source.file("large.bin", 3 * MIB);
     // Nobody asks before, as where `df` doesn't know.
@@ -66,8 +70,11 @@ fn fault_61_full_disk_is_named_and_gets_the_file_when_there_is_room() {
 /// The same for a batch of small files, and for a disk with room but no inodes.
 #[test]
 fn fault_62_exhausted_inodes_are_named_and_the_batch_arrives_when_there_are_some() {
+    if !machine::is_root("a disk with few inodes") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), scratch());
-    let disk = Tmpfs::over(&sshd.root(), "size=20m,nr_inodes=40");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=20m,nr_inodes=40");
     let mut source = Tree::new(scratch.path().join("in"), 2);
     source.small_files(100, 5);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
@@ -81,8 +88,11 @@ fn fault_62_exhausted_inodes_are_named_and_the_batch_arrives_when_there_are_some
 /// A read-only file system is named, and gets the files when it is writable again.
 #[test]
 fn fault_64_read_only_destination_is_named_and_recovers() {
+    if !machine::is_root("a read-only disk") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), scratch());
-    let disk = Tmpfs::over(&sshd.root(), "size=20m,ro");
+    let disk = Mounted::tmpfs(&sshd.root(), "size=20m,ro");
     let source = mixed(&scratch.path().join("in"), 3);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
 
@@ -173,6 +183,9 @@ fn fault_71_busybox_tools_will_do() {
 /// Another server altogether.
 #[test]
 fn fault_72_dropbear_will_do() {
+    if !machine::is_root("dropbear as a server") {
+        return;
+    }
     let (sshd, scratch) = (Sshd::start(), scratch());
     let dropbear = Dropbear::beside(&sshd, scratch.path());
     let source = mixed(&scratch.path().join("in"), 5);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
+use skiff_tests::campaign::rig::{After, Rig};
 use skiff_tests::campaign::{Expected, Tally, Verdict};
 use skiff_tests::{Sshd, Tree, process, wait};
 use tempfile::TempDir;
@@ -93,6 +95,33 @@ fn tally_without_a_fault_is_no_pass() {
     let mut tally = Tally::default();
     tally.add(false, None);
     tally.expect_clean();
+}
+
+#[test]
+fn only_runs_that_met_their_fault_and_did_well_are_clean() {
+    let of = |met, failure| {
+        let mut tally = Tally::default();
+        tally.add(met, failure);
+        tally.is_clean()
+    };
+    assert!(of(true, None));
+    assert!(!of(false, None) && !of(true, Some("lost".to_owned())) && !Tally::default().is_clean());
+    assert!(!Tally::skipped("no root".to_owned()).is_clean());
+}
+
+/// Whatever it has delivered: an agent that has to be killed in the end has failed.
+#[test]
+fn agent_that_does_not_end_is_a_failure() {
+    let mut rig = Rig::new(After::Keep);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' TERM; : >deaf; exec sleep 1000"]).current_dir(rig.home());
+    rig.start_stand_in(command);
+    assert!(wait::came_true(wait::LIMIT, || rig.home().join("deaf").exists()), "it runs");
+
+    let wrong = rig.conclude(&Expected::default(), Duration::ZERO);
+
+    assert!(wrong.is_some_and(|wrong| wrong.contains("15 s of SIGTERM")), "it was let off");
+    assert!(!rig.is_running(), "it is left behind");
 }
 
 /// What everybody does without skiff: straight to the final name.

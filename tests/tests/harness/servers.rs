@@ -89,6 +89,17 @@ fn comparison_sees_every_difference() {
     assert_eq!(tree::staged_bytes(&right), 5);
 }
 
+/// A file in a folder's place, which stops root, too.
+#[test]
+#[should_panic(expected = "cannot list")]
+fn what_cannot_be_listed_is_not_empty() {
+    let scratch = TempDir::new().expect("a temporary folder");
+    assert_eq!(tree::count(&scratch.path().join("missing")), 0);
+    let file = scratch.path().join("file");
+    fs::write(&file, "no folder").expect("it can be written");
+    tree::count(&file);
+}
+
 #[test]
 fn receipts_are_counted_by_whole_names() {
     let scratch = TempDir::new().expect("a temporary folder");

@@ -17,7 +17,7 @@ use crate::remote::session::tests::{HOST, Sshd, keygen};
 use crate::remote::session::{ConnectError, Login, Session};
 
 const FILES: u64 = 1000;
-/// Each takes two connections; `SKIFF_TEST_FILES=1000` has more.
+/// Each takes two connections; `SKIFF_TEST_KNOWN_HOSTS=1000` has more.
 const FILES_FOR_SSH: u64 = 80;
 const HOSTS: [&str; 6] = ["a", "ab", "b.example", "host.example", "192.0.2.7", "fe80::1"];
 const PORTS: [u16; 3] = [22, 2222, 22222];
@@ -95,7 +95,7 @@ async fn trusts_what_ssh_trusts() {
         text.split(' ').take(2).collect::<Vec<_>>().join(" ")
     });
     let count =
-        std::env::var("SKIFF_TEST_FILES").map_or(FILES_FOR_SSH, |text| text.parse().expect("a number"));
+        std::env::var("SKIFF_TEST_KNOWN_HOSTS").map_or(FILES_FOR_SSH, |text| text.parse().expect("a number"));
     let (mut seen, mut stricter_than_ssh) = ([0; 4], 0);
     for seed in 0..count {
         let mut dice = Dice {

@@ -46,6 +46,7 @@ pub(super) fn measure(options: &Options, rig: &mut Rig) -> Vec<Figure> {
     figures.extend(deliver(&mut agent, rig, files));
     figures.push(peak(&agent, &format!("{files} files delivered")));
     agent.terminate();
+    tree::assert_equal(source.path(), &rig.sshd().root());
 
     let size = mib(watched::disk_bytes(&agent.state_dir().join("journal")));
     figures.push(Figure::new(

@@ -10,6 +10,7 @@ use super::{Figure, Target, mib, watched};
 use crate::Agent;
 use crate::bench::options::Options;
 use crate::bench::rig::Rig;
+use crate::bench::stopwatch::own_s;
 
 pub(super) fn measure(options: &Options, rig: &Rig) -> Vec<Figure> {
     let (folders, watch_for) =
@@ -23,9 +24,10 @@ pub(super) fn measure(options: &Options, rig: &Rig) -> Vec<Figure> {
     let first = rig.sshd().root().join("first");
     agent.wait_until("the first file is delivered", || first.exists());
     watched::wait_for_rest(&mut agent);
-    let (begin, before) = (Instant::now(), watched::cpu_s(&agent));
+    let (begin, before) = (Instant::now(), own_s(agent.pid()));
     thread::sleep(watch_for);
-    let share = (watched::cpu_s(&agent) - before) / begin.elapsed().as_secs_f64() * 100.0;
+    let share = (own_s(agent.pid()) - before) / begin.elapsed().as_secs_f64() * 100.0;
+    assert_eq!(agent.ended(), None, "the agent ended; its log:\n{}", agent.log());
     let resident = mib(watched::resident_bytes(&agent));
     agent.terminate();
     rig.clear_root();

@@ -5,9 +5,9 @@ use std::fs::File;
 use tempfile::TempDir;
 
 use super::{Figure, Target, mib, watched};
-use crate::Agent;
 use crate::bench::options::Options;
 use crate::bench::rig::Rig;
+use crate::{Agent, tree};
 
 pub(super) fn measure(options: &Options, rig: &Rig) -> Vec<Figure> {
     let bytes: u64 = if options.is_quick() { 64 << 20 } else { 10 << 30 };
@@ -25,6 +25,7 @@ pub(super) fn measure(options: &Options, rig: &Rig) -> Vec<Figure> {
     agent.wait_at_most(watched::LONG, "the file is delivered", || arrived.exists());
     let peak = mib(agent.peak_bytes());
     agent.terminate();
+    tree::assert_equal(source.path(), &rig.sshd().root());
     rig.clear_root();
     vec![Figure::new(what, peak, Target::AtMost(64.0), "MiB")]
 }

@@ -6,29 +6,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Agent;
-use crate::bench::stopwatch::status_bytes;
+use crate::bench::stopwatch::{own_s, status_bytes};
 
 const GLANCE: Duration = Duration::from_millis(50);
 /// Doing nothing for so long counts as having nothing to do.
 const QUIET: Duration = Duration::from_secs(3);
-/// Less processor time than this in one glance is nothing.
-const NOTHING_S: f64 = 0.002;
+/// Less processor time than this meanwhile is nothing: who waits for a server tries it again and again.
+const NOTHING_S: f64 = 0.1;
 /// How long anything with a million files may take.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
-
-/// Processor time of all its threads that live, in seconds.
-pub(super) fn cpu_s(agent: &Agent) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid().as_raw_nonzero())).expect("the agent runs");
-    tasks.flatten().map(|task| thread_cpu_s(&task.path())).sum()
-}
-
-/// The first figure of `schedstat` is what it has run, in ns.
-#[expect(clippy::cast_precision_loss, reason = "some seconds")]
-fn thread_cpu_s(task: &Path) -> f64 {
-    let said = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-    let ran_ns: u64 = said.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    ran_ns as f64 / 1e9
-}
 
 /// What it has resident now, in bytes.
 pub(super) fn resident_bytes(agent: &Agent) -> u64 {
@@ -37,17 +23,20 @@ pub(super) fn resident_bytes(agent: &Agent) -> u64 {
 
 /// Waits until it does nothing any longer. Returns when that began.
 pub(super) fn wait_for_rest(agent: &mut Agent) -> Instant {
-    let (deadline, mut busy_at, mut before) = (Instant::now() + LONG, Instant::now(), cpu_s(agent));
-    while busy_at.elapsed() < QUIET {
+    let begin = Instant::now();
+    let (mut since, mut before) = (begin, own_s(agent.pid()));
+    let (mut busy_at, mut last) = (since, before);
+    while since.elapsed() < QUIET {
         thread::sleep(GLANCE);
         assert_eq!(agent.ended(), None, "the agent ended; its log:\n{}", agent.log());
-        assert!(Instant::now() < deadline, "the agent never rests; its log:\n{}", agent.log());
-        let now = cpu_s(agent);
-        // Threads that end take their time with them.
-        if (now - before).abs() > NOTHING_S {
-            busy_at = Instant::now();
+        assert!(begin.elapsed() < LONG, "the agent never rests; its log:\n{}", agent.log());
+        let now = own_s(agent.pid());
+        if now > last {
+            (busy_at, last) = (Instant::now(), now);
         }
-        before = now;
+        if now - before > NOTHING_S {
+            (since, before) = (Instant::now(), now);
+        }
     }
     busy_at
 }
@@ -67,7 +56,7 @@ fn lines(file: &Path) -> u64 {
 /// What a folder takes on its disk, in bytes.
 pub(super) fn disk_bytes(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    crate::tree::files(folder).map_or(0, |files| files.values().map(|file| file.blocks() * 512).sum())
+    crate::tree::files_if_there(folder).values().map(|file| file.blocks() * 512).sum()
 }
 
 /// Fills a folder with `count` files of `size_bytes`, a thousand in each folder.

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use rustix::process::geteuid;
 use skiff_tests::pull::Pull;
 use skiff_tests::skiff::contents_of;
 use skiff_tests::{Sshd, Toolbox, Tree, tree};
@@ -25,23 +27,31 @@ fn missing_source_fails_and_the_other_arrives() {
 /// Exit 1: a file that the login may not read is named, as is a folder; the others arrive.
 #[test]
 fn unreadable_files_are_named_and_the_others_arrive() {
-    // Root reads everything, so somebody else asks.
-    let drop =
-        "ForceCommand HOME=/ exec setpriv --reuid=65534 --clear-groups sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    // Root reads everything, so somebody else asks then.
+    let drop = if geteuid().is_root() {
+        "ForceCommand HOME=/ exec setpriv --reuid=65534 --clear-groups sh -c \"$SSH_ORIGINAL_COMMAND\""
+    } else {
+        ""
+    };
     let (sshd, scratch) = (Sshd::start_with(drop), scratch());
     let mut source = Tree::new(scratch.path().join("data"), 6);
     source.small_files(20, 2);
     let secret = source.file("folder-000/secret", 5);
     let large = source.file("large", 6 * MIB);
     source.file("closed/inside", 5);
-    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    for (path, mode) in [(&secret, 0o600), (&large, 0o600), (&source.root().join("closed"), 0o700)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    let closed = source.root().join("closed");
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    set(scratch.path(), 0o755);
+    for path in [&secret, &large, &closed] {
+        set(path, 0o000);
     }
     let target = scratch.path().join("here");
 
-    let ended = Pull::from(&sshd).with(&["--json"]).run(source.root(), &target).expect_code(1);
+    let ended = Pull::from(&sshd).with(&["--json"]).run(source.root(), &target);
+    // Or nobody could take it away.
+    set(&closed, 0o700);
 
+    let ended = ended.expect_code(1);
     ended.expect_said("data/folder-000/secret").expect_said("data/large").expect_said("closed");
     assert_eq!(tree::count(&target), 20, "the others arrive");
 }

@@ -21,7 +21,7 @@ fn state_folder_fills_up(fill: impl FnOnce(&Path), said: &str) {
     }
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    let _state = Mounted::tmpfs(&agent.state_dir(), "size=64m,mode=755");
     agent.start();
     source.file("first", 100);
     agent.wait_until("the agent works", || tree::is_empty(source.root()));
@@ -46,7 +46,7 @@ fn fault_01_a_scan_waits_for_space() {
     }
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "rescan = '1s'");
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    let _state = Mounted::tmpfs(&agent.state_dir(), "size=64m,mode=755");
     agent.start();
     source.small_files(20, 3);
     agent.wait_until("all is delivered", || tree::equal(source.root(), &sshd.root()));
@@ -63,7 +63,7 @@ fn fault_01_a_scan_waits_for_space() {
 
 /// The agent has delivered, and then five files wait: its state folder, on a disk of its own, has no space.
 fn fill_state_at_work(agent: &mut Agent, source: &mut Tree) -> Mounted {
-    let state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    let state = Mounted::tmpfs(&agent.state_dir(), "size=64m,mode=755");
     agent.start();
     source.file("first", 100);
     agent.wait_until("the agent works", || tree::is_empty(source.root()));
@@ -105,7 +105,7 @@ fn fault_01_a_log_waits_for_space_and_a_stop_is_a_good_end() {
     let folder = scratch.path().join("logs");
     fs::create_dir(&folder).expect("there is room");
     let mut agent = Agent::to(&sshd).watch("logs", &folder, "mode = 'append'\nflush_interval = '100ms'");
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    let _state = Mounted::tmpfs(&agent.state_dir(), "size=64m,mode=755");
     agent.start();
     fs::write(folder.join("first.log"), "first\n").expect("there is room");
     agent.wait_until("the agent works", || sshd.root().join("first.log").exists());
@@ -145,7 +145,7 @@ fn fault_41_start_on_a_full_disk_waits_for_space() {
     }
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
-    let _state = Mounted::tmpfs(&agent.state_dir(), 64 << 20);
+    let _state = Mounted::tmpfs(&agent.state_dir(), "size=64m,mode=755");
     let filler = agent.state_dir().join("filler");
     fill_wholly(&filler);
     source.file("first", 100);
@@ -165,7 +165,7 @@ fn fault_41_start_on_a_full_disk_delivers_and_frees_it() {
     }
     let (sshd, _scratch, mut source) = start();
     let mut agent = Agent::to(&sshd).watch("in", source.root(), DELETE);
-    let _state = Mounted::tmpfs(&agent.state_dir(), 160 << 20);
+    let _state = Mounted::tmpfs(&agent.state_dir(), "size=160m,mode=755");
     agent.start();
     source.file("first", 100);
     agent.wait_until("the agent works", || tree::is_empty(source.root()));

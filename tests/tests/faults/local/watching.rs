@@ -122,7 +122,7 @@ fn fault_27_watched_folder_deleted_and_made_again_is_attached_again() {
 
 /// A file system of its own with some files, so that what lies below where it is mounted is on another.
 fn filled_disk(disk: &Path) -> (Mounted, Tree) {
-    let mounted = Mounted::tmpfs(disk, 16 << 20);
+    let mounted = Mounted::tmpfs(disk, "size=16m,mode=755");
     let mut source = Tree::new(disk, 2);
     source.small_files(20, 3);
     (mounted, source)
@@ -215,7 +215,7 @@ fn fault_28_logs_whose_folder_is_mounted_after_the_start() {
     let (sshd, scratch, _) = start();
     let (disk, at) = (scratch.path().join("disk"), scratch.path().join("mounted"));
     fs::create_dir(&disk).expect("there is room");
-    let _disk = Mounted::tmpfs(&disk, 16 << 20);
+    let _disk = Mounted::tmpfs(&disk, "size=16m,mode=755");
     append(&disk.join("app.log"), "before\n");
     let mounted = mount(&disk, &at);
     let mut agent = Agent::to(&sshd).watch("logs", &at, APPEND).started();
