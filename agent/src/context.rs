@@ -189,10 +189,14 @@ impl WatchContext {
     }
 
     /// Whether files below the folder at `path` can be meant.
-    pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
-        self.globs.may_contain(path.as_bytes())
-            && self.settings.taken.reaches(path.as_bytes())
-            && !ignores.ignores(root, path, true)
+    pub(crate) fn enters(
+        &self,
+        root: &Root,
+        path: &RelPath,
+        ignores: &mut Ignores,
+    ) -> Result<bool, SourceError> {
+        let named = self.globs.may_contain(path.as_bytes()) && self.settings.taken.reaches(path.as_bytes());
+        Ok(named && !ignores.ignores(root, path, true)?)
     }
 
     /// Whether a file that the patterns name is taken.

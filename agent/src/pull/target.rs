@@ -345,6 +345,7 @@ fn local(attempt: &'static str, path: &str, error: &SourceError) -> LocalError {
         SourceError::NotRegular { .. } => Errno::NOTDIR,
         SourceError::Escapes { .. } => Errno::LOOP,
         SourceError::Unmounted { .. } => Errno::NODEV,
+        SourceError::Rules(why) => return local(attempt, path, why),
         SourceError::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
     };
     LocalError::new(attempt, path, errno)
