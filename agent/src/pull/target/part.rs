@@ -47,9 +47,17 @@ impl Target {
     /// Opens a part that nobody else can be at as long as it is held. `None`: somebody is, or it isn't there.
     pub(super) fn hold(&self, token: &str, made: OFlags) -> Result<Option<Part>, Errno> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | made;
+        let mut was_closed = false;
         loop {
             let file = match openat(self.staging(), token, flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::NOENT) if !made.contains(OFlags::CREATE) => return Ok(None),
+                Err(Errno::ACCESS) if !was_closed => {
+                    if !self.reopen(token)? {
+                        return Ok(None);
+                    }
+                    was_closed = true;
+                    continue;
+                }
                 file => file?,
             };
             let stat = fstat(&file)?;
@@ -68,6 +76,38 @@ impl Target {
                 return Ok(Some(Part { file: File::from(file), token: token.to_owned() }));
             }
         }
+    }
+
+    /// Makes our own part writable, which a pull that died had dressed for its final name as one that nobody may write to.
+    /// `false`: whoever dressed it is at it.
+    fn reopen(&self, token: &str) -> Result<bool, Errno> {
+        let stat = match statat(self.staging(), token, AtFlags::SYMLINK_NOFOLLOW) {
+            // It has been published meanwhile.
+            Err(Errno::NOENT) => return Ok(true),
+            stat => stat?,
+        };
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Errno::ACCESS);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(self.staging(), token, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(true),
+            // It can't be locked. Who is about to publish it after all finds that it is gone, and says so.
+            Err(Errno::ACCESS) => {
+                unlinkat(self.staging(), token, AtFlags::empty())?;
+                return Ok(true);
+            }
+            file => file?,
+        };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Ok(false);
+        }
+        // What has its final name by now keeps its mode.
+        let named = statat(self.staging(), token, AtFlags::SYMLINK_NOFOLLOW);
+        if named.is_ok_and(|named| named.st_ino == stat.st_ino) && fstat(&file)?.st_ino == stat.st_ino {
+            rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+        }
+        Ok(true)
     }
 
     /// What an earlier attempt left under `token`, to be read.
