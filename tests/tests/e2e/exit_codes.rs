@@ -128,6 +128,33 @@ fn of_pull() {
     assert_eq!(code_of(&account.pull(&["--json"], &data).expect_code(4)), "host-key-unknown");
 }
 
+/// Of names with brackets and colons, and of homes, what scp makes of them.
+#[test]
+fn of_names_with_brackets_colons_and_tildes() {
+    let account = Account::new();
+    let root = account.sshd.root();
+    let file = account.user.write("data[1].csv", "a");
+    let there = root.join("[2026]");
+    let run = |verb: &str, from: &str, to: &str| {
+        run(&mut account.skiff(verb, &["-q"], from, to), account.user.home())
+    };
+    run("push", &file.display().to_string(), &account.remote(&there)).expect_code(0);
+    assert!(tree::same_bytes(&file, &there.join("data[1].csv")));
+    for here in ["./12:00", "sub/12:00"] {
+        run("pull", &account.remote(&there.join("data[1].csv")), here).expect_code(0);
+        assert!(tree::same_bytes(&file, &account.user.home().join(here).join("data[1].csv")));
+    }
+    run("pull", &account.remote(&there), "h:x").expect_code(2).expect_said("looks like a server");
+    run("push", "data[1].csv", "./12:00").expect_code(2).expect_said("names no server");
+    for home in ["~bob", "~bob/in"] {
+        let remote = account.remote(Path::new(home));
+        run("push", "data[1].csv", &remote).expect_code(2).expect_said("another user");
+        run("pull", &remote, "here").expect_code(2).expect_said("another user");
+    }
+    let login = std::env::home_dir().expect("there is one");
+    assert!(!login.join("~bob").exists());
+}
+
 #[test]
 fn of_check() {
     let (mut sshd, watched) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
