@@ -238,8 +238,13 @@ async fn repair(
     let watch = Watch { name, route, after_delivery, ..watch.clone() };
     only.watches = vec![Watch { settle: Duration::ZERO, retry_attempts: Some(3), ..watch }];
     // What is there is asked for first, so nothing is sent twice; what differs there is a conflict as any other.
-    let plan =
-        Plan { once: true, only: vec![Some(paths)], no_journal: true, retry: Some(RETRY), ..Plan::default() };
+    let plan = Plan {
+        once: true,
+        only: vec![Some(paths.into())],
+        no_journal: true,
+        retry: Some(RETRY),
+        ..Plan::default()
+    };
     let agent = match tokio::task::block_in_place(|| Agent::start(&only, &plan)) {
         Ok(agent) => agent,
         Err(error) => {
