@@ -26,7 +26,7 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
         Ok(wish) => wish,
         Err((what, hint)) => return args.scp.misused(&what, hint),
     };
-    let (mut stop, _) = match signals::listen() {
+    let mut stop = match signals::listen_at_a_terminal() {
         Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };

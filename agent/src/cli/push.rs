@@ -113,9 +113,8 @@ fn set_up(
         limit: args.scp.bits_limit(),
         service: None,
     };
-    let stop = match signals::listen() {
-        // There is no configuration to read again.
-        Ok((stop, _hung_up)) => stop,
+    let stop = match signals::listen_at_a_terminal() {
+        Ok(stop) => stop,
         Err(error) => {
             let what = format!("cannot listen for signals: {error}");
             return Err(args.scp.failed(exit::FAILED, "local", &what, "raise the limits of this process"));

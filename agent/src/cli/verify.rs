@@ -85,8 +85,8 @@ pub(super) async fn verify(args: &Verify) -> ExitCode {
         return exit::fail(exit::USAGE, &why, "");
     }
     // Once, for all that is done: who listens a second time takes the signals from nobody, and hears of none before.
-    let stop = match signals::listen() {
-        Ok((stop, _hung_up)) => stop,
+    let stop = match signals::listen_at_a_terminal() {
+        Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
     let (mut all, mut whole) = (Vec::new(), true);
