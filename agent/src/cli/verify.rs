@@ -166,7 +166,9 @@ async fn compare(
 ) -> Result<(), RemoteError> {
     let (root, _) = remote_root(destination, watch).expect("the configuration was checked");
     let remote = reach(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
-    let Deliveries { all: mut rest, grown, .. } = delivered;
+    let Deliveries { all, grown, .. } = delivered;
+    let (mut logs, mut rest) = grown::those_that_grew_on(watch, all);
+    bar.inc(logs.len() as u64);
     let mut outcome = Ok(());
     while !rest.is_empty() && outcome.is_ok() {
         let some: Vec<Delivered> = rest.split_off(rest.len().saturating_sub(AT_ONCE));
@@ -184,7 +186,7 @@ async fn compare(
         }
     }
     if outcome.is_ok() {
-        let logs = found.take_grown();
+        logs.extend(found.take_grown());
         outcome = grown::look(&remote, &root, watch, logs, &grown, found).await;
     }
     remote.close().await;

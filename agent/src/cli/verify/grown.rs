@@ -27,6 +27,17 @@ enum Beginning {
     Unknown,
 }
 
+/// The logs that have another size here by now, and all else: their copies need not be read to an end that nobody has a
+/// receipt of.
+pub(super) fn those_that_grew_on(watch: &Watch, all: Vec<Delivered>) -> (Vec<Delivered>, Vec<Delivered>) {
+    let Ok(root) = Root::open(&watch.path) else { return (Vec::new(), all) };
+    let has_another_size = |log: &Delivered| match root.look(&log.path) {
+        Ok(Look::File { stamp, .. }) => stamp.size != log.size,
+        _ => false,
+    };
+    all.into_iter().partition(|delivered| delivered.grown.is_some() && has_another_size(delivered))
+}
+
 /// Looks for each of these logs, whose copies are not just what their receipts say. `names` are all that have receipts,
 /// the latest first.
 pub(super) async fn look(
