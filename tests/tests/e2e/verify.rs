@@ -83,7 +83,7 @@ fn a_log_that_grew_since_its_receipt_is_whole() {
     log("app.log").write_all(b"another day, which has more to tell\n").expect("there is room");
     agent.wait_until("both are there", || copied("app.log.1") && copied("app.log"));
     // With a receipt of its new name or without one.
-    agent.ask(&["verify"]).expect_code(0).expect_said("in: 1 verified\n");
+    agent.ask(&["verify"]).expect_code(0);
     agent.wait_until("it is read back whole", || received("app.log.1"));
     assert!(skiff_tests::receipts::read(&state).len() > before);
     agent.ask(&["verify"]).expect_code(0);
