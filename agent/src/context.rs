@@ -5,7 +5,7 @@
 //! and its place in the order.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ use crate::ignores::Ignores;
 use crate::naming::Naming;
 use crate::remote::Remote;
 use crate::route::{self, Muster};
-use crate::source::{FolderId, Root, SourceError};
+use crate::source::{FolderId, Named, Root, SourceError};
 use crate::status::snapshot::{Item, Problem, Settling};
 use crate::status::{Problems, wall_ms};
 use crate::wake::Waker;
@@ -43,6 +43,8 @@ pub struct WatchContext {
     pub classes: Vec<WatchGlobs>,
     /// If set, only these paths are meant.
     pub only: Option<Vec<RelPath>>,
+    /// Of those, the files that symlinks led to when they were named.
+    linked: Arc<HashMap<RelPath, PathBuf>>,
     /// Whether one look is enough.
     pub once: bool,
     /// Wakes its scanner.
@@ -99,7 +101,7 @@ impl WatchContext {
     /// The folder that stands there, whether or not it is the one that is watched.
     pub(crate) fn open(&self) -> Result<Root, SourceError> {
         let follows = self.settings.symlinks == Symlinks::FollowInside;
-        Ok(Root::open(&self.settings.path)?.following(follows))
+        Ok(Root::open(&self.settings.path)?.following(follows).linking(&self.linked))
     }
 
     /// What is wrong with the folder, while it can't be watched or a file system is missing there.
@@ -194,10 +196,14 @@ impl WatchContext {
     }
 
     /// Whether files below the folder at `path` can be meant.
-    pub(crate) fn enters(&self, root: &Root, path: &RelPath, ignores: &mut Ignores) -> bool {
-        self.globs.may_contain(path.as_bytes())
-            && self.settings.taken.reaches(path.as_bytes())
-            && !ignores.ignores(root, path, true)
+    pub(crate) fn enters(
+        &self,
+        root: &Root,
+        path: &RelPath,
+        ignores: &mut Ignores,
+    ) -> Result<bool, SourceError> {
+        let named = self.globs.may_contain(path.as_bytes()) && self.settings.taken.reaches(path.as_bytes());
+        Ok(named && !ignores.ignores(root, path, true)?)
     }
 
     /// Whether a file that the patterns name is taken.
@@ -246,7 +252,7 @@ pub(crate) fn context(
     watch: &Watch,
     (remotes, muster): (&HashMap<String, Arc<Remote>>, &Arc<Muster>),
     (number, order): (usize, usize),
-    (only, once): (Option<Vec<RelPath>>, bool),
+    (only, once): (Option<Named>, bool),
 ) -> Result<Arc<WatchContext>, SettingsError> {
     let place = |name: &String| {
         let destination = settings.destination(name).expect("the configuration was checked");
@@ -254,6 +260,7 @@ pub(crate) fn context(
         Ok(Place { remote: Arc::clone(&remotes[name]), root, naming })
     };
     let places = route::destinations(watch).iter().map(place).collect::<Result<_, SettingsError>>()?;
+    let (only, linked) = only.map(|named| (named.paths, Arc::new(named.linked))).unzip();
     Ok(Arc::new(WatchContext {
         number,
         order: AtomicUsize::new(order),
@@ -261,6 +268,7 @@ pub(crate) fn context(
         globs: watch.globs()?,
         classes: watch.classes()?,
         only,
+        linked: linked.unwrap_or_default(),
         once,
         waker: Arc::default(),
         folders: Folders::default(),

@@ -66,8 +66,15 @@ pub async fn run(words: &[String], input: Vec<u8>, deadline: Duration) -> Result
         .kill_on_drop(true)
         .spawn();
     let mut child = started.map_err(|source| HookError::Start { command: command.clone(), source })?;
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    match tokio::time::timeout(deadline, talk(&mut child, input)).await {
+    let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let ended = tokio::time::timeout(deadline, talk(&mut child, input)).await;
+    if matches!(ended, Ok(Ok(_))) {
+        // What it has left in the background goes on.
+        group.let_go();
+    } else {
+        drop(group);
+    }
+    match ended {
         Ok(Ok((status, _))) if status.success() => Ok(()),
         Ok(Ok((status, said))) => {
             let said = skiff_common::escape::escaped_up_to(said.trim_ascii(), 200);
@@ -76,12 +83,26 @@ pub async fn run(words: &[String], input: Vec<u8>, deadline: Duration) -> Result
         }
         Ok(Err(source)) => Err(HookError::Start { command: command.clone(), source }),
         Err(_) => {
-            if let Some(group) = group {
-                // Gone already is just as well.
-                let _ = kill_process_group(group, Signal::KILL);
-            }
             let _ = child.wait().await;
             Err(HookError::TimedOut { command: command.clone(), after: deadline })
+        }
+    }
+}
+
+/// A command and all that it has started: killed when this is dropped, as it is where nobody waits for its end any longer.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn let_go(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Gone already is just as well.
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
@@ -241,7 +262,27 @@ mod tests {
         let ended = run(&shell(&script), vec![], Duration::from_secs(1)).await;
         assert!(matches!(ended, Err(HookError::TimedOut { .. })), "{ended:?}");
         assert!(begun.elapsed() < LONG);
-        let child = std::fs::read_to_string(&pid).expect("it was begun");
+        assert_ends(&pid).await;
+    }
+
+    /// As it is where the agent is told to stop at once.
+    #[tokio::test]
+    async fn one_that_nobody_waits_for_is_killed_with_its_children() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+        let words = shell(&script);
+        tokio::select! {
+            ended = run(&words, vec![], LONG) => panic!("{ended:?}"),
+            () = async { while !pid.exists() { tokio::task::yield_now().await; } } => {}
+        }
+        assert_ends(&pid).await;
+    }
+
+    /// Waits until the process with the number in this file has ended.
+    async fn assert_ends(pid: &std::path::Path) {
+        let begun = Instant::now();
+        let child = std::fs::read_to_string(pid).expect("it was begun");
         let stat = format!("/proc/{}/stat", child.trim());
         // Killed, it may still be a zombie that init has to reap.
         let lives = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));

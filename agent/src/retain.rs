@@ -223,14 +223,14 @@ impl Keeper {
     }
 
     fn walk(&self, root: &Root, folder: Option<&RelPath>, walk: &mut Walk) -> Result<(), JournalError> {
-        let listing = match root.list(folder) {
+        let listing = root.list(folder);
+        let listing = match listing.and_then(|it| walk.ignores.refresh(root, folder).map(|()| it)) {
             Ok(listing) => listing,
             // What isn't there, or isn't of this folder's own, holds nothing that was delivered from here.
             Err(SourceError::Gone { .. } | SourceError::Escapes { .. }) if folder.is_some() => return Ok(()),
             // What can't be listed now is found by a later walk.
             Err(error) => {
-                walk.is_partial = true;
-                self.context.complain(&format!("a folder is left out while room is made: {error}"));
+                self.leave_out(walk, &error);
                 return Ok(());
             }
         };
@@ -247,25 +247,43 @@ impl Keeper {
                 continue;
             };
             let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
-            match entry.look {
-                Look::Folder if self.context.enters(root, &path, &mut walk.ignores) => folders.push(path),
-                // What isn't meant to be delivered is no business of ours.
-                Look::File { stamp, .. }
-                    if self.context.globs.matches(path.as_bytes())
-                        && self.context.settings.taken.takes(path.as_bytes(), stamp.size)
-                        && !walk.ignores.ignores(root, &path, false) =>
-                {
+            let is_meant = match entry.look {
+                Look::Folder => self.context.enters(root, &path, &mut walk.ignores),
+                Look::File { stamp, .. } => self.is_meant(root, &path, stamp, &mut walk.ignores),
+                Look::Other(_) => Ok(false),
+            };
+            match (is_meant, entry.look) {
+                (Err(error), _) => self.leave_out(walk, &error),
+                (Ok(true), Look::Folder) => folders.push(path),
+                (Ok(true), Look::File { stamp, .. }) => {
                     let delivered = everywhere(&legs, &delivered, &path, stamp);
-                    if !delivered && !self.context.takes(&path, stamp) {
-                        continue;
+                    if delivered || self.context.takes(&path, stamp) {
+                        walk.add(Candidate { changed_ns: stamp.ctime_ns, path, stamp, delivered });
                     }
-                    walk.add(Candidate { changed_ns: stamp.ctime_ns, path, stamp, delivered });
                 }
-                Look::File { .. } | Look::Folder | Look::Other(_) => {}
+                (Ok(_), _) => {}
             }
         }
         drop(delivered);
         folders.iter().try_for_each(|folder| self.walk(root, Some(folder), walk))
+    }
+
+    /// What isn't meant to be delivered is no business of ours.
+    fn is_meant(
+        &self,
+        root: &Root,
+        path: &RelPath,
+        stamp: Stamp,
+        ignores: &mut Ignores,
+    ) -> Result<bool, SourceError> {
+        let named = self.context.globs.matches(path.as_bytes())
+            && self.context.settings.taken.takes(path.as_bytes(), stamp.size);
+        Ok(named && !ignores.ignores(root, path, false)?)
+    }
+
+    fn leave_out(&self, walk: &mut Walk, error: &SourceError) {
+        walk.is_partial = true;
+        self.context.complain(&format!("a folder is left out while room is made: {error}"));
     }
 }
 

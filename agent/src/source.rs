@@ -1,11 +1,12 @@
 //! The watched folder: every read and every disposal goes through its descriptor.
 //!
-//! Promises that nothing outside it is read, whatever symlinks somebody plants, and that no FIFO or device is waited
-//! for. Lacks any idea of what is to be delivered.
+//! Promises that nothing outside it is read, whatever symlinks somebody plants, but for files that somebody has
+//! [named](Named) by one, and that no FIFO or device is waited for. Lacks any idea of what is to be delivered.
 
 mod error;
 mod item;
 mod listing;
+mod named;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ use item::look;
 pub(crate) use item::stamp;
 pub use item::{Look, OpenItem};
 pub use listing::{Entry, Listing};
+pub use named::Named;
+use named::pinned;
 
 /// What skiff keeps for itself in a watched folder.
 pub(crate) const OWN_FOLDER: &str = ".skiff";
@@ -47,6 +50,8 @@ pub struct Root {
     called: Arc<HashMap<RelPath, RelPath>>,
     /// Whether a symlink to a file inside stands for that file.
     follows: bool,
+    /// Files elsewhere that were named by symlinks in it.
+    linked: Arc<HashMap<RelPath, PathBuf>>,
 }
 
 impl Root {
@@ -55,7 +60,8 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = open(path, flags, Mode::empty())
             .map_err(|errno| SourceError::new("open the watched folder", &path.display(), errno))?;
-        Ok(Self { folder: Arc::new(folder), path: path.to_owned(), called: Arc::default(), follows: false })
+        let (folder, path) = (Arc::new(folder), path.to_owned());
+        Ok(Self { folder, path, called: Arc::default(), follows: false, linked: Arc::default() })
     }
 
     /// The same folder, where a symlink to a regular file counts as that file if the way there never leaves the folder, not
@@ -63,6 +69,12 @@ impl Root {
     #[must_use]
     pub fn following(self, follows: bool) -> Self {
         Self { follows, ..self }
+    }
+
+    /// The same folder, where symlinks that somebody named stand for the files that they led to then.
+    #[must_use]
+    pub fn linking(self, linked: &Arc<HashMap<RelPath, PathBuf>>) -> Self {
+        Self { linked: Arc::clone(linked), ..self }
     }
 
     /// What `look` is of, where a symlink at `path` stands for a file.
@@ -104,6 +116,10 @@ impl Root {
     /// What stands at `path`.
     pub fn look(&self, path: &RelPath) -> Result<Look, SourceError> {
         let failed = |errno| SourceError::new("look at", path, errno);
+        if let Some(file) = self.linked.get(path) {
+            let file = pinned(file, OFlags::PATH | OFlags::CLOEXEC).and_then(fstat);
+            return file.map(|stat| look(&stat)).map_err(failed);
+        }
         let folder = self.folder_of(path)?;
         let name = OsStr::from_bytes(path.name());
         let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -114,7 +130,11 @@ impl Root {
     pub fn open_item(&self, path: &RelPath) -> Result<OpenItem, SourceError> {
         let path = self.called.get(path).unwrap_or(path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = if self.follows { self.inside(path, flags)? } else { self.beneath(path, flags)? };
+        let file = match self.linked.get(path) {
+            Some(file) => pinned(file, flags).map_err(|errno| SourceError::new("open", path, errno))?,
+            None if self.follows => self.inside(path, flags)?,
+            None => self.beneath(path, flags)?,
+        };
         let stat = fstat(&file).map_err(|errno| SourceError::new("look at", path, errno))?;
         match look(&stat) {
             Look::File { stamp, mode } => {

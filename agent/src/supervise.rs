@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use skiff_common::RelPath;
 use skiff_common::retry::Retry;
 use skiff_config::{Destination, Settings, Watch};
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,6 +20,7 @@ use crate::reach;
 use crate::remote::session::Login;
 use crate::remote::{Limiter, Remote};
 use crate::route;
+use crate::source::Named;
 use crate::status::snapshot::{Snapshot, Source};
 use crate::status::{History, Status};
 use crate::windows::{self, Windows};
@@ -35,8 +35,8 @@ const SETTLED_AHEAD: usize = 1024;
 pub struct Plan {
     /// End when everything found is delivered or given up.
     pub once: bool,
-    /// For each watch: deliver these paths alone.
-    pub only: Vec<Option<Vec<RelPath>>>,
+    /// For each watch: deliver these files alone.
+    pub only: Vec<Option<Named>>,
     /// Keep no journal: the destination is asked instead.
     pub no_journal: bool,
     /// How to retry a destination; for ever where it isn't said.

@@ -27,6 +27,11 @@ pub enum PathError {
     /// A NUL byte.
     #[error("the path {0} holds a NUL byte")]
     Nul(String),
+    /// In the home of a user that it names.
+    #[error(
+        "the path {0} names the home of another user: write it from the root on, or as ./{0} what is called so"
+    )]
+    Home(String),
     /// Longer than [`LONGEST`], or a component longer than [`LONGEST_NAME`].
     #[error("the path {0} is longer than a file system takes")]
     TooLong(String),
@@ -183,7 +188,15 @@ pub struct RemotePath(Box<[u8]>);
 impl RemotePath {
     /// Takes what a person wrote after the colon: `~/x` and `x` mean the same, nothing means the login folder.
     pub fn parse(bytes: &[u8]) -> Result<Self, PathError> {
-        let bytes = bytes.strip_prefix(b"~/").unwrap_or(if bytes == b"~" { b"" } else { bytes });
+        let bytes = match bytes.strip_prefix(b"~") {
+            None => bytes,
+            // What is below the login folder doesn't start at the root, however many slashes stand there.
+            Some(b"" | [b'/', ..]) => {
+                let slashes = bytes[1..].iter().take_while(|b| **b == b'/').count();
+                &bytes[1 + slashes..]
+            }
+            Some(_) => return Err(PathError::Home(escaped(bytes))),
+        };
         if bytes.contains(&0) {
             return Err(PathError::Nul(escaped(bytes)));
         }
@@ -296,10 +309,23 @@ mod tests {
 
     #[test]
     fn remote_paths_mean_what_scp_means() {
-        for (written, meant) in
-            [("", "."), ("~", "."), ("~/in/", "in"), ("/", "/"), ("/srv//", "/srv"), ("in", "in")]
-        {
+        for (written, meant) in [
+            ("", "."),
+            ("~", "."),
+            ("~/in/", "in"),
+            ("/", "/"),
+            ("/srv//", "/srv"),
+            ("in", "in"),
+            ("~//in", "in"),
+            ("~//", "."),
+            ("~/~bob", "~bob"),
+            ("./~bob", "./~bob"),
+        ] {
             assert_eq!(RemotePath::parse(written.as_bytes()).expect("a path").to_string(), meant);
+        }
+        for another in ["~bob", "~bob/in", "~~", "~\n"] {
+            let refused = RemotePath::parse(another.as_bytes());
+            assert!(matches!(refused, Err(PathError::Home(_))), "{another:?}");
         }
     }
 

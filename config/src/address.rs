@@ -39,7 +39,8 @@ pub fn split_port(place: &str) -> Result<(&str, Option<&str>), Unclear<'_>> {
     }
 }
 
-/// The server and the path: split at the first colon that isn't inside brackets, as scp does.
+/// The server and the path, told apart as scp does: what has no colon before its first slash, or begins with one, names no
+/// server. Brackets keep colons together where the host begins, and nowhere else.
 pub fn split_path(target: &str) -> Option<(&str, &str)> {
     let colon = colon(target.as_bytes())?;
     Some((&target[..colon], &target[colon + 1..]))
@@ -52,8 +53,17 @@ pub fn split_path_bytes(target: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn colon(target: &[u8]) -> Option<usize> {
-    let bracket = target.iter().position(|b| *b == b']').unwrap_or(0);
-    target[bracket..].iter().position(|b| *b == b':').map(|colon| bracket + colon)
+    let mut is_bracketed = target.starts_with(b"[");
+    for (at, byte) in target.iter().enumerate() {
+        match (byte, target.get(at + 1)) {
+            (b'/', _) => return None,
+            (b'@', Some(b'[')) => is_bracketed = true,
+            (b']', Some(b':')) if is_bracketed => return Some(at + 1),
+            (b':', _) if !is_bracketed => return (at > 0).then_some(at),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A port: decimal digits, and not zero.
@@ -78,15 +88,27 @@ mod tests {
         assert_eq!(split_port("[::1]x"), Err(Unclear::Behind("x")));
     }
 
+    /// As `colon` of OpenSSH's `misc.c` finds it.
     #[test]
-    fn a_path_is_behind_the_first_colon_outside_of_brackets() {
-        for (target, server, path) in
-            [("u@h:in/a:b", "u@h", "in/a:b"), ("u@[::1]:in", "u@[::1]", "in"), ("h:", "h", "")]
-        {
+    fn a_path_is_behind_the_first_colon_that_is_no_part_of_the_host() {
+        for (target, server, path) in [
+            ("u@h:in/a:b", "u@h", "in/a:b"),
+            ("u@[::1]:in", "u@[::1]", "in"),
+            ("[fe80::1%eth0]:a:b", "[fe80::1%eth0]", "a:b"),
+            ("a@b@[::1]:in", "a@b@[::1]", "in"),
+            ("h:", "h", ""),
+            ("h:data[1].csv", "h", "data[1].csv"),
+            ("h:/d/[2024]", "h", "/d/[2024]"),
+            ("h:a[1]:b", "h", "a[1]:b"),
+            ("h[1]:b", "h[1]", "b"),
+            ("h:x@[::1]:y", "h", "x@[::1]:y"),
+        ] {
             assert_eq!(split_path(target), Some((server, path)));
             assert_eq!(split_path_bytes(target.as_bytes()), Some((server.as_bytes(), path.as_bytes())));
         }
-        assert_eq!(split_path("h"), None);
+        for local in ["h", "", ":", ":x", "./a:b", "/data/12:00", "a/b:c", "[::1]", "[::1", "u@[::1]/x:y"] {
+            assert_eq!(split_path(local), None, "{local}");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub use settings::{
     Transport, Watch, WhenFull, Window,
 };
 
+pub use show::quoted;
+
 /// A JSON Schema of the configuration.
 pub fn schema() -> String {
     schema::schema()

@@ -1,5 +1,6 @@
 //! Settings written back as a configuration: everything is spelled out, nothing depends on defaults or the machine.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
@@ -173,6 +174,20 @@ fn retain(retain: Retain) -> Item {
     value(given.collect::<InlineTable>())
 }
 
+/// Text as it stands in a configuration, so that it is read as just this.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = "\"".to_owned();
+    for c in escape(text).chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => drop(write!(quoted, "\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 fn text(text: &str) -> Item {
     value(escape(text))
 }
@@ -187,4 +202,17 @@ fn list(members: impl IntoIterator<Item = impl AsRef<str>>) -> Item {
 
 fn number(number: usize) -> Item {
     value(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_texts_stand_for_themselves() {
+        let odd = "a\"b\\c\n${x}";
+        assert_eq!(quoted(odd), r#""a\"b\\c\u000A$${x}""#);
+        let table: DocumentMut = format!("x = {}", quoted(odd)).parse().expect("it is TOML");
+        assert_eq!(table["x"].as_str(), Some("a\"b\\c\n$${x}"));
+    }
 }

@@ -72,6 +72,11 @@ impl Liar {
         Liar::in_folder(script, "cat \"${0%/*}/wire\"; exec 1>&-; cat >/dev/null\n")
     }
 
+    /// One that has nothing but `scp`, in whose place these commands of `sh` run.
+    pub fn in_place_of_scp(commands: &str) -> Self {
+        Liar::running(&format!("{commands}\nexec 1>&-; cat >/dev/null\n"))
+    }
+
     fn running(text: &str) -> Self {
         Liar::in_folder(TempDir::new().expect("there is room for a temporary folder"), text)
     }

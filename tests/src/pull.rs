@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::fault_proxy::FaultProxy;
-use crate::skiff::{Ended, command, run};
+use crate::skiff::{Ended, command_under, run};
 use crate::sshd::Sshd;
 
 /// Pulls, with the key and the host key that are right.
@@ -21,6 +21,7 @@ pub struct Pull {
     /// The host keys that are trusted.
     pub known_hosts: PathBuf,
     flags: Vec<String>,
+    under: Vec<OsString>,
 }
 
 impl Pull {
@@ -38,6 +39,7 @@ impl Pull {
             key: key.to_owned(),
             known_hosts: known_hosts.to_owned(),
             flags: vec!["-q".to_owned()],
+            under: Vec::new(),
         }
     }
 
@@ -54,6 +56,12 @@ impl Pull {
         self
     }
 
+    /// As the last argument of another command.
+    #[must_use]
+    pub fn under<W: Into<OsString>>(self, words: impl IntoIterator<Item = W>) -> Self {
+        Pull { under: words.into_iter().map(Into::into).collect(), ..self }
+    }
+
     /// Pulls one thing into `target`, to the end. A trailing slash of `source` counts.
     #[track_caller]
     pub fn run(&self, source: impl AsRef<OsStr>, target: &Path) -> Ended {
@@ -68,7 +76,7 @@ impl Pull {
 
     /// The command, to be started by somebody else.
     pub fn command<S: AsRef<OsStr>>(&self, sources: &[S], target: &Path) -> Command {
-        let mut command = command(self.home.path());
+        let mut command = command_under(&self.under, self.home.path());
         command.arg("pull").args(&self.flags).args(["-P", &self.port.to_string(), "-i"]).arg(&self.key);
         command.arg("--known-hosts").arg(&self.known_hosts);
         for source in sources {

@@ -67,7 +67,7 @@ impl User {
     /// The same on a terminal of its own, where one of `typed` is typed each time that `prompt` stands there once more.
     /// Whether it succeeded, and what was shown.
     pub fn on_a_terminal(&self, words: &[String], prompt: &str, typed: &[&str]) -> (bool, String) {
-        let (mut script, transcript) = self.terminal(words, "");
+        let (mut script, transcript) = self.terminal(words, ("", ""));
         let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
         let mut input = script.stdin.take().expect("it is a pipe");
         for (index, line) in typed.iter().enumerate() {
@@ -87,7 +87,7 @@ impl User {
     /// The same, where a signal comes while `prompt` stands there. What the terminal is like afterwards, in `stty`'s words.
     pub fn ended_on_a_terminal(&self, words: &[String], prompt: &str, signal: Signal) -> String {
         let after = self.home().join("stty");
-        let (mut script, transcript) = self.terminal(words, &format!("; stty -a >{}", after.display()));
+        let (mut script, transcript) = self.terminal(words, ("", &format!("; stty -a >{}", after.display())));
         let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
         assert!(wait::came_true(wait::LIMIT, || shown().contains(prompt)), "no {prompt:?} in {:?}", shown());
         let is_skiff = |pid: &Pid| {
@@ -101,11 +101,26 @@ impl User {
         fs::read_to_string(after).expect("stty has told")
     }
 
-    /// A terminal on which skiff runs with these words, and then `more`; and where stands what it shows.
-    fn terminal(&self, words: &[String], more: &str) -> (Child, PathBuf) {
+    /// The same on a terminal that goes away once it `is_under_way`. The exit code.
+    pub fn left_by_a_terminal(&self, words: &[String], is_under_way: impl FnMut() -> bool) -> Option<i32> {
+        let file = self.home().join("code");
+        let (mut script, transcript) =
+            self.terminal(words, ("trap : HUP; ", &format!("; echo $? >{}", file.display())));
+        let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
+        assert!(wait::came_true(wait::LIMIT, is_under_way), "{:?}", shown());
+        script.kill().expect("it runs");
+        script.wait().expect("a child can be waited for");
+        let code = || fs::read_to_string(&file).ok().filter(|code| code.ends_with('\n'));
+        assert!(wait::came_true(wait::LIMIT, || code().is_some()), "it goes on: {:?}", shown());
+        code().and_then(|code| code.trim().parse().ok())
+    }
+
+    /// A terminal on which skiff runs with these words, what else runs before and after it, and where stands what it shows.
+    fn terminal(&self, words: &[String], (before, after): (&str, &str)) -> (Child, PathBuf) {
         let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
         let line: Vec<_> = std::iter::once(binary().display().to_string()).chain(words.to_vec()).collect();
-        let line = line.iter().map(quoted).collect::<Vec<_>>().join(" ") + more;
+        let line = line.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        let line = format!("{before}{line}{after}");
         let transcript = self.home().join("transcript");
         // Of another command.
         let _gone = fs::remove_file(&transcript);

@@ -325,7 +325,8 @@ impl From<Transport> for skiff_config::Transport {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Push {
-    /// Files and folders; `SRC/` is a folder's content, `SRC` the folder itself
+    /// Files and folders; `SRC/` and `.` are a folder's content, `SRC` the folder itself. A symlink that is named stands for what
+    /// it leads to, under its own name
     #[arg(required = true, value_name = "SRC")]
     pub(super) sources: Vec<PathBuf>,
     /// The folder they go to; it is made if it is missing

@@ -1,14 +1,13 @@
 //! `skiff init`: asks, or takes flags, and writes a commented configuration.
 
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use skiff_config::Environment;
 use skiff_config::address::split_path;
+use skiff_config::{Environment, quoted};
 
 use super::args::Init;
 use super::exit;
@@ -163,20 +162,6 @@ fn key_path(text: &str) -> String {
     if text.starts_with("${credential:") { format!("\"{text}\"") } else { quoted(text) }
 }
 
-/// As TOML text that stands for itself.
-fn quoted(text: &str) -> String {
-    let mut quoted = "\"".to_owned();
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => drop(write!(quoted, "\\u{:04X}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted.replace("${", "$${")
-}
-
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
@@ -205,10 +190,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_give_names_and_odd_texts_stand_for_themselves() {
+    fn folders_give_names() {
         assert_eq!(watch_name("/var/spool/sensors/"), "sensors");
         assert_eq!(watch_name("/data/my files"), "my-files");
         assert_eq!(watch_name("/"), "files");
-        assert_eq!(quoted("a\"b\\c\n${x}"), r#""a\"b\\c\u000A$${x}""#);
     }
 }

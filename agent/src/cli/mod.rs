@@ -107,7 +107,19 @@ fn abort_on_panic(is_agent: bool) {
     }));
 }
 
-/// Whether this is what `println!` and `eprintln!` say when they meet a closed pipe; their panic carries nothing else.
+/// Whether this is what `println!` and `eprintln!` say when they meet a closed pipe or a terminal that has gone; their panic
+/// carries nothing else.
 fn is_unread(said: &str) -> bool {
-    said.starts_with("failed printing to std") && said.contains("(os error 32)")
+    let Some(printing) = said.strip_prefix("failed printing to std") else { return false };
+    let is_terminal = || {
+        if printing.starts_with("out") { is_device(std::io::stdout()) } else { is_device(std::io::stderr()) }
+    };
+    // A disk says the second, too.
+    printing.contains("(os error 32)") || (printing.contains("(os error 5)") && is_terminal())
+}
+
+/// Whether this is a device, as a terminal is also when it has gone.
+fn is_device(stream: impl std::os::fd::AsFd) -> bool {
+    use rustix::fs::{FileType, fstat};
+    fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice)
 }

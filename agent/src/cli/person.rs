@@ -11,8 +11,9 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
+use super::exit;
+use super::signals::{self, Hangup};
 use super::silence::{Silence, is_asked, unsilence};
-use super::{exit, signals};
 use crate::remote::session::Asker;
 
 const TERMINAL: &str = "/dev/tty";
@@ -35,14 +36,13 @@ pub(super) fn asker() -> Option<Asker> {
 }
 
 async fn end_at_signals() {
-    let signals =
-        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()]
-            .map(signal);
-    let [Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt), Ok(mut quit)] = signals else { return };
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)] = signals else { return };
+    let Ok(mut hangup) = Hangup::listen() else { return };
     loop {
         let is_heard_elsewhere = tokio::select! {
             _ = terminate.recv() => signals::are_listened_to(),
-            _ = hangup.recv() => signals::are_listened_to(),
+            () = hangup.recv() => signals::are_listened_to(),
             _ = interrupt.recv() => signals::are_listened_to(),
             // Nobody else listens for it.
             _ = quit.recv() => false,

@@ -1,12 +1,14 @@
 //! `skiff pull`: fetch now, verified and resumable.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use skiff_config::LogFormat;
+use skiff_config::address::split_path_bytes;
 
 use super::args::Pull;
 use super::bar::{Bar, Shown};
@@ -24,7 +26,7 @@ pub(super) async fn pull(args: &Pull) -> ExitCode {
         Ok(wish) => wish,
         Err((what, hint)) => return args.scp.misused(&what, hint),
     };
-    let (mut stop, _) = match signals::listen() {
+    let mut stop = match signals::listen_at_a_terminal() {
         Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
@@ -50,7 +52,7 @@ fn wish(args: &Pull) -> Result<Wish, (String, &'static str)> {
     let words = args.sources.iter().map(|source| -> &OsStr { source });
     let (server, sources) = Wanted::parse_all(words).map_err(|error| (error.to_string(), USAGE))?;
     let destination = server_of(&server, &args.scp).map_err(|what| (what, USAGE))?;
-    if args.target.to_string_lossy().contains(':') && !args.target.exists() {
+    if split_path_bytes(args.target.as_os_str().as_bytes()).is_some() && !args.target.exists() {
         // Somebody who meant `push` would find a strange folder here.
         let what = format!(
             "{} looks like a server; `pull` fetches to this machine, `./NAME` names a folder here",

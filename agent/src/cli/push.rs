@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skiff_common::RemotePath;
 use skiff_config::address::split_path;
 use skiff_config::{Destination, LogFormat, Settings};
 
@@ -112,9 +113,8 @@ fn set_up(
         limit: args.scp.bits_limit(),
         service: None,
     };
-    let stop = match signals::listen() {
-        // There is no configuration to read again.
-        Ok((stop, _hung_up)) => stop,
+    let stop = match signals::listen_at_a_terminal() {
+        Ok(stop) => stop,
         Err(error) => {
             let what = format!("cannot listen for signals: {error}");
             return Err(args.scp.failed(exit::FAILED, "local", &what, "raise the limits of this process"));
@@ -243,6 +243,7 @@ fn result(
 fn destination(args: &Push) -> Result<Destination, String> {
     let (server, path) = split_path(&args.target)
         .ok_or_else(|| format!("{:?} names no server: a colon separates it from the folder", args.target))?;
+    RemotePath::parse(path.as_bytes()).map_err(|error| error.to_string())?;
     let mut destination = server_of(server, &args.scp)?;
     destination.path = skiff_config::PathTemplate::literal(path);
     Ok(destination)

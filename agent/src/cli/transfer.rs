@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use skiff_common::retry::Retry;
-use skiff_config::address::split_user;
+use skiff_config::address::{split_port, split_user};
 use skiff_config::{Destination, LogLevel};
 
 use super::args::Scp;
@@ -59,7 +59,7 @@ impl Scp {
 /// Where to log in, for `[user@]host` and the flags that go with it.
 pub(super) fn server_of(server: &str, flags: &Scp) -> Result<Destination, String> {
     let (user, host) = split_user(server);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let Ok((host, None)) = split_port(host) else { return Err(format!("{server:?} is no server")) };
     if host.is_empty()
         || host.starts_with('-')
         || user.is_some_and(|user| user.is_empty() || user.starts_with('-'))

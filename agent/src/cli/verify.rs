@@ -1,5 +1,7 @@
 //! `skiff verify`: reads digests at the destination again and compares them with the receipts.
 
+mod grown;
+
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,11 +9,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use skiff_common::retry::Retry;
 use skiff_common::{Digest, RelPath};
-use skiff_config::{AfterDelivery, Destination, Route, Settings, Watch};
+use skiff_config::{AfterDelivery, Destination, Mode, Route, Settings, Watch};
 
 use super::args::Verify;
+use super::transfer::RETRY;
 use super::{config, exit, signals, size};
 use crate::context::remote_root;
 use crate::dispatch::{Stop, Urgency};
@@ -25,8 +27,6 @@ use crate::telemetry;
 
 /// Names that are asked for at once.
 const AT_ONCE: usize = 500;
-/// Somebody waits for a repair.
-const RETRY: Retry = Retry { first: Duration::from_secs(1), max: Duration::from_secs(10), attempts: Some(3) };
 /// More names than these are counted, not listed.
 const MOST_LISTED: usize = 50;
 
@@ -36,6 +36,27 @@ struct Delivered {
     name: RelPath,
     digests: [String; 2],
     size: u64,
+    /// Of a log that grows: how many of those have later receipts.
+    grown: Option<usize>,
+}
+
+/// All that was delivered of a watch.
+#[derive(Default)]
+struct Deliveries {
+    all: Vec<Delivered>,
+    /// Names of logs that grow, and how much of them there was; the latest first.
+    grown: Vec<(RelPath, u64)>,
+    /// Names that can't be asked for again.
+    unknown: u64,
+}
+
+impl Delivered {
+    /// Whether this is its digest; `None`: it is of another algorithm.
+    fn is(&self, digest: &str) -> Option<bool> {
+        let algorithm = |digest: &str| digest.split(':').next().unwrap_or_default().to_owned();
+        let is_known = self.digests.iter().any(|known| algorithm(known) == algorithm(digest));
+        is_known.then(|| self.digests.iter().any(|known| known == digest))
+    }
 }
 
 /// What has become of a watch's deliveries.
@@ -64,8 +85,8 @@ pub(super) async fn verify(args: &Verify) -> ExitCode {
         return exit::fail(exit::USAGE, &why, "");
     }
     // Once, for all that is done: who listens a second time takes the signals from nobody, and hears of none before.
-    let stop = match signals::listen() {
-        Ok((stop, _hung_up)) => stop,
+    let stop = match signals::listen_at_a_terminal() {
+        Ok(stop) => stop,
         Err(error) => return exit::fail(exit::FAILED, &format!("cannot listen for signals: {error}"), ""),
     };
     let (mut all, mut whole) = (Vec::new(), true);
@@ -79,7 +100,8 @@ pub(super) async fn verify(args: &Verify) -> ExitCode {
             Ok(found) => found,
             Err(code) => return code,
         };
-        if args.repair {
+        // Whoever follows logs has their copies in hand.
+        if args.repair && watch.mode == Mode::Whole {
             found.repaired = match repair(args, &settings, watch, &found, stop.clone()).await {
                 Some(files) => files,
                 None => return interrupted(),
@@ -106,13 +128,13 @@ fn interrupted() -> ExitCode {
 
 async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Comparison, ExitCode> {
     let state_dir = args.agent.state_dir.as_ref().unwrap_or(&settings.state_dir);
-    let (delivered, unknown) = delivered(state_dir, watch).map_err(|error| {
+    let delivered = delivered(state_dir, watch).map_err(|error| {
         let what = format!("cannot read the receipts in {}: {error}", state_dir.display());
         exit::fail(exit::FAILED, &what, "run this as the user that skiff runs as, or as root")
     })?;
     let destination = settings.destination(&watch.to).expect("the configuration was checked");
-    let mut found = Comparison { unknown, ..Comparison::default() };
-    let bar = progress(args, watch, delivered.len());
+    let mut found = Comparison { unknown: delivered.unknown, ..Comparison::default() };
+    let bar = progress(args, watch, delivered.all.len());
     let compared = compare(destination, watch, delivered, &mut found, &bar).await;
     bar.finish_and_clear();
     compared.map_err(|error| {
@@ -138,13 +160,15 @@ fn progress(args: &Verify, watch: &Watch, files: usize) -> ProgressBar {
 async fn compare(
     destination: &Destination,
     watch: &Watch,
-    delivered: Vec<Delivered>,
+    delivered: Deliveries,
     found: &mut Comparison,
     bar: &ProgressBar,
 ) -> Result<(), RemoteError> {
     let (root, _) = remote_root(destination, watch).expect("the configuration was checked");
     let remote = reach(destination, &Arc::default(), (None, Arc::new(Limiter::new(None))));
-    let mut rest = delivered;
+    let Deliveries { all, grown, .. } = delivered;
+    let (mut logs, mut rest) = grown::those_that_grew_on(watch, all);
+    bar.inc(logs.len() as u64);
     let mut outcome = Ok(());
     while !rest.is_empty() && outcome.is_ok() {
         let some: Vec<Delivered> = rest.split_off(rest.len().saturating_sub(AT_ONCE));
@@ -161,6 +185,10 @@ async fn compare(
             }
         }
     }
+    if outcome.is_ok() {
+        logs.extend(found.take_grown());
+        outcome = grown::look(&remote, &root, watch, logs, &grown, found).await;
+    }
     remote.close().await;
     outcome
 }
@@ -168,22 +196,27 @@ async fn compare(
 impl Comparison {
     fn judge(&mut self, delivered: Delivered, there: Option<Digest>) {
         let Some(there) = there.map(|digest| digest.to_string()) else { return self.missing.push(delivered) };
-        let algorithm = there.split(':').next().unwrap_or_default();
-        if delivered.digests.contains(&there) {
-            self.verified += 1;
-        } else if delivered.digests.iter().any(|digest| digest.split(':').next() == Some(algorithm)) {
-            self.differs.push(delivered);
-        } else {
-            self.unknown += 1;
+        match delivered.is(&there) {
+            Some(true) => self.verified += 1,
+            Some(false) => self.differs.push(delivered),
+            None => self.unknown += 1,
         }
+    }
+
+    /// Logs that grow, which may be right all the same.
+    fn take_grown(&mut self) -> Vec<Delivered> {
+        let mut logs = Vec::new();
+        for lost in [&mut self.missing, &mut self.differs] {
+            logs.extend(lost.extract_if(.., |delivered| delivered.grown.is_some()));
+        }
+        logs
     }
 }
 
-/// The latest receipt of each name, and how many names can't be asked for again.
-fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<(Vec<Delivered>, u64)> {
+/// The latest receipt of each name.
+fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<Deliveries> {
     let mut seen = HashSet::new();
-    let mut unknown = 0;
-    let mut delivered = Vec::new();
+    let mut found = Deliveries::default();
     receipts::each(state_dir, |receipt| {
         let is_of_it = receipt["watch"] == *route::base(&watch.name) && receipt["destination"] == *watch.to;
         let text = |key: &str| receipt[key].as_str().unwrap_or_default().to_owned();
@@ -192,17 +225,22 @@ fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<(Vec
             return true;
         }
         match (shown_path(&name), shown_path(&path)) {
-            (Some(name), Some(path)) => delivered.push(Delivered {
-                path,
-                name,
-                digests: [text("theirs"), text("digest")],
-                size: receipt["size"].as_u64().unwrap_or(0),
-            }),
-            _ => unknown += 1,
+            (Some(name), Some(path)) => {
+                let size = receipt["size"].as_u64().unwrap_or(0);
+                // What was delivered whole grows when its watch is told so.
+                let grows = receipt["grown"] == true || watch.mode == Mode::Append;
+                let grown = grows.then_some(found.grown.len());
+                if grows {
+                    found.grown.push((name.clone(), size));
+                }
+                let digests = [text("theirs"), text("digest")];
+                found.all.push(Delivered { path, name, digests, size, grown });
+            }
+            _ => found.unknown += 1,
         }
         true
     })?;
-    Ok((delivered, unknown))
+    Ok(found)
 }
 
 /// Receipts show odd bytes escaped.
@@ -238,8 +276,13 @@ async fn repair(
     let watch = Watch { name, route, after_delivery, ..watch.clone() };
     only.watches = vec![Watch { settle: Duration::ZERO, retry_attempts: Some(3), ..watch }];
     // What is there is asked for first, so nothing is sent twice; what differs there is a conflict as any other.
-    let plan =
-        Plan { once: true, only: vec![Some(paths)], no_journal: true, retry: Some(RETRY), ..Plan::default() };
+    let plan = Plan {
+        once: true,
+        only: vec![Some(paths.into())],
+        no_journal: true,
+        retry: Some(RETRY),
+        ..Plan::default()
+    };
     let agent = match tokio::task::block_in_place(|| Agent::start(&only, &plan)) {
         Ok(agent) => agent,
         Err(error) => {
@@ -267,14 +310,19 @@ fn tell(watch: &Watch, found: &Comparison, repair: bool) {
             words = format!("{words}, {} {what}", size::number(count));
         }
     }
-    if repair && found.missing.len() + found.differs.len() > 0 {
+    let repairs = watch.mode == Mode::Whole;
+    if repair && repairs && found.missing.len() + found.differs.len() > 0 {
         words = format!("{words}; {} sent again", size::number(found.repaired));
     }
     println!("{words}");
     let missing = found.missing.iter().map(|delivered| ("missing", delivered));
     let lost = missing.chain(found.differs.iter().map(|delivered| ("differs", delivered)));
     lost.take(MOST_LISTED).for_each(|(what, delivered)| println!("  {what}  {}", delivered.name));
-    if !repair && found.missing.len() + found.differs.len() > 0 {
+    if !repairs && found.missing.len() + found.differs.len() > 0 {
+        println!(
+            "  try: restart the agent: it compares a log with its copy before it adds to it, and sends what is lost"
+        );
+    } else if !repair && found.missing.len() + found.differs.len() > 0 {
         println!("  try: skiff verify {} --repair sends again what the source still has", watch.name);
     }
 }
@@ -300,7 +348,13 @@ mod tests {
     fn every_key_is_documented() {
         let path = RelPath::parse(b"a").expect("a path");
         let lost = || {
-            vec![Delivered { path: path.clone(), name: path.clone(), digests: Default::default(), size: 0 }]
+            vec![Delivered {
+                path: path.clone(),
+                name: path.clone(),
+                digests: Default::default(),
+                size: 0,
+                grown: None,
+            }]
         };
         let found = Comparison { missing: lost(), differs: lost(), ..Comparison::default() };
         let watch = Watch::with_defaults("w", "/w", "d");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
 use hyper::{Method, Request, StatusCode};
+use skiff_config::address::split_port;
 use zeroize::Zeroizing;
 
 use super::reply::Refusal;
@@ -71,9 +72,8 @@ fn is_of(origin: &str, host: Option<&str>) -> bool {
 }
 
 fn is_this_machine(host: &str) -> bool {
-    let name = if host.ends_with(']') { host } else { host.rsplit_once(':').map_or(host, |(name, _)| name) };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || address.parse::<std::net::IpAddr>().is_ok()
+    let name = split_port(host).map(|(name, _)| name);
+    name.is_ok_and(|name| name == "localhost" || name.parse::<std::net::IpAddr>().is_ok())
 }
 
 #[cfg(test)]

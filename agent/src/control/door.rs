@@ -73,7 +73,8 @@ pub(super) fn bind(state_dir: &Path) -> Result<UnixListener, ControlError> {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The folder is its owner's alone, so nobody comes in before the mode is right.
+        // Before the mode is right nobody comes in: the folder is its owner's alone. Where it is open all the same, which
+        // people are told, the umask has to see to that.
         let listener = StdUnixListener::bind(short)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;

@@ -79,7 +79,7 @@ impl Stage {
     }
 
     fn write_config(&self, server: &EmbeddedServer) -> io::Result<()> {
-        let quoted = |path: &Path| toml_string(&path.display().to_string());
+        let quoted = |path: &Path| skiff_config::quoted(&path.display().to_string());
         let text = format!(
             "state_dir = {}\n\n[destination.demo]\naddress = \"demo@{}\"\npath = \"inbox\"\nidentity = {}\n\
              known_hosts = {}\n\n[[watch]]\nname = \"outbox\"\npath = {}\nto = \"demo\"\nsettle = \"300ms\"\n",
@@ -198,9 +198,4 @@ fn bar(bytes: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {msg}")
         .expect("the template is right");
     ProgressBar::with_draw_target(Some(bytes), target).with_style(style)
-}
-
-/// A basic TOML string: paths hold no control characters here, only quotes and backslashes need care.
-fn toml_string(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -145,20 +145,24 @@ impl Folder {
         context: &WatchContext,
         files: &mut Vec<(RelPath, Stamp)>,
     ) -> Result<(), SourceError> {
-        let listing = match root.list(folder) {
+        let listing = root.list(folder);
+        let listing = match listing.and_then(|it| self.ignores.refresh(root, folder).map(|()| it)) {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) if folder.is_some() => return Ok(()),
             Err(error) => return Err(error),
         };
-        self.ignores.refresh(root, folder);
         let mut folders = Vec::new();
         for entry in listing {
             let entry = entry?;
             let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
             match entry.look {
-                Look::Folder if context.enters(root, &path, &mut self.ignores) => folders.push(path),
+                Look::Folder => {
+                    if context.enters(root, &path, &mut self.ignores)? {
+                        folders.push(path);
+                    }
+                }
                 Look::File { stamp, .. } => files.push((path, stamp)),
-                Look::Folder | Look::Other(_) => {}
+                Look::Other(_) => {}
             }
         }
         for folder in folders {
@@ -181,7 +185,15 @@ impl Folder {
         path.as_bytes().len() <= LONGEST
             && context.wants(root, path)
             && context.takes(path, stamp)
-            && !self.ignores.ignores(root, path, false)
+            && !self.is_ignored(root, path, context)
+    }
+
+    /// What may be ignored waits until that can be told.
+    fn is_ignored(&mut self, root: &Root, path: &RelPath, context: &WatchContext) -> bool {
+        self.ignores.ignores(root, path, false).unwrap_or_else(|error| {
+            self.closed.met(context, path.folder().as_ref(), &error);
+            true
+        })
     }
 
     fn hold(&mut self, root: &Root, seen: &mut HashMap<FileId, Sighting>) {

@@ -11,7 +11,7 @@ use skiff_common::escape::{escaped, escaped_up_to};
 use skiff_common::{Algorithm, Digest};
 
 use super::jobs::{BLOCK_BYTES, Heard, Job, MOST_NAMES};
-use super::listing::{self, Found, MOST_LISTED, Style, nothing};
+use super::listing::{self, Found, Room, Style, nothing};
 use super::talk::{Talk, WAITING_MESSAGES};
 use crate::remote::RemoteError;
 use crate::remote::nonce;
@@ -71,11 +71,11 @@ impl Giver {
     pub(super) async fn list(&mut self, names: &[Vec<u8>]) -> Result<(Vec<Found>, Vec<String>), RemoteError> {
         const ATTEMPT: &str = "listing";
         let mut found = Vec::with_capacity(names.len());
-        let (mut left_bytes, mut complaints) = (MOST_LISTED, Vec::new());
+        let (mut room, mut complaints) = (Room::default(), Vec::new());
         let mut ahead = names.iter().map(|name| request(b"list", [name.as_slice()]));
         (&mut ahead).take(IN_FLIGHT).for_each(|request| self.talk.say(request));
         for _ in names {
-            let one = self.hear_list(&mut left_bytes, &mut complaints, ATTEMPT).await?;
+            let one = self.hear_list(&mut room, &mut complaints, ATTEMPT).await?;
             found.push(one);
             ahead.next().into_iter().for_each(|request| self.talk.say(request));
         }
@@ -170,7 +170,7 @@ impl Giver {
 
     async fn hear_list(
         &mut self,
-        left_bytes: &mut usize,
+        room: &mut Room,
         complaints: &mut Vec<String>,
         attempt: &'static str,
     ) -> Result<Found, RemoteError> {
@@ -182,10 +182,7 @@ impl Giver {
         let marker = format!("\n{} end\n", self.nonce);
         let mut list = Vec::new();
         while let Some(piece) = self.talk.piece(marker.as_bytes(), attempt).await? {
-            *left_bytes = left_bytes.checked_sub(piece.len()).ok_or_else(|| RemoteError::Refused {
-                attempt,
-                why: format!("the list is longer than {} MiB: name fewer folders at once", MOST_LISTED >> 20),
-            })?;
+            room.take(self.facts.style.most_records(&piece), piece.len(), attempt)?;
             list.extend(piece);
         }
         let (_, lines) = self.answer(attempt).await?;

@@ -57,7 +57,7 @@ mod tests {
         }
         for error in [
             refused("the server cannot list what it has without sending it"),
-            refused("the list is longer than 256 MiB: name fewer folders at once"),
+            refused("what the server lists takes more than 256 MiB: name fewer folders at once"),
             ScpError::Cut { missing_bytes: 1 }.into(),
             ScpError::Malformed { reason: "no letter", text: text() }.into(),
         ] {

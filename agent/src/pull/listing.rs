@@ -3,10 +3,50 @@
 use skiff_common::RelPath;
 use skiff_common::escape::escaped_up_to;
 
+use crate::remote::RemoteError;
 use crate::source::OWN_FOLDER;
 
-/// The most of a list that is kept in memory: some two million names.
-pub(super) const MOST_LISTED: usize = 256 << 20;
+/// The most that is kept of all that a server lists: some 1.7 million names of 30 bytes.
+const MOST_LISTED: usize = 256 << 20;
+/// What a listed thing takes in memory beside its name.
+pub(super) const LISTED_BYTES: usize = 128;
+
+/// How much may still be listed. Names alone say little: a million empty ones take memory, too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: MOST_LISTED }
+    }
+}
+
+impl Room {
+    /// So many things with so many bytes of names, or of words about them, are kept. An error where they don't fit.
+    pub(super) fn take(
+        &mut self,
+        things: usize,
+        bytes: usize,
+        attempt: &'static str,
+    ) -> Result<(), RemoteError> {
+        let taken = things.saturating_mul(LISTED_BYTES).saturating_add(bytes);
+        self.bytes = self.bytes.checked_sub(taken).ok_or_else(|| RemoteError::Refused {
+            attempt,
+            why: format!(
+                "what the server lists takes more than {} MiB: name fewer folders at once",
+                MOST_LISTED >> 20
+            ),
+        })?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) const fn of(bytes: usize) -> Self {
+        Self { bytes }
+    }
+}
 
 /// What a source turned out to be.
 #[derive(Debug)]
@@ -42,6 +82,17 @@ pub(super) enum Style {
     Stat,
     /// `stat -f`: the same with an octal mode.
     Bsd,
+}
+
+impl Style {
+    /// How many records end in a piece of a list, at the most: a byte of their end may stand in a name, too.
+    pub(super) fn most_records(self, piece: &[u8]) -> usize {
+        let end = match self {
+            Self::Find => 0,
+            Self::Stat | Self::Bsd => b'\n',
+        };
+        memchr::memchr_iter(end, piece).count()
+    }
 }
 
 /// What kind of thing is listed.
@@ -250,6 +301,27 @@ mod tests {
                 let _taken_or_not = parse(&list, style);
             }
         }
+    }
+
+    /// However it comes in pieces, each record is paid for, with its name or without.
+    #[test]
+    fn short_names_take_room_as_long_ones_do() {
+        for (style, list) in [
+            (Style::Find, &b"f 0 0 0 ./a\0f 0 0 0 ./b\0f 0 0 0 ./c\0"[..]),
+            (Style::Stat, b"81a4 0 0 ./a//\n81a4 0 0 ./b//\n81a4 0 0 ./c//\n"),
+        ] {
+            for size in 1..list.len() {
+                let room = |bytes| {
+                    let mut room = Room::of(bytes);
+                    let mut pieces = list.chunks(size);
+                    pieces.try_for_each(|piece| room.take(style.most_records(piece), piece.len(), "listing"))
+                };
+                let enough = 3 * LISTED_BYTES + list.len();
+                assert!(room(enough).is_ok() && room(enough - 1).is_err(), "in pieces of {size}");
+            }
+        }
+        let refused = Room::default().take(2 << 20, 0, "listing");
+        assert!(matches!(refused, Err(RemoteError::Refused { .. })), "two million names without a letter");
     }
 
     #[test]

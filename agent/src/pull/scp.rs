@@ -4,7 +4,7 @@
 //! Promises the same as over a shell, but for what such a server can't do: nothing is gone on with in the middle, and
 //! what stands here already is only known to be the same once it has come. Names below a source are the server's
 //! claim, as they always are with `scp -f`; here one is taken as one component below the folder that is open, and the
-//! topmost has to be the name that was asked for.
+//! topmost has to be the name that was asked for. What is kept of what it says is bounded, as a list is.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use skiff_common::RelPath;
 use skiff_common::escape::escaped;
 use skiff_common::scp::{Event, Sink, Times};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::listing::is_own;
+use super::listing::{Room, is_own};
 use super::publish::{Outcome, Ready, publish_group};
 use super::receive::{Landed, Landing, Opening, Order, Receiver, hasher};
 use super::talk::Talk;
@@ -26,7 +26,7 @@ use crate::remote::RemoteError;
 use crate::remote::session::Session;
 
 const ATTEMPT: &str = "receiving by scp";
-/// How long `scp` may take to end.
+/// How long `scp` may take to end when all is here, whatever it says meanwhile.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Answers that are given before they are asked for, so that a long round trip isn't paid for each file: whoever sends
 /// takes one after each message, and what is left over when it ends is nobody's.
@@ -41,6 +41,7 @@ impl Pull<'_> {
         }
         let mut folders = Vec::new();
         self.progress.starts_over();
+        let mut room = Room::default();
         for source in &self.wish.sources {
             let found = self.progress.found();
             let Some(command) = command(&source.path) else {
@@ -49,14 +50,17 @@ impl Pull<'_> {
                 ));
                 continue;
             };
-            let mut fetches = self.one(session, source, &command, &mut folders, report).await?;
+            let before = room;
+            let (mut fetches, left) =
+                self.one(session, source, &command, before, &mut folders, report).await?;
+            room = left;
             for _ in 1..super::ROUNDS {
                 if fetches.is_empty() {
                     break;
                 }
                 // There is no asking for one of them.
                 self.progress.has_found(found);
-                fetches = self.one(session, source, &command, &mut folders, report).await?;
+                (fetches, room) = self.one(session, source, &command, before, &mut folders, report).await?;
             }
             for fetch in fetches {
                 let what = format!(
@@ -70,25 +74,27 @@ impl Pull<'_> {
         self.finish(folders, report).await
     }
 
-    /// Fetches one source. Returns what changed meanwhile.
+    /// Fetches one source. Returns what changed meanwhile, and the room that is left of `room`.
     async fn one(
         &self,
         session: &Session,
         source: &Wanted,
         command: &str,
+        room: Room,
         folders: &mut Vec<Folder>,
         report: &mut Report,
-    ) -> Result<Vec<Fetch>, PullError> {
-        let first = self.pass(session, source, command, true).await?;
+    ) -> Result<(Vec<Fetch>, Room), PullError> {
+        let first = self.pass(session, source, command, room, true).await?;
         for what in first.problems {
             report.problem(what);
         }
         report.skips(source.to_string(), first.failed);
+        let left = first.room;
         folders.extend(first.folders);
         let mut second = if first.fetches.is_empty() {
             HashMap::new()
         } else {
-            let second = self.pass(session, source, command, false).await?;
+            let second = self.pass(session, source, command, room, false).await?;
             let digests = second.landed.into_iter().filter_map(|(file, outcome)| match outcome {
                 Landing::Whole { digests, .. } => Some((second.fetches[file].to.clone(), digests)),
                 Landing::Short | Landing::Busy | Landing::Failed(_) => None,
@@ -124,7 +130,7 @@ impl Pull<'_> {
             }
             self.settle(&fetches[file], outcome, report);
         }
-        Ok(again)
+        Ok((again, left))
     }
 
     /// Receives a source once: writes it, or only hashes it.
@@ -133,6 +139,7 @@ impl Pull<'_> {
         session: &Session,
         source: &Wanted,
         command: &str,
+        room: Room,
         writes: bool,
     ) -> Result<Pass, PullError> {
         let stall = self.wish.login.stall_timeout;
@@ -146,11 +153,12 @@ impl Pull<'_> {
             source,
             orders: receiver.orders,
             writes,
-            pass: Pass::default(),
+            pass: Pass { room, ..Pass::default() },
             open: Vec::new(),
             seen: HashSet::new(),
             times: None,
             came: false,
+            is_over: false,
             is_open: false,
         };
         let taking = async move {
@@ -181,6 +189,8 @@ struct Pass {
     landed: Vec<(usize, Landing)>,
     problems: Vec<String>,
     failed: u64,
+    /// What of all this may still come.
+    room: Room,
 }
 
 /// Takes what `scp -f` sends.
@@ -194,8 +204,10 @@ struct Taker<'a> {
     open: Vec<Option<RelPath>>,
     seen: HashSet<RelPath>,
     times: Option<Times>,
-    /// Whether what was asked for has come, whole.
+    /// Whether what was asked for has come, or comes: nothing else may.
     came: bool,
+    /// Whether that is whole, or not to be had.
+    is_over: bool,
     /// Whether the writer has a file open.
     is_open: bool,
 }
@@ -203,13 +215,19 @@ struct Taker<'a> {
 impl Taker<'_> {
     async fn take_all(&mut self, mut talk: Talk) -> Result<(), RemoteError> {
         let mut sink = Sink::with_folders();
-        talk.tell([sink.poll_output().unwrap_or_default(), vec![0; ANSWERS_AHEAD]].concat()).await;
-        loop {
+        talk.tell([sink.poll_output().unwrap_or_default(), vec![0; ANSWERS_AHEAD]].concat(), ATTEMPT).await?;
+        let mut ends_at = None;
+        'said: loop {
             if talk.waiting().is_empty() {
                 let more = talk.more_or_end(ATTEMPT);
-                // All is here: nobody waits for a server that doesn't find its end.
-                let more =
-                    if self.came { timeout(FAREWELL, more).await.unwrap_or(Ok(false)) } else { more.await };
+                // All is here: nobody waits for a server that doesn't find its end, or says ever more.
+                let more = if self.is_over {
+                    let ends_at = *ends_at.get_or_insert_with(|| Instant::now() + FAREWELL);
+                    let more = timeout_at(ends_at, more).await.unwrap_or(Ok(false));
+                    more.map(|more| more && Instant::now() < ends_at)
+                } else {
+                    more.await
+                };
                 if !more? {
                     break;
                 }
@@ -218,23 +236,23 @@ impl Taker<'_> {
             let mut at = 0;
             while at < bytes.len() {
                 let taken = sink.handle_input(&bytes[at..])?;
-                let is_stuck = taken.bytes == 0 && taken.event.is_none();
+                if taken.bytes == 0 && taken.event.is_none() {
+                    // The sender has said that nothing follows.
+                    break 'said;
+                }
                 if let Some(event) = taken.event {
                     self.on(event, &bytes[at..]).await?;
                 }
                 sink.accept();
-                if let Some(answer) = sink.poll_output() {
-                    talk.tell(answer).await;
-                }
                 at += taken.bytes;
-                if is_stuck {
-                    break;
-                }
+            }
+            if let Some(answers) = sink.poll_output() {
+                talk.tell(answers, ATTEMPT).await?;
             }
         }
         // A lost connection looks like the end.
         match sink.handle_end() {
-            Ok(_) if self.came => Ok(()),
+            _ if self.is_over => Ok(()),
             Ok(_) => Err(talk.ended(ATTEMPT)),
             Err(error) => Err(error.into()),
         }
@@ -242,11 +260,12 @@ impl Taker<'_> {
 
     async fn on(&mut self, event: Event, bytes: &[u8]) -> Result<(), RemoteError> {
         match event {
-            Event::Times(times) => self.times = Some(times),
+            Event::Times(times) if self.times.is_none() => self.times = Some(times),
+            Event::Times(_) => return Err(nonsense("the times of nothing", b"T")),
             Event::Folder { mode, name } => self.folder(mode, &name)?,
             Event::FolderEnd => {
                 self.open.pop();
-                self.came |= self.open.is_empty();
+                self.is_over |= self.open.is_empty();
             }
             Event::Begin { mode, size, name } => self.begin(mode, size, &name).await?,
             Event::Data(range) => {
@@ -260,16 +279,24 @@ impl Taker<'_> {
             Event::End => self.end().await?,
             Event::Spoiled(why) => {
                 // Short or not, its bytes are not the file's; the second time tells.
-                self.pass.problems.push(format!("the server says: {why}"));
+                self.problem(format!("the server says: {why}"))?;
                 self.end().await?;
             }
             Event::Skipped(why) => {
                 self.pass.failed += u64::from(self.writes);
-                self.pass.problems.push(format!("the server says: {why}"));
+                self.problem(format!("the server says: {why}"))?;
+                self.times = None;
                 self.came |= self.open.is_empty();
+                self.is_over |= self.open.is_empty();
             }
             Event::Finished => {}
         }
+        Ok(())
+    }
+
+    fn problem(&mut self, what: String) -> Result<(), RemoteError> {
+        self.pass.room.take(1, what.len(), ATTEMPT)?;
+        self.pass.problems.push(what);
         Ok(())
     }
 
@@ -282,6 +309,7 @@ impl Taker<'_> {
             Some(above) => Some(below(above.as_ref(), name)?),
         };
         let mtime_ns = self.times.take().and_then(nanoseconds);
+        self.pass.room.take(1, to.as_ref().map_or(0, |to| to.as_bytes().len()), ATTEMPT)?;
         if let Some(to) = to.clone().filter(|to| !is_own(to)) {
             self.pass.folders.push(Folder { to, mode: mode & 0o777, mtime_ns });
         }
@@ -302,11 +330,11 @@ impl Taker<'_> {
             Some(above) => below(above.as_ref(), name)?,
         };
         let mtime_ns = self.times.take().and_then(nanoseconds);
+        self.pass.room.take(1, to.as_bytes().len(), ATTEMPT)?;
         // scp writes a newline in a name as `\^J`, and so does a name that holds just that.
         if name.windows(3).any(|window| window == b"\\^J") {
             self.pass.failed += u64::from(self.writes);
-            self.pass.problems.push(format!("cannot fetch {to}: by scp alone, its name is ambiguous"));
-            return Ok(());
+            return self.problem(format!("cannot fetch {to}: by scp alone, its name is ambiguous"));
         }
         if !self.seen.insert(to.clone()) {
             return Err(nonsense("the same file twice", name));
@@ -328,6 +356,7 @@ impl Taker<'_> {
     }
 
     async fn end(&mut self) -> Result<(), RemoteError> {
+        self.is_over |= self.open.is_empty();
         if std::mem::take(&mut self.is_open) { self.order(Order::Close).await } else { Ok(()) }
     }
 

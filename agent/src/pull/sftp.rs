@@ -16,8 +16,7 @@ use skiff_common::{Digest, RelPath};
 use skiff_config::Compression;
 
 use super::jobs::{BLOCK_BYTES, Heard, Job};
-use super::listing::{Found, MOST_LISTED, nothing};
-use super::listing::{Kind, Listed};
+use super::listing::{Found, Kind, Listed, Room, nothing};
 use crate::remote::session::Session;
 use crate::remote::sftp::{Channel, Failure, Opened, Reading, hasher};
 use crate::remote::{Limiter, RemoteError, Traffic};
@@ -34,8 +33,6 @@ const FILES: usize = 64;
 const PARTS: usize = 2;
 /// Larger ones are read one after the other: each has as much under way as the channel holds.
 const SMALL: u64 = 256 << 10;
-/// What a listed file takes in memory beside its name.
-const LISTED_BYTES: usize = 128;
 
 /// A channel to the server's SFTP.
 pub(super) struct SftpGiver {
@@ -66,7 +63,7 @@ impl SftpGiver {
 
     /// What stands under each name, in their order; and what could not be listed.
     pub(super) async fn list(&self, names: &[Vec<u8>]) -> Result<(Vec<Found>, Vec<String>), RemoteError> {
-        let (mut left_bytes, mut complaints) = (MOST_LISTED, Vec::new());
+        let (mut room, mut complaints) = (Room::default(), Vec::new());
         let looking = stream::iter(0..names.len()).map(|at| self.look(&names[at]));
         let looked: Vec<_> = looking.buffered(FOLDERS).try_collect().await?;
         let mut found = Vec::with_capacity(names.len());
@@ -74,7 +71,7 @@ impl SftpGiver {
             found.push(match looked {
                 Ok(attributes) if attributes.kind() == FileKind::Folder => {
                     let own = listed(None, Kind::Folder, &attributes);
-                    self.walk(name, own, &mut left_bytes, &mut complaints).await?
+                    self.walk(name, own, &mut room, &mut complaints).await?
                 }
                 Ok(attributes) => Found::File(listed(None, Kind::File, &attributes)),
                 Err(why) => Found::Nothing(why),
@@ -114,7 +111,7 @@ impl SftpGiver {
         &self,
         name: &[u8],
         own: Listed,
-        left_bytes: &mut usize,
+        room: &mut Room,
         complaints: &mut Vec<String>,
     ) -> Result<Found, RemoteError> {
         let mut all = vec![own];
@@ -136,7 +133,7 @@ impl SftpGiver {
                 match entries {
                     Ok(entries) => {
                         for entry in entries {
-                            take(folder.as_ref(), &entry, (&mut all, &mut folders), left_bytes)?;
+                            take(folder.as_ref(), &entry, (&mut all, &mut folders), room)?;
                         }
                     }
                     Err(status) => {
@@ -335,18 +332,14 @@ fn take(
     folder: Option<&RelPath>,
     entry: &Entry,
     (all, folders): (&mut Vec<Listed>, &mut Vec<Option<RelPath>>),
-    left_bytes: &mut usize,
+    room: &mut Room,
 ) -> Result<(), RemoteError> {
     let nonsense = || RemoteError::Nonsense { attempt: LISTING, words: escaped_up_to(&entry.name, 200) };
     if entry.name.contains(&b'/') {
         return Err(nonsense());
     }
     let path = RelPath::in_folder(folder, &entry.name).map_err(|_| nonsense())?;
-    let takes = path.as_bytes().len() + LISTED_BYTES;
-    *left_bytes = left_bytes.checked_sub(takes).ok_or_else(|| RemoteError::Refused {
-        attempt: LISTING,
-        why: format!("the list is longer than {} MiB: name fewer folders at once", MOST_LISTED >> 20),
-    })?;
+    room.take(1, path.as_bytes().len(), LISTING)?;
     let kind = match entry.attributes.kind() {
         FileKind::File => Kind::File,
         FileKind::Folder => Kind::Folder,
@@ -368,6 +361,7 @@ fn listed(path: Option<RelPath>, kind: Kind, attributes: &Attributes) -> Listed 
 
 #[cfg(test)]
 mod tests {
+    use super::super::listing::LISTED_BYTES;
     use super::*;
 
     /// CVE-2018-20685 (`.` and empty names), CVE-2019-6111 (names that lead elsewhere).
@@ -376,8 +370,8 @@ mod tests {
         let folder = RelPath::parse(b"a").expect("a path");
         let taken = |name: &'static [u8]| {
             let entry = Entry { name: Bytes::from_static(name), attributes: Attributes::mode(0o100_644) };
-            let (mut all, mut folders, mut left_bytes) = (Vec::new(), Vec::new(), 10_000);
-            let taken = take(Some(&folder), &entry, (&mut all, &mut folders), &mut left_bytes);
+            let (mut all, mut folders, mut room) = (Vec::new(), Vec::new(), Room::default());
+            let taken = take(Some(&folder), &entry, (&mut all, &mut folders), &mut room);
             taken.map(|()| all[0].path.clone().expect("it has one").to_string())
         };
         for name in [&b"../x"[..], b"/etc/x", b"x/y", b"", b"a\0b", b".", b".."] {
@@ -389,9 +383,9 @@ mod tests {
     #[test]
     fn a_list_that_is_too_long_is_refused() {
         let entry = Entry { name: Bytes::from_static(b"x"), attributes: Attributes::mode(0o100_644) };
-        let (mut all, mut folders, mut left_bytes) = (Vec::new(), Vec::new(), LISTED_BYTES + 1);
-        take(None, &entry, (&mut all, &mut folders), &mut left_bytes).expect("there is room for one");
-        let refused = take(None, &entry, (&mut all, &mut folders), &mut left_bytes);
+        let (mut all, mut folders, mut room) = (Vec::new(), Vec::new(), Room::of(LISTED_BYTES + 1));
+        take(None, &entry, (&mut all, &mut folders), &mut room).expect("there is room for one");
+        let refused = take(None, &entry, (&mut all, &mut folders), &mut room);
         assert!(matches!(refused, Err(RemoteError::Refused { .. })));
     }
 }

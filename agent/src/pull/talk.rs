@@ -54,10 +54,14 @@ impl Talk {
         let _ = self.said.try_send(bytes);
     }
 
-    /// Says something; waits while too much waits to be said.
-    pub(super) async fn tell(&self, bytes: Vec<u8>) {
-        // A reader that is gone shows when reading.
-        let _ = self.said.send(bytes).await;
+    /// Says something; waits while too much waits to be said, which somebody who listens to nothing lets last.
+    pub(super) async fn tell(&self, bytes: Vec<u8>, attempt: &'static str) -> Result<(), RemoteError> {
+        let after = self.stall;
+        match timeout(after, self.said.send(bytes)).await {
+            // A reader that is gone shows when reading.
+            Ok(_) => Ok(()),
+            Err(_) => Err(RemoteError::Stalled { attempt, after }),
+        }
     }
 
     /// Waits longer for each word from now on.

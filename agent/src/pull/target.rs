@@ -3,28 +3,25 @@
 //! Promises that a final name is absent, what it was, or the complete new file; that what stands there is replaced only
 //! where that is asked for; and that what a cut transfer left is found again. Lacks any knowledge of the server.
 
+mod part;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps, flock, fstat,
-    fstatvfs, futimens, linkat, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, fstat, fstatvfs, futimens, linkat, mkdirat,
+    openat, renameat, renameat_with, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use skiff_common::digest::{Digests, Hasher};
 use skiff_common::{Algorithm, RelPath, Stamp};
 
-use crate::source::{Look, OWN_FOLDER, Root, SourceError, stamp};
-
-/// What a cut transfer left, and nobody asked for again, is removed after so long.
-const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What names of parts begin with.
-const PART: &str = "pull-";
+use crate::source::{Look, OWN_FOLDER, Root, SourceError};
+pub(super) use part::{Part, token};
 
 /// What could not be done here, and why.
 #[derive(Debug, thiserror::Error)]
@@ -98,19 +95,6 @@ pub(super) struct Target {
     made_staging: bool,
     umask: u32,
     made: Mutex<Vec<RelPath>>,
-}
-
-/// A file that is being received.
-pub(super) struct Part {
-    pub(super) file: File,
-    pub(super) token: String,
-}
-
-impl Part {
-    /// What it looks like now.
-    pub(super) fn stamp(&self) -> Result<Stamp, Errno> {
-        Ok(stamp(&fstat(&self.file)?))
-    }
 }
 
 impl Target {
@@ -198,65 +182,6 @@ impl Target {
         let mut hasher = Hasher::for_destination(algorithm);
         read_into(&item.file, u64::MAX, |bytes| hasher.update(bytes)).ok()?;
         Some(hasher.digests())
-    }
-
-    /// Opens the part `token`, as it was left if `fresh` isn't set. `None`: somebody else is at it.
-    pub(super) fn part(&self, token: &str, fresh: bool) -> Result<Option<Part>, LocalError> {
-        let shown = self.path().join(OWN_FOLDER);
-        let failed = |errno| LocalError::new("write", &shown.display(), errno);
-        let part = self.hold(token, OFlags::CREATE).map_err(failed)?;
-        if let (Some(part), true) = (&part, fresh) {
-            part.file.set_len(0).map_err(|error| LocalError::io("write", &shown.display(), &error))?;
-        }
-        Ok(part)
-    }
-
-    /// Opens a part that nobody else can be at as long as it is held. `None`: somebody is, or it isn't there.
-    fn hold(&self, token: &str, made: OFlags) -> Result<Option<Part>, Errno> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | made;
-        loop {
-            let file = match openat(self.staging(), token, flags, Mode::RUSR | Mode::WUSR) {
-                Err(Errno::NOENT) if !made.contains(OFlags::CREATE) => return Ok(None),
-                file => file?,
-            };
-            let stat = fstat(&file)?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-                // A crash between link and unlink left it under its final name too; that one is not to be written.
-                unlinkat(self.staging(), token, AtFlags::empty())?;
-                continue;
-            }
-            // A file system without locks has few users at once.
-            if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-                return Ok(None);
-            }
-            // Its former user may have published or dropped it meanwhile.
-            let named = statat(self.staging(), token, AtFlags::SYMLINK_NOFOLLOW);
-            if named.is_ok_and(|named| named.st_ino == stat.st_ino) {
-                return Ok(Some(Part { file: File::from(file), token: token.to_owned() }));
-            }
-        }
-    }
-
-    /// What an earlier attempt left under `token`, to be read.
-    pub(super) fn left(&self, token: &str) -> Option<(File, Stamp)> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(self.staging(), token, flags, Mode::empty()).ok()?;
-        let stat = fstat(&file).ok()?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        is_file.then(|| (File::from(file), stamp(&stat)))
-    }
-
-    /// Removes the part `token`, unless somebody else is at it.
-    pub(super) fn drop_part(&self, token: &str) {
-        if let Ok(Some(part)) = self.hold(token, OFlags::empty()) {
-            self.remove(&part);
-        }
-    }
-
-    /// Removes a part.
-    pub(super) fn remove(&self, part: &Part) {
-        // What stays is swept one day.
-        let _ = unlinkat(self.staging(), &*part.token, AtFlags::empty());
     }
 
     /// Gives a part its mode and time; setuid and the like were taken away before, and the umask holds.
@@ -391,32 +316,6 @@ impl Target {
         }
         self.root.folder_of(path).map_err(|error| local("write", &shown, &error))
     }
-
-    /// Removes parts that nobody asked for again.
-    fn sweep(&self) {
-        let Ok(entries) = Dir::read_from(self.staging()) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if !name.to_bytes().starts_with(PART.as_bytes()) {
-                continue;
-            }
-            let Ok(stat) = statat(self.staging(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let changed = u64::try_from(stat.st_ctime).unwrap_or(0);
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            if now.saturating_sub(Duration::from_secs(changed)) > OLD {
-                let _ = unlinkat(self.staging(), name, AtFlags::empty());
-            }
-        }
-    }
-}
-
-/// What a part is called: the same for every attempt at the same source, so that it is found again.
-pub(super) fn token(server: &str, from: &[u8], to: &RelPath) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for word in [server.as_bytes(), from, to.as_bytes()] {
-        hasher.update(&(word.len() as u64).to_le_bytes()).update(word);
-    }
-    format!("{PART}{}", &hasher.finalize().to_hex()[..24])
 }
 
 /// Reads up to `most` bytes from where the file stands; returns how many there were.
@@ -446,6 +345,7 @@ fn local(attempt: &'static str, path: &str, error: &SourceError) -> LocalError {
         SourceError::NotRegular { .. } => Errno::NOTDIR,
         SourceError::Escapes { .. } => Errno::LOOP,
         SourceError::Unmounted { .. } => Errno::NODEV,
+        SourceError::Rules(why) => return local(attempt, path, why),
         SourceError::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
     };
     LocalError::new(attempt, path, errno)

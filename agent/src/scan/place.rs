@@ -75,7 +75,8 @@ impl Scanner {
     fn holds_delivered(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<bool, ScanError> {
         let (Some(journal), Ok(listing)) = (&self.journal, root.list(folder)) else { return Ok(false) };
         let delivered = journal.delivered_in(ItemId::of_folder(&self.context.settings.name, folder))?;
-        self.ignores.refresh(root, folder);
+        // What was delivered tells it also where the rules can't be read.
+        let _unread = self.ignores.refresh(root, folder);
         let mut folders = Vec::new();
         for entry in listing.map_while(Result::ok) {
             let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
@@ -83,7 +84,9 @@ impl Scanner {
                 Look::File { stamp, .. } if delivered.has(self.id(&path), stamp.fingerprint()) => {
                     return Ok(true);
                 }
-                Look::Folder if self.context.enters(root, &path, &mut self.ignores) => folders.push(path),
+                Look::Folder if self.context.enters(root, &path, &mut self.ignores).unwrap_or(true) => {
+                    folders.push(path);
+                }
                 Look::File { .. } | Look::Folder | Look::Other(_) => {}
             }
         }

@@ -145,6 +145,14 @@ impl Scanner {
     fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
         self.context.wants(root, path)
             && (self.context.only.is_some()
-                || (self.context.takes(path, stamp) && !self.ignores.ignores(root, path, false)))
+                || (self.context.takes(path, stamp) && !self.is_ignored(root, path)))
+    }
+
+    /// What may be ignored waits until that can be told.
+    fn is_ignored(&mut self, root: &Root, path: &RelPath) -> bool {
+        self.ignores.ignores(root, path, false).unwrap_or_else(|error| {
+            self.is_in_trouble(path.folder().as_ref(), &error);
+            true
+        })
     }
 }

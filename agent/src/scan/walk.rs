@@ -6,7 +6,8 @@ use std::collections::HashSet;
 
 use skiff_common::{ItemId, RelPath};
 
-use super::{ScanError, Scanner};
+use super::{ScanError, Scanner, TROUBLE};
+use crate::clock;
 use crate::folder_maker;
 use crate::journal::DeliveredFolder;
 use crate::source::{Entry, Look, Root, SourceError};
@@ -42,7 +43,8 @@ impl Scanner {
     }
 
     pub(super) fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
-        let listing = match root.list(folder) {
+        let listing = root.list(folder);
+        let listing = match listing.and_then(|it| self.ignores.refresh(root, folder).map(|()| it)) {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
             // Another file system's files are not this folder's, and no later look changes that.
@@ -56,7 +58,6 @@ impl Scanner {
                 return Ok(());
             }
         };
-        self.ignores.refresh(root, folder);
         let mut met = Met { delivered: self.delivered_in(folder)?, ..Met::default() };
         let (mut complete, mut is_empty) = (true, true);
         for entry in listing {
@@ -101,8 +102,11 @@ impl Scanner {
             }
         };
         match root.through(&path, entry.look) {
-            Look::Folder if self.context.enters(root, &path, &mut self.ignores) => met.folders.push(path),
-            Look::Folder => {}
+            Look::Folder => {
+                if self.enters(root, &path) {
+                    met.folders.push(path);
+                }
+            }
             Look::Other(kind) => {
                 *self.left_out.entry(kind).or_default() += 1;
                 self.refuse(&path, kind);
@@ -117,8 +121,16 @@ impl Scanner {
         Ok(())
     }
 
-    fn is_in_trouble(&mut self, folder: Option<&RelPath>, error: &SourceError) {
+    fn enters(&mut self, root: &Root, path: &RelPath) -> bool {
+        self.context.enters(root, path, &mut self.ignores).unwrap_or_else(|error| {
+            self.is_in_trouble(path.folder().as_ref(), &error);
+            false
+        })
+    }
+
+    pub(super) fn is_in_trouble(&mut self, folder: Option<&RelPath>, error: &SourceError) {
         self.trouble = true;
+        self.next_scan = self.next_scan.min(clock::now() + TROUBLE);
         self.closed.met(&self.context, folder, error);
     }
 
@@ -127,7 +139,6 @@ impl Scanner {
         match root.look(path) {
             Ok(Look::File { .. }) if self.is_ignore_file(path) => {
                 // What it ignored, or ignores now, is looked at again.
-                self.ignores.refresh(root, path.folder().as_ref());
                 self.scan_folder(root, path.folder().as_ref())
             }
             Ok(Look::File { stamp, mode }) => {
@@ -159,7 +170,7 @@ impl Scanner {
     fn look_at_other(&mut self, root: &Root, path: &RelPath, look: Look) -> Result<(), ScanError> {
         match look {
             // A folder that appears may be filled before it is watched.
-            Look::Folder if self.context.enters(root, path, &mut self.ignores) => {
+            Look::Folder if self.enters(root, path) => {
                 self.cover(path);
                 self.scan_folder(root, Some(path))
             }

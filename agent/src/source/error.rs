@@ -43,6 +43,9 @@ pub enum SourceError {
         /// What.
         path: String,
     },
+    /// What a folder's rules leave out isn't known, so anything in it may be.
+    #[error("{0}; until these rules can be read, nothing of their folder is taken")]
+    Rules(Box<SourceError>),
     /// Anything else.
     #[error("cannot {attempt} {path}: {source}")]
     Io {
@@ -60,7 +63,7 @@ impl SourceError {
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Gone { .. } => Trouble::Gone,
-            Self::Denied { .. } | Self::Unmounted { .. } | Self::Io { .. } => {
+            Self::Denied { .. } | Self::Unmounted { .. } | Self::Rules(_) | Self::Io { .. } => {
                 Trouble::retryable(self.to_string())
             }
             Self::NotRegular { .. } | Self::Escapes { .. } => Trouble::permanent(self.to_string()),

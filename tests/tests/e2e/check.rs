@@ -162,6 +162,28 @@ fn a_folder_below_that_is_closed_is_found_unless_nothing_in_it_is_meant() {
     }
 }
 
+/// Nothing of such a folder is delivered.
+#[test]
+fn rules_that_can_not_be_read_are_found() {
+    let (sshd, scratch, mut source) = start();
+    source.file("sub/a", 10);
+    let rules = source.root().join("sub/.skiffignore");
+    std::os::unix::fs::symlink(scratch.path().join("rules"), &rules).expect("linked");
+    for mode in ["", "mode = 'append'"] {
+        let agent = Agent::to(&sshd).watch("in", source.root(), mode);
+        fails(&agent, &[], "watch", "sub/.skiffignore leads through a symlink");
+    }
+    let agent = Agent::to(&sshd).watch("in", source.root(), "ignore_file = ''");
+    assert_eq!(checked(&agent, &[]).0, Some(0));
+    fs::remove_file(&rules).expect("it is there");
+    fs::write(&rules, "b\n").expect("room");
+    if is_root("a file that its owner may not read") {
+        fs::set_permissions(&rules, Permissions::from_mode(0o000)).expect("ours");
+        let agent = Agent::to(&sshd).watch("in", source.root(), "");
+        fails(&agent, &WITHOUT_OVERRIDE, "watch", "cannot read sub/.skiffignore: permission denied");
+    }
+}
+
 /// Deliveries work without it, and no right would get it in.
 #[test]
 fn a_mount_point_below_is_told_and_no_obstacle() {

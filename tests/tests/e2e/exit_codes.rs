@@ -128,6 +128,33 @@ fn of_pull() {
     assert_eq!(code_of(&account.pull(&["--json"], &data).expect_code(4)), "host-key-unknown");
 }
 
+/// Of names with brackets and colons, and of homes, what scp makes of them.
+#[test]
+fn of_names_with_brackets_colons_and_tildes() {
+    let account = Account::new();
+    let root = account.sshd.root();
+    let file = account.user.write("data[1].csv", "a");
+    let there = root.join("[2026]");
+    let run = |verb: &str, from: &str, to: &str| {
+        run(&mut account.skiff(verb, &["-q"], from, to), account.user.home())
+    };
+    run("push", &file.display().to_string(), &account.remote(&there)).expect_code(0);
+    assert!(tree::same_bytes(&file, &there.join("data[1].csv")));
+    for here in ["./12:00", "sub/12:00"] {
+        run("pull", &account.remote(&there.join("data[1].csv")), here).expect_code(0);
+        assert!(tree::same_bytes(&file, &account.user.home().join(here).join("data[1].csv")));
+    }
+    run("pull", &account.remote(&there), "h:x").expect_code(2).expect_said("looks like a server");
+    run("push", "data[1].csv", "./12:00").expect_code(2).expect_said("names no server");
+    for home in ["~bob", "~bob/in"] {
+        let remote = account.remote(Path::new(home));
+        run("push", "data[1].csv", &remote).expect_code(2).expect_said("another user");
+        run("pull", &remote, "here").expect_code(2).expect_said("another user");
+    }
+    let login = std::env::home_dir().expect("there is one");
+    assert!(!login.join("~bob").exists());
+}
+
 #[test]
 fn of_check() {
     let (mut sshd, watched) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
@@ -149,7 +176,7 @@ fn of_check() {
     agent.ask(&["check"]).expect_code(3);
 }
 
-/// 130 after ^C and after SIGTERM; it says so, and goes on where it was.
+/// 130 after ^C, SIGTERM and SIGHUP; it says so, and goes on where it was.
 #[test]
 fn of_the_interrupted() {
     let account = Account::new();
@@ -162,9 +189,11 @@ fn of_the_interrupted() {
     let (local, remote) =
         (large.root().display().to_string(), account.remote(&account.sshd.root().join("pushed")));
     let (from, to) = (account.remote(there.root()), here.display().to_string());
+    let hung_up = account.remote(&account.sshd.root().join("hung-up"));
     for (signal, verb, from, to, at) in [
         (Signal::INT, "push", &local, &remote, account.sshd.root().join("pushed/large")),
         (Signal::TERM, "pull", &from, &to, here.clone()),
+        (Signal::HUP, "push", &local, &hung_up, account.sshd.root().join("hung-up/large")),
     ] {
         // A quarter of a megabyte a second.
         let mut skiff = account.skiff(verb, &["-l", "2048"], from, to);
@@ -181,6 +210,40 @@ fn of_the_interrupted() {
     }
     tree::assert_equal(large.root(), &account.sshd.root().join("pushed/large"));
     tree::assert_equal(there.root(), &here.join("there"));
+}
+
+/// Who types `nohup` wants it to go on.
+#[test]
+fn of_the_hung_up_that_ignore_it() {
+    let account = Account::new();
+    let home = account.user.home();
+    let mut large = Tree::new(home.join("large"), 6);
+    large.file("large.bin", 1 << 20);
+    let to = account.sshd.root().join("pushed");
+    let skiff = account.skiff("push", &["-q", "-l", "2048"], "large", &account.remote(&to));
+    let mut nohup = Command::new("nohup");
+    nohup.arg(skiff.get_program()).args(skiff.get_args()).current_dir(home);
+    nohup.env("HOME", home).env_remove("SSH_AUTH_SOCK").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = nohup.spawn().expect("nohup can be started");
+    assert!(wait::came_true(wait::LIMIT, || tree::staged_bytes(&to.join("large")) > 0), "it is under way");
+    process::signal(process::pid(&child), Signal::HUP);
+    assert_eq!(end_of(&mut child), Some(0));
+    tree::assert_equal(large.root(), &to.join("large"));
+}
+
+/// Who was typed at a terminal that goes away ends with it, and not by a panic, though nobody hears a last word.
+#[test]
+fn of_those_whose_terminal_goes_away() {
+    let account = Account::new();
+    let mut large = Tree::new(account.user.home().join("large"), 7);
+    large.file("large.bin", 4 << 20);
+    let to = account.sshd.root().join("pushed");
+    let skiff = account.skiff("push", &["-l", "1024"], "large", &account.remote(&to));
+    let words: Vec<_> = skiff.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    let under_way = || tree::staged_bytes(&to.join("large")) > 0;
+    let code = account.user.left_by_a_terminal(&words, under_way);
+    assert!(matches!(code, Some(130 | 141)), "{code:?}");
+    assert!(!to.join("large/large.bin").exists(), "it was not waited for");
 }
 
 /// 141 and not a word where the reader has ended, as in `skiff items | head`.

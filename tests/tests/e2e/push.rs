@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use skiff_tests::skiff::{Push, contents_of};
 use skiff_tests::{Agent, Sshd, Tree, tree};
@@ -85,6 +85,37 @@ fn folder_and_a_file_of_it_go_where_each_belongs() {
     push.run(&file, &contents_of(&sshd.root())).expect_code(0);
     push.run(source.root(), &contents_of(&sshd.root())).expect_code(0);
     assert_eq!(tree::count(&sshd.root()), 2, "no other names");
+}
+
+/// As scp and rsync have it; what it led to before is our own earlier version.
+#[test]
+fn what_is_pushed_is_called_what_was_written() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("rel/1"), 5);
+    source.file("a.csv", 10);
+    source.file("deep/b.csv", 10);
+    let mut next = Tree::new(scratch.path().join("rel/2"), 6);
+    next.file("a.csv", 20);
+    let (current, latest) = (scratch.path().join("current"), scratch.path().join("latest.csv"));
+    let push = Push::to(&sshd);
+    for version in [&source, &next] {
+        for (link, target) in [(&current, version.root().to_owned()), (&latest, version.root().join("a.csv"))]
+        {
+            let _former = fs::remove_file(link);
+            symlink(target, link).expect("linked");
+        }
+        push.run_all(&[&current, &latest], &sshd.root()).expect_code(0);
+        assert!(tree::same_bytes(&version.root().join("a.csv"), &sshd.root().join("latest.csv")));
+        assert!(tree::same_bytes(&version.root().join("a.csv"), &sshd.root().join("current/a.csv")));
+    }
+    assert!(sshd.root().join("current/deep/b.csv").exists(), "nothing is removed there");
+    assert_eq!(tree::count(&sshd.root()), 3, "no other names");
+
+    for contents in ["rel/1/.", "rel/1/deep/.."] {
+        let there = sshd.root().join(contents.replace(['/', '.'], "-"));
+        push.run(scratch.path().join(contents), &there).expect_code(0);
+        tree::assert_equal(source.root(), &there);
+    }
 }
 
 /// Exit 1: one of two does not exist, the other still arrives.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
 
 fn names(folder: &Path) -> BTreeSet<String> {
@@ -42,6 +43,36 @@ fn what_an_ignore_file_names_stays() {
         sshd.root().join("a.log").exists() && sshd.root().join("new.log").exists()
     });
     assert!(!sshd.root().join("build").exists());
+}
+
+/// What rules that can't be read may name is neither sent nor deleted until they can; nothing else waits for them.
+#[test]
+fn what_an_ignore_file_that_can_not_be_read_may_name_stays_and_is_told() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    for name in ["a.csv", "sub/b.csv", "sub/secret", "sub/deep/c.csv"] {
+        source.file(name, 10);
+    }
+    let (rules, elsewhere) = (source.root().join("sub/.skiffignore"), scratch.path().join("rules"));
+    fs::write(&elsewhere, "secret\n").expect("there is room");
+    symlink(&elsewhere, &rules).expect("linked");
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+    agent.wait_until("the others go", || !source.root().join("a.csv").exists());
+    let told = || agent.ask(&["status"]).said.contains("sub/.skiffignore");
+    assert!(wait::came_true(wait::LIMIT, told), "{}", agent.ask(&["status"]).said);
+    agent.wait_until_logged("it is told", |line| line.contains("warn") && line.contains("sub/.skiffignore"));
+    // By an event, too.
+    source.file("sub/new.csv", 10);
+    source.file("last", 10);
+    agent.wait_until("what is elsewhere goes", || sshd.root().join("last").exists());
+    assert_eq!(names(&sshd.root()), set(&["a.csv", "last"]));
+    let stays = ["sub/.skiffignore", "sub/b.csv", "sub/deep/c.csv", "sub/new.csv", "sub/secret"];
+    assert_eq!(names(source.root()), set(&stays));
+
+    fs::rename(&elsewhere, &rules).expect("it is there");
+    let kept = set(&["sub/.skiffignore", "sub/secret"]);
+    agent.wait_until("the rest goes when they can be read", || names(source.root()) == kept);
+    assert!(!sshd.root().join("sub/secret").exists());
 }
 
 /// Hidden, deep, small, large and young files are left alone.

@@ -1,7 +1,8 @@
 //! `skiff verify` finds what was lost or has rotted at the destination, and mends it.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
@@ -53,6 +54,56 @@ fn loss_and_rot_are_found_and_repaired_from_what_the_source_still_has() {
     assert_eq!(beside.len(), 1, "{beside:?}");
     assert_eq!(fs::read(sshd.root().join(&beside[0])).expect("it is there"), ours);
     agent.ask(&["verify", "nothing"]).expect_code(2).expect_said("there are in");
+}
+
+/// Its receipt is of what it was when it rested; after a rotation another log has its name.
+#[test]
+fn a_log_that_grew_since_its_receipt_is_whole() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let folder = scratch.path().join("in");
+    fs::create_dir(&folder).expect("a new folder is writable");
+    let mut agent =
+        Agent::to(&sshd).watch("in", &folder, "mode = 'append'\nflush_interval = '100ms'").started();
+    let state = agent.state_dir();
+    let log =
+        |name: &str| OpenOptions::new().append(true).create(true).open(folder.join(name)).expect("room");
+    let copied = |name: &str| tree::same_bytes(&folder.join(name), &sshd.root().join(name));
+    let received = |name: &str| {
+        let receipts = skiff_tests::receipts::read(&state);
+        receipts.iter().any(|receipt| receipt["name"] == name && receipt["grown"] == true)
+    };
+    log("app.log").write_all(b"the evening\n").expect("there is room");
+    agent.wait_until("it has rested", || received("app.log"));
+    log("app.log").write_all(b"the morning\n").expect("there is room");
+    agent.wait_until("it has grown on", || copied("app.log"));
+    let before = skiff_tests::receipts::read(&state).len();
+    agent.ask(&["verify"]).expect_code(0).expect_said("in: 1 verified\n");
+
+    fs::rename(folder.join("app.log"), folder.join("app.log.1")).expect("it is there");
+    log("app.log").write_all(b"another day, which has more to tell\n").expect("there is room");
+    agent.wait_until("both are there", || copied("app.log.1") && copied("app.log"));
+    // With a receipt of its new name or without one.
+    agent.ask(&["verify"]).expect_code(0);
+    agent.wait_until("it is read back whole", || received("app.log.1"));
+    assert!(skiff_tests::receipts::read(&state).len() > before);
+    agent.ask(&["verify"]).expect_code(0);
+    let staged = fs::read_dir(sshd.root().join(tree::STAGING)).expect("it is there").flatten();
+    let staged: Vec<_> = staged.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(
+        !staged.iter().any(|name| name.contains("0000000000000000")),
+        "nothing is left there: {staged:?}"
+    );
+
+    let mut rotten = fs::read(sshd.root().join("app.log.1")).expect("it is there");
+    *rotten.last_mut().expect("it has bytes") ^= 1;
+    fs::write(sshd.root().join("app.log.1"), &rotten).expect("writable");
+    agent.ask(&["verify"]).expect_code(1).expect_said("1 different").expect_said("differs  app.log.1");
+    // Who repairs doesn't take the copies from who follows them.
+    agent.ask(&["verify", "--repair"]).expect_code(1).expect_said("restart the agent");
+    fs::remove_file(sshd.root().join("app.log.1")).expect("it is there");
+    agent.ask(&["verify"]).expect_code(1).expect_said("missing  app.log.1");
+    log("app.log").write_all(b"it goes on\n").expect("there is room");
+    agent.wait_until("nobody was disturbed", || copied("app.log"));
 }
 
 /// A repair leaves nobody deaf: the signal ends what is looked at after it.

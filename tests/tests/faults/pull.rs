@@ -223,6 +223,37 @@ fn endless_output_is_ended() {
     liar.expect_here(&[]);
 }
 
+/// The same of `scp` alone, whose every message may be followed by one more: what is kept of them is bounded.
+#[test]
+fn endless_messages_of_scp_are_ended() {
+    let name = "n".repeat(200);
+    for (commands, gist) in [
+        (r#"printf 'D0755 0 data\n'; yes "$(printf '\001x')""#.to_owned(), "takes more than 256 MiB"),
+        // By then it has said that nothing comes; whichever limit is met first.
+        (r#"yes "$(printf '\001x')""#.to_owned(), ""),
+        (
+            format!(r"printf 'D0755 0 data\n'; seq -f 'D0755 0 {name}%.0f@E' inf | tr @ '\n'"),
+            "takes more than 256 MiB",
+        ),
+        (r"yes 'T0 0 0 0'".to_owned(), "the times of nothing"),
+        (r"printf 'E\n'; cat /dev/zero".to_owned(), "receiving by scp"),
+    ] {
+        let liar = Liar::in_place_of_scp(&commands);
+        let ended = liar.ask(&["-q", "-O"], "data");
+        assert!(ended.code != Some(0) && ended.said.contains(gist), "{commands}: {}", ended.said);
+        liar.expect_here(&[]);
+    }
+}
+
+/// All is here: whoever lets words drip behind it holds up nothing.
+#[test]
+fn what_drips_behind_the_end_is_not_waited_for() {
+    let commands = r"printf 'C0644 5 data\nhello\0\001'; while printf x; do sleep 1; done";
+    let liar = Liar::in_place_of_scp(commands);
+    liar.ask(&["-q", "-O"], "data").expect_code(0);
+    liar.expect_here(&["data"]);
+}
+
 /// CVE-2018-20685, CVE-2019-6111 over SFTP: names that lead elsewhere end it, and nothing is written anywhere.
 #[test]
 fn names_that_a_lying_sftp_server_lists_lead_nowhere() {

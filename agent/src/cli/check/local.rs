@@ -107,7 +107,6 @@ struct Seen {
 
 /// Looks at all of a watched folder; or why not and what to do about it.
 fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
-    const READ: &str = "let the user that skiff runs as read it";
     let root = Root::open(&watch.path);
     let root = root.map_err(|error| (error.to_string(), "make the folder, or correct `path`"))?;
     let globs = watch.globs().map_err(|error| (error.to_string(), "correct the pattern"))?;
@@ -115,13 +114,13 @@ fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
     let (mount_points, closed) = (Vec::new(), Vec::new());
     let writers = Writers::of(watch);
     let mut walk = Walk { watch, root: &root, globs, ignores, folders: 0, mount_points, closed, writers };
-    walk.enter(None).map_err(|error| (error.to_string(), READ))?;
+    walk.enter(None).map_err(|error| (error.to_string(), remedy(&error)))?;
     match walk.closed.as_slice() {
         [] => {}
-        [one] => return Err((one.to_string(), READ)),
+        [one] => return Err((one.to_string(), remedy(one))),
         [first, rest @ ..] => {
             let why = format!("{first}; and so for {} more of its folders", rest.len());
-            return Err((why, "let the user that skiff runs as read them"));
+            return Err((why, remedy(first)));
         }
     }
     if watch.removes() && access(&watch.path, Access::WRITE_OK).is_err() {
@@ -136,6 +135,16 @@ fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
         (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
     };
     Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers })
+}
+
+/// What helps where a folder can't be looked into.
+fn remedy(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::Rules(why) if !matches!(**why, SourceError::Denied { .. }) => {
+            "make it a regular file of patterns, or take it away; `ignore_file` says what it is called"
+        }
+        _ => "let the user that skiff runs as read what is in the watch",
+    }
 }
 
 /// A look at all folders of a watch in which something may be meant.
@@ -154,7 +163,7 @@ impl Walk<'_> {
     fn enter(&mut self, folder: Option<&RelPath>) -> Result<(), SourceError> {
         self.folders += 1;
         let listing = self.root.list(folder)?;
-        self.ignores.refresh(self.root, folder);
+        self.ignores.refresh(self.root, folder)?;
         let mut below = Vec::new();
         for entry in listing {
             let entry = entry?;
@@ -163,7 +172,7 @@ impl Walk<'_> {
                 Look::Folder
                     if self.watch.taken.reaches(path.as_bytes())
                         && self.globs.may_contain(path.as_bytes())
-                        && !self.ignores.ignores(self.root, &path, true) =>
+                        && !self.ignores.ignores(self.root, &path, true)? =>
                 {
                     below.push(path);
                 }
@@ -171,7 +180,7 @@ impl Walk<'_> {
                     if self.writers.ask()
                         && self.watch.taken.takes(path.as_bytes(), stamp.size)
                         && self.globs.matches(path.as_bytes())
-                        && !self.ignores.ignores(self.root, &path, false) =>
+                        && !self.ignores.ignores(self.root, &path, false)? =>
                 {
                     self.writers.met(self.root, path);
                 }

@@ -187,11 +187,22 @@ impl Copies<'_> {
         Ok(changed)
     }
 
+    /// Removes the staging, for who is done with it.
+    pub(crate) async fn leave(self) -> Result<(), RemoteError> {
+        let mut hand = self.scp.take_hand(self.root).await?;
+        hand.must(&["drop", &self.id()], self.scp.patience(0), "clearing the staging").await?;
+        self.scp.give_back(self.root, hand);
+        Ok(())
+    }
+
     async fn hand(self) -> Result<Hand, RemoteError> {
         let mut hand = self.scp.take_hand(self.root).await?;
-        let id = format!("{}-{}", self.scp.connection.sender, self.staging);
-        hand.first(&["open", &id, "fresh"], "preparing");
+        hand.first(&["open", &self.id(), "fresh"], "preparing");
         Ok(hand)
+    }
+
+    fn id(self) -> String {
+        format!("{}-{}", self.scp.connection.sender, self.staging)
     }
 }
 

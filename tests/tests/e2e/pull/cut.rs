@@ -1,5 +1,8 @@
 //! A pull that was cut short goes on where it was; what can't be gone on with is thrown away.
 
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use skiff_tests::fault_proxy::{Fault, FaultProxy, Plan};
@@ -72,6 +75,38 @@ fn a_killed_pull_goes_on_where_it_was() {
     assert!(last.down < 45 * MIB, "{} bytes came again", last.down);
     assert!(ended.number("fetched_files") >= 1);
     assert_eq!(tree::staged_bytes(scratch.path()), 0, "nothing is left behind");
+}
+
+/// A part has the mode of its final name a moment before it gets that; a pull that dies in it leaves one that may not even be
+/// its owner's to write.
+#[test]
+fn a_pull_that_was_killed_before_a_name_was_given_is_gone_on_with() {
+    // Root as any user: modes hold for it.
+    let without_override = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"].map(OsString::from);
+    if !machine::is_root("a file that its owner may not write to") {
+        return;
+    }
+    for mode in [0o444, 0o200, 0o000] {
+        let (sshd, scratch) = (Sshd::start(), scratch());
+        let mut source = Tree::new(sshd.root().join("data"), 14);
+        let file = source.file("closed", MIB);
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("ours");
+        let killed = machine::inject("renameat2:signal=KILL", None);
+        let killed = Pull::from(&sshd).under(without_override.iter().cloned().chain(killed));
+        let ended = killed.run(source.root(), scratch.path());
+        assert_eq!(ended.code, None, "{}", ended.said);
+        let parts = fs::read_dir(scratch.path().join(".skiff")).expect("it is there");
+        let modes =
+            parts.map(|part| part.and_then(|part| part.metadata()).expect("ours").permissions().mode());
+        assert_eq!(modes.map(|mode| mode & 0o777).collect::<Vec<_>>(), [mode], "it is dressed");
+
+        Pull::from(&sshd).under(without_override.clone()).run(source.root(), scratch.path()).expect_code(0);
+
+        let here = scratch.path().join("data/closed");
+        assert_eq!(fs::metadata(&here).expect("it is here").permissions().mode() & 0o777, mode);
+        assert!(tree::same_bytes(&here, &file), "{mode:o}");
+        assert_eq!(tree::staged_bytes(scratch.path()), 0, "nothing is left behind");
+    }
 }
 
 /// What was fetched of an earlier version is not gone on with.
