@@ -92,7 +92,8 @@ impl Drop for Mounted {
 }
 
 /// The words of an strace that puts faults into the system calls of the command that follows, which stays the child:
-/// `inject` as strace writes it (`fsync:error=EIO:when=2`), on `path` alone if there is one.
+/// `inject` as strace writes it (`fsync:error=EIO:when=2`), on `path` alone if there is one. Takes root: of a process that may
+/// not be dumped, strace sees no paths otherwise.
 pub fn inject(inject: &str, path: Option<&Path>) -> Vec<OsString> {
     let calls = inject.split(':').next().expect("a text has a first part");
     let mut words: Vec<OsString> =
