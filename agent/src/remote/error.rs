@@ -79,6 +79,14 @@ pub enum RemoteError {
         /// The server's reason.
         why: String,
     },
+    /// Just this was refused, about one file: others may be done.
+    #[error("{attempt} failed at the server: {why}")]
+    Denied {
+        /// What was being done.
+        attempt: &'static str,
+        /// The server's reason.
+        why: String,
+    },
     /// There is too little room.
     #[error("{} MiB are free at the destination, too little for {} MiB more where {} MiB are to stay free",
         free >> 20, needed.div_ceil(1 << 20), keep.div_ceil(1 << 20))]
@@ -114,7 +122,7 @@ impl RemoteError {
             | Self::Full { .. }
             | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
-            Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
+            Self::Root { .. } | Self::Denied { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
         }
     }
 
@@ -133,7 +141,7 @@ impl RemoteError {
             Self::NoShell { .. } | Self::SftpAlone => "no-shell",
             Self::NoSftp { .. } => "no-sftp",
             Self::NoTool { .. } => "tool-missing",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Denied { .. } => "refused",
             Self::Full { .. } => "low-space",
             Self::Scp(_) => "scp",
             Self::SourceEnded => "source",
@@ -183,7 +191,7 @@ impl RemoteError {
             }
             Self::NoTool { tool } => format!("install {tool} at the destination"),
             Self::Full { .. } => "make room there, or change keep_free; it is tried again".to_owned(),
-            Self::Refused { .. } | Self::Scp(_) => {
+            Self::Refused { .. } | Self::Denied { .. } | Self::Scp(_) => {
                 "look at the free space and the rights at the destination".to_owned()
             }
             Self::Channel(error) => error.hint(),
@@ -207,7 +215,7 @@ impl RemoteError {
     /// What lies behind a refusal, if the words tell.
     fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Root { why, .. } | Self::Refused { why, .. } => Reason::of(why),
+            Self::Root { why, .. } | Self::Refused { why, .. } | Self::Denied { why, .. } => Reason::of(why),
             Self::Scp(ScpError::Refused { text, .. } | ScpError::SenderFailed { text }) => Reason::of(text),
             Self::Connect(_)
             | Self::Channel(_)
@@ -243,6 +251,7 @@ impl Classify for RemoteError {
             | Self::Nonsense { .. }
             | Self::Root { .. }
             | Self::Refused { .. }
+            | Self::Denied { .. }
             | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => Fault::Retryable,

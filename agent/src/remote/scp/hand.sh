@@ -572,6 +572,7 @@ verb_measure() {
   inner "$1"
   hold "./$X" || return
   W=$Y
+  [ -r "$H" ] || { rm -f "$P/held"; no measure "it cannot be read: permission denied"; return; }
   digest_of_first "$H" "${2:-$W}"
   rm -f "$P/held"
   ok "$W $V"
@@ -634,7 +635,9 @@ verb_rename() {
       standing "$O" || no rename "$W"
       return
     fi
-    [ "$H" -ef "$O" ] && [ "$H" -ef "$F" ] && rm -f -- "$F" 2>"$E" || { rm -f "$P/held"; no rename "$(why)"; return; }
+    [ "$H" -ef "$O" ] && [ "$H" -ef "$F" ] || { rm -f "$P/held"; no changed; return; }
+    # Else it has the one name that it had.
+    rm -f -- "$F" 2>"$E" || { W=$(why); rm -f -- "$O" "$P/held"; no rename "$W"; return; }
     rm -f "$P/held"
   fi
   if sync_all .; then ok; else no sync "$(why)"; fi
