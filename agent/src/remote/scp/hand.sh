@@ -617,7 +617,15 @@ verb_cut() {
 verb_rename() {
   inner "$1"; F=./$X
   inner "$2"; O=./$X
-  case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
+  case $O in
+    ./*/*)
+      make_folder "${X%/*}" || {
+        # Only of what is there is it known that it has the name that it had.
+        if [ -e "$F" ] || [ -L "$F" ]; then no folder "$W"; else no changed; fi
+        return
+      }
+      ;;
+  esac
   if [ ! -e "$F" ] && [ ! -L "$F" ]; then
     # Done before, and nobody heard.
     if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all . && ok || no sync "$(why)"; else no absent; fi

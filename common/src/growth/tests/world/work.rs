@@ -117,6 +117,10 @@ impl World {
             return Outcome::Denied;
         }
         let from = small(log.shipped);
+        if bytes.len() == from {
+            // What was thought to have grown has not.
+            return Outcome::Refused;
+        }
         let some = bytes.len().min(from + 7);
         let stops = if unheard { from + small(self.below((some - from) as u64 + 1)) } else { some };
         let blind = self.defect == Some(Defect::AppendsBlindly);
@@ -165,7 +169,8 @@ impl World {
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Outcome {
         if self.denies.contains(to) {
-            return Outcome::Denied;
+            // Only of what is there is it known that it has the name that it had.
+            return if self.there.contains_key(from) { Outcome::Denied } else { Outcome::Changed };
         }
         if !self.there.contains_key(from) {
             return if self.there.contains_key(to) { Outcome::Moved } else { Outcome::Absent };
