@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use skiff_common::delivery::OnConflict;
 use skiff_common::path::PathError;
 use skiff_common::{RelPath, RemotePath, Stamp};
-use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Symlinks, Watch, WatchGlobs};
+use skiff_config::{AfterDelivery, Destination, Mode, PatternError, Settings, Symlinks, Watch, WatchGlobs};
 
 use crate::clock;
 use crate::empty_folders::Folders;
@@ -23,7 +23,7 @@ use crate::remote::Remote;
 use crate::route::{self, Muster};
 use crate::source::{FolderId, Root, SourceError};
 use crate::status::snapshot::{Item, Problem, Settling};
-use crate::status::{Problems, wall_ms};
+use crate::status::{Growing, Problems, wall_ms};
 use crate::wake::Waker;
 
 /// A screenful is enough for a person.
@@ -62,7 +62,7 @@ pub struct WatchContext {
     misses_mount: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
-    logs: Mutex<Vec<Item>>,
+    growing: Mutex<Growing>,
     problems: Mutex<Problems>,
     settling: Mutex<(Settling, Vec<Item>)>,
 }
@@ -151,14 +151,15 @@ impl WatchContext {
         self.unseen.lock().expect("nothing panics while it holds the lock").iter().cloned().collect()
     }
 
-    /// Its logs that are delivered while they grow, as they were after the last look.
-    pub(crate) fn logs(&self) -> Vec<Item> {
-        self.logs.lock().expect("nothing panics while it holds the lock").clone()
+    /// What is told of its logs that are delivered while they grow, as it was after the last look; of another watch nothing.
+    pub(crate) fn growing(&self) -> Option<Growing> {
+        let growing = self.growing.lock().expect("nothing panics while it holds the lock");
+        (self.settings.mode == Mode::Append).then(|| growing.clone())
     }
 
-    /// From now on they are so.
-    pub(crate) fn set_logs(&self, logs: Vec<Item>) {
-        *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
+    /// From now on it is so.
+    pub(crate) fn set_growing(&self, growing: Growing) {
+        *self.growing.lock().expect("nothing panics while it holds the lock") = growing;
     }
 
     /// Why a log of it was not delivered or a folder not looked into, for those who ask how things stand.
@@ -275,7 +276,7 @@ pub(crate) fn context(
         complaint: Mutex::default(),
         misses_mount: AtomicBool::default(),
         unseen: Mutex::default(),
-        logs: Mutex::default(),
+        growing: Mutex::default(),
         problems: Mutex::default(),
         settling: Mutex::default(),
     }))

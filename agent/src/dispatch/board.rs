@@ -16,7 +16,7 @@ use crate::status::snapshot::{
     Destination, DestinationState, Held, LastError, OnItsWay, Pending, Problem, Snapshot, Source, Totals,
     Watch,
 };
-use crate::status::{Problems, Status, millis, wall_ms};
+use crate::status::{Problems, Status, add_growing, millis, wall_ms};
 
 /// How often it is told at most: people see no more, and a snapshot goes over all that is under way.
 const EVERY: Duration = Duration::from_millis(500);
@@ -151,7 +151,10 @@ impl Dispatcher {
         // While something is on its way, it comes further without a word to us.
         self.board.is_stale = self.under_way.values().any(|under_way| under_way.runs);
         let snapshot = self.snapshot(now);
-        self.pulse.say(&snapshot);
+        let mut told = snapshot.clone();
+        let growing: Vec<_> = self.watches.values().filter_map(|live| live.context.growing()).collect();
+        add_growing(&mut told, &growing, &self.status);
+        self.pulse.say(&told);
         self.board.out.send_replace(Arc::new(snapshot));
     }
 
