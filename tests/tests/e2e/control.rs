@@ -67,6 +67,54 @@ fn status_names_a_log_that_is_not_delivered_and_says_why() {
     agent.ask(&["status"]).expect_code(0).expect_said("logs:app.log, ").expect_said("Try: ");
 }
 
+/// So that it is seen by who watches the machine: status, figures and readiness.
+#[test]
+fn a_destination_that_takes_no_logs_is_in_trouble_and_what_they_grew_by_is_pending() {
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (folder, port) = (scratch.path().join("in"), http::free_port());
+    fs::create_dir(&folder).expect("a new folder is writable");
+    fs::write(folder.join("app.log"), "one\n").expect("a new folder is writable");
+    let listen = format!("[control]\nlisten = '127.0.0.1:{port}'");
+    let rules = "mode = 'append'\nflush_interval = '100ms'";
+    let agent = Agent::with_destination(&sshd, &listen).watch("logs", &folder, rules).started();
+    let get = |path: &str| http::ask(port, &format!("GET {path}"), &[], "").expect("it answers");
+    let said = wait_for_status(&agent, "one is delivered", |said| {
+        said["watches"][0]["delivered_bytes"] == 4 && said["pending"]["items"] == 0
+    });
+    let last = said["watches"][0]["last_delivery_ms"].as_u64();
+    assert!(last > Some(0) && said["totals"]["last_delivery_ms"].as_u64() == last, "{said:#}");
+    assert_eq!(said["destinations"][0]["failures"], 0);
+    assert_eq!(get("/readyz").status, 200);
+    assert!(get("/metrics").body.contains("skiff_delivered_bytes_total{watch=\"logs\"} 4\n"));
+
+    sshd.stop();
+    let mut log = fs::OpenOptions::new().append(true).open(folder.join("app.log")).expect("it is there");
+    log.write_all(b"two\n").expect("there is room");
+    let said = wait_for_status(&agent, "the server is gone", |said| {
+        let destination = &said["destinations"][0];
+        // While a try is under way, the state says that.
+        destination["failures"].as_u64() > Some(1) && destination["state"] == "waiting"
+    });
+    let (destination, watch) = (&said["destinations"][0], &said["watches"][0]);
+    let why = destination["last_error"]["message"].as_str();
+    assert!(why.is_some_and(|why| why.contains("Try: ")), "{said:#}");
+    assert!(destination["retry_at_ms"].as_u64() > last, "{said:#}");
+    assert_eq!((&watch["pending"]["items"], &watch["pending"]["bytes"]), (&1.into(), &4.into()));
+    assert!(watch["pending"]["oldest_ms"].as_u64() >= last, "{said:#}");
+    assert_eq!(said["pending"], watch["pending"]);
+    let ready = get("/readyz");
+    assert!(ready.status == 503 && ready.body.contains("destination server: "), "{}", ready.body);
+    let metrics = get("/metrics").body;
+    let figure = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        line.trim().parse::<f64>().expect("a number")
+    };
+    assert!(figure("skiff_destination_failures{destination=\"server\"}") > 0.0, "{metrics}");
+    assert!(figure("skiff_backlog_items{watch=\"logs\"}") > 0.0, "{metrics}");
+    assert!(figure("skiff_oldest_pending_age_seconds{watch=\"logs\"}") > 0.0, "{metrics}");
+    assert!(figure("skiff_last_success_timestamp_seconds{watch=\"logs\"}") > 0.0, "{metrics}");
+}
+
 #[test]
 fn status_tells_what_was_delivered_and_says_when_nobody_runs() {
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
