@@ -117,6 +117,7 @@ fn a_copy_whose_new_name_is_denied_goes_on_and_makes_room() {
             is_denied |= outcome == Outcome::Denied;
             ledger.on(&task, &outcome);
             met.push(task);
+            assert!(met.len() < 100, "it comes to no rest: {met:?}");
         }
     }
     assert!(is_denied && met.contains(&rename), "{met:?}");
@@ -143,6 +144,7 @@ fn a_copy_that_is_not_to_be_read_holds_up_no_other() {
             let outcome = match &task {
                 task if task.log() == ids.0 => {
                     refused += 1;
+                    assert!(refused < 100, "it is asked again and again");
                     Outcome::Denied
                 }
                 Task::Measure { .. } => {
