@@ -68,7 +68,8 @@ impl Folder {
     ) -> Option<Vec<Sighting>> {
         self.look += 1;
         let files = self.list_all(root, context)?;
-        let followed = Followed::of(ledger, files.iter().map(|(_, stamp)| stamp.dev).collect());
+        let devices = files.iter().map(|(_, stamp)| stamp.dev).collect();
+        let followed = Followed::of(ledger, &devices);
         let numbers: HashMap<(u64, u64), FileId> =
             self.held.keys().map(|file| ((file.dev, file.ino), *file)).collect();
         let mut seen: HashMap<FileId, Sighting> = HashMap::new();
@@ -79,7 +80,8 @@ impl Folder {
                 continue;
             }
             let Some(file) = held.or_else(|| identify(root, &path, context, &followed)) else { continue };
-            if held.is_none() && !followed.is_one(file) && !self.is_meant(root, &path, stamp, context) {
+            if held.is_none() && !followed.is_one(file, &path) && !self.is_meant(root, &path, stamp, context)
+            {
                 continue;
             }
             // Met under two names (a hard link, or a rename meanwhile): the one that it had before, if it has it still.
@@ -268,25 +270,27 @@ struct Followed {
     files: HashSet<FileId>,
     /// Devices and numbers.
     numbers: HashSet<(u64, u64)>,
-    /// Numbers, and births, of those of whose device nothing is there: it may have another number now.
-    lost: HashSet<(u64, i64)>,
-    lost_numbers: HashSet<u64>,
     /// What logs are called.
     paths: HashMap<FileId, RelPath>,
+    /// Numbers and births of those of whose device nothing is there, which may have another number now; and what they are called.
+    lost: HashMap<(u64, i64), Option<RelPath>>,
+    lost_numbers: HashSet<u64>,
 }
 
 impl Followed {
     /// Files of logs and of what may become one, where something is on `devices`.
-    fn of(ledger: &Ledger, devices: HashSet<u64>) -> Self {
+    fn of(ledger: &Ledger, devices: &HashSet<u64>) -> Self {
         let files: HashSet<FileId> = ledger.files().collect();
-        let lost = files.iter().filter(|file| !devices.contains(&file.dev));
-        let lost: HashSet<(u64, i64)> = lost.map(|file| (file.ino, file.born_ns)).collect();
         let logs = ledger.all().filter(|(log, _)| !log.ended);
+        let paths: HashMap<FileId, RelPath> = logs.map(|(log, _)| (log.file, log.path.clone())).collect();
+        let lost = files.iter().filter(|file| !devices.contains(&file.dev));
+        let lost: HashMap<_, _> =
+            lost.map(|file| ((file.ino, file.born_ns), paths.get(file).cloned())).collect();
         Self {
             numbers: files.iter().map(|file| (file.dev, file.ino)).collect(),
-            lost_numbers: lost.iter().map(|(ino, _)| *ino).collect(),
-            paths: logs.map(|(log, _)| (log.file, log.path.clone())).collect(),
+            lost_numbers: lost.keys().map(|(ino, _)| *ino).collect(),
             files,
+            paths,
             lost,
         }
     }
@@ -296,13 +300,19 @@ impl Followed {
         self.numbers.contains(&(stamp.dev, stamp.ino)) || self.lost_numbers.contains(&stamp.ino)
     }
 
-    fn is_one(&self, file: FileId) -> bool {
-        self.files.contains(&file) || self.lost.contains(&(file.ino, file.born_ns))
+    fn is_one(&self, file: FileId, path: &RelPath) -> bool {
+        self.files.contains(&file) || self.is_lost(file, path)
     }
 
     /// Whether a log has that file.
-    fn is_logs(&self, file: FileId) -> bool {
-        self.paths.contains_key(&file) || self.lost.contains(&(file.ino, file.born_ns))
+    fn is_logs(&self, file: FileId, path: &RelPath) -> bool {
+        self.paths.contains_key(&file) || self.is_lost(file, path)
+    }
+
+    fn is_lost(&self, file: FileId, path: &RelPath) -> bool {
+        let was = self.lost.get(&(file.ino, file.born_ns));
+        // Without a birth the number alone says little.
+        was.is_some_and(|was| file.born_ns != 0 || was.as_ref() == Some(path))
     }
 }
 
@@ -315,7 +325,7 @@ fn identify(root: &Root, path: &RelPath, context: &WatchContext, followed: &Foll
     };
     context.complain(&error);
     context.failed(path, &error);
-    root.id_of(path).ok().filter(|file| followed.is_logs(*file))
+    root.id_of(path).ok().filter(|file| followed.is_logs(*file, path))
 }
 
 /// The stamp of an open file.

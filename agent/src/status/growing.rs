@@ -76,9 +76,10 @@ impl Growing {
                 destination.state = DestinationState::Waiting;
             }
         }
-        let at = |error: &Option<LastError>| error.as_ref().map(|error| error.at_ms);
-        if at(&self.last_error) > at(&destination.last_error) {
-            destination.last_error.clone_from(&self.last_error);
+        if let Some(error) = &self.last_error
+            && destination.last_error.as_ref().is_none_or(|other| other.at_ms < error.at_ms)
+        {
+            destination.last_error = Some(error.clone());
         }
     }
 }
