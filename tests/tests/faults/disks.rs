@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use skiff_tests::machine::{self, Mounted};
-use skiff_tests::{Agent, Sshd, Tree, process, tree};
+use skiff_tests::{Agent, Sshd, Tmpfs, Toolbox, Tree, process, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -98,4 +98,75 @@ fn fault_63_quota_is_named_and_gets_the_files_when_it_is_raised() {
     limit("64M");
     agent.wait_until("it arrives", || tree::is_empty(source.root()));
     assert_eq!(tree::total_bytes(&sshd.root()), 6 * MIB);
+}
+
+/// A server with a disk of its own for the folder `sub`.
+fn disk_below(toolbox: &Toolbox) -> (Sshd, Tmpfs) {
+    let sshd = Sshd::start_with(&toolbox.lines());
+    let sub = sshd.root().join("sub");
+    fs::create_dir(&sub).expect("the root is writable");
+    let disk = Tmpfs::over(&sub, "size=64m");
+    (sshd, disk)
+}
+
+/// Ours before they are overwritten and after, alone and in a batch; what somebody else put there stays.
+#[test]
+fn a_folder_that_is_another_disk_gets_whole_files() {
+    if !machine::is_root("a disk below the destination's folder") {
+        return;
+    }
+    let (sshd, _disk) = disk_below(&Toolbox::usual());
+    let scratch = TempDir::new().expect("a temporary folder");
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    let fill = |source: &mut Tree| {
+        source.file("sub/large.bin", 3 * MIB);
+        for number in 0..40 {
+            source.file(format!("sub/a b/{number}"), 500 + number);
+            source.file(format!("sub/{number}"), 600 + number);
+            source.file(format!("{number}"), 700 + number);
+        }
+    };
+    fs::create_dir(sshd.root().join("sub/a b")).expect("it is writable");
+    fs::write(sshd.root().join("sub/a b/theirs"), "somebody else's").expect("it is writable");
+    source.file("sub/a b/theirs", 100);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    for _rewritten in 0..2 {
+        fill(&mut source);
+        let mut wanted = contents(source.root());
+        wanted.insert(b"somebody else's".to_vec());
+        agent.wait_until("all stand there", || contents(&sshd.root()) == wanted);
+    }
+    let theirs = fs::read(sshd.root().join("sub/a b/theirs")).expect("there");
+    assert_eq!((theirs, tree::count(&sshd.root())), (b"somebody else's".to_vec(), 1 + 120 + 2));
+}
+
+/// What is written to another disk when the session dies has no final name, and goes with the next one.
+#[test]
+fn a_death_while_a_file_goes_to_another_disk_leaves_no_part() {
+    if !machine::is_root("a disk below the destination's folder") {
+        return;
+    }
+    let half = r#"from='' to=''; for word; do from=$to; to=$word; done
+case $to in ./sub/* | */root/sub/*) if [ ! -e "$HOME/met" ]; then
+if [ -d "$to" ]; then /bin/cp -p -- "$from" "$to"; else head -c 1000 "$from" >"$to"; fi
+: >"$HOME/met"; exec sleep 60; fi ;; esac
+exec "$REAL" "$@""#;
+    for files in [1, 30] {
+        let toolbox = Toolbox::usual().and(&["head", "sleep"]).with("cp", half).with("mv", half);
+        let (sshd, _disk) = disk_below(&toolbox);
+        let scratch = TempDir::new().expect("a temporary folder");
+        let mut source = Tree::new(scratch.path().join("in"), 4);
+        for number in 0..files {
+            source.file(format!("sub/{number}"), 2 * MIB / files);
+        }
+        let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+        agent.wait_until("it is on its way", || toolbox.note("met").exists());
+        sshd.kill_sessions();
+        let names = fs::read_dir(sshd.root().join("sub")).expect("it can be read").flatten();
+        let names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        assert!(names.iter().all(|name| name.starts_with(".skiff-")), "{names:?} stand there");
+        agent.wait_until("all arrive, and nothing else", || tree::equal(source.root(), &sshd.root()));
+        let left = || fs::read_dir(sshd.root().join("sub")).expect("it can be read").count();
+        agent.wait_until("nothing of it stays", || left() as u64 == files);
+    }
 }

@@ -3,12 +3,13 @@
 # that the command line stays one constant. It reads one verb a line. Paths come as printf %b escapes, so that no
 # byte of a name is ever parsed by a shell. Each answer ends with "NONCE ok …" or "NONCE no WHY …".
 # It never writes but below $D/.skiff until `publish`, `place`, `replace`, `extend`, `cut` and `rename`, but for folders: `root`
-# makes $D, `folders` those that are asked for. Where the server confines the key to a folder
-# (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is that folder, and whoever speaks is not trusted.
+# makes $D, `folders` those that are asked for. In a folder on another file system those verbs have .skiff-NONCE for a moment.
+# Where the server confines the key to a folder (packaging/server/skiff-shell runs this very program then), $SKIFF_BELOW is
+# that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
 # Nothing that the login's environment happens to hold is taken for our own.
-unset A B C F FOLLOWER G H HAS_LINKS K L M O Q R S SYNC T V W X Y Z CDPATH
+unset A B BESIDE C F FAR FOLLOWER G H HAS_LINKS K L M NEAR O Q R S SYNC T U V VIA W X Y Z CDPATH
 # Until `root` and `open` say so.
 D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
@@ -172,12 +173,31 @@ verb_free() { room; ok "$V $W"; }
 # Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
 # still be busy with it; it then finds nothing, and so never publishes what is only half written again.
 adopt() {
-  P=.skiff/$1.$N
+  P=.skiff/$1.$N NEAR=''
   if [ -d "$P" ] && [ ! -L "$P" ]; then return; fi
   for Q in ".skiff/$1".*; do
-    if [ -d "$Q" ] && [ ! -L "$Q" ] && mv -- "$Q" "$P" 2>"$E"; then return; fi
+    if [ -d "$Q" ] && [ ! -L "$Q" ] && mv -- "$Q" "$P" 2>"$E"; then clear_beside; return; fi
   done
   return 1
+}
+
+# Makes a folder of our own, $BESIDE, in the folder $1 of final names. What is brought to another file system lies there until it
+# is whole. Staging holds a note of it, so that it goes with that, whoever clears it.
+open_beside() {
+  BESIDE=$1/.skiff-$N
+  { printf %s "$BESIDE" >"$P/beside" && rm -rf "$BESIDE" && mkdir -m 700 "$BESIDE"; } 2>"$E"
+}
+close_beside() { rm -rf "$BESIDE" && rm -f "$P/beside"; }
+
+# Clears the one that the staging $P has a note of. Who is confined may have written that note.
+clear_beside() {
+  [ -f "$P/beside" ] || return 0
+  BESIDE=$(cat "$P/beside")
+  case ${BESIDE##*/} in
+    .skiff-*[!0-9a-f]* | .skiff-) ;;
+    .skiff-*) case /$BESIDE/ in */../*) ;; *) if reaches "$BESIDE"; then rm -rf "./$BESIDE"; fi ;; esac ;;
+  esac
+  rm -f "$P/beside"
 }
 
 # Prepares staging: empty, or with what a shipment that was cut left there, whose length and digest are told.
@@ -255,7 +275,11 @@ verb_follow() {
   ok
 }
 
-verb_sync() { if sync_all .; then ok; else no sync "$(why)"; fi; }
+# What stands under a final name, with that name. sync FINAL
+verb_sync() {
+  inner "$1"
+  if sync_all "./$X"; then ok; else no sync "$(why)"; fi
+}
 
 # What was received on a disk that is full then would keep it full. After a transfer that failed, nobody knows how much
 # of the file is still to come, and none of it may be taken for a verb.
@@ -410,12 +434,37 @@ missing() {
 inherits_nothing() {
   # shellcheck disable=SC2012 # it is about modes
   case $(ls -ld -- "$1" 2>/dev/null) in d?????[sS]* | d?????????+*) return 1 ;; d*) ;; *) return 1 ;; esac
-  # To another one it would be a copy, part by part. The last word of a line is where it is mounted.
-  W=$(df -P "$P" "$1" 2>/dev/null) || return 1
-  L=${W##* }
-  W=${W%"
-"*}
-  [ "${W##* }" = "$L" ]
+  takes_renames "$1"
+}
+
+# Whether these are on the file system that staging is on.
+is_near() { is_one_disk .skiff "$@"; }
+# Whether these are on one file system, as far as df tells: subvolumes and bound folders are others.
+is_one_disk() {
+  W=$(df -P "$@" 2>/dev/null) || return 1
+  W=${W#*"
+"}
+  Q=''
+  # Where it is mounted stands behind the percentage.
+  while IFS= read -r L; do
+    case $Q in '') Q=${L#*% } ;; "${L#*% }") ;; *) return 1 ;; esac
+  done <<X
+$W
+X
+}
+
+# Whether what is staged gets into the folder $1 by a rename. To another file system `mv` copies, and that into the final name.
+takes_renames() {
+  [ "$NEAR" != "$1" ] || return 0
+  is_near "$1" || return 1
+  # On one file system a quota may keep files in a folder.
+  if [ "$1" != . ] && links; then
+    open_beside "$1" || return 1
+    if ln -- "$E" "$BESIDE/link" 2>/dev/null; then NEAR=$1; fi
+    close_beside
+    [ "$NEAR" = "$1" ] || return 1
+  fi
+  NEAR=$1
 }
 
 # Gives staged folders, with all that is in them, the places where nothing stands: many by one process, not one each. A
@@ -442,24 +491,28 @@ move_folders() {
 # Whether hard links are made here, and what `ln` says is true. Asked beforehand: what was linked may be fetched away at once,
 # so nobody can look at it afterwards. A disk may be full for a moment, so it is only a yes that holds.
 links() {
-  if [ "$HAS_LINKS" != yes ]; then
-    # Another shell may have swept it.
-    [ -f "$E" ] || true >"$E"
-    if ln -- "$E" "$E.link" 2>/dev/null; then
-      [ ! "$E" -ef "$E.link" ] || HAS_LINKS=yes
-      rm -f "$E.link"
-    fi
-  fi
-  [ "$HAS_LINKS" = yes ]
+  [ "$HAS_LINKS" != yes ] || return 0
+  # Another shell may have swept it.
+  [ -f "$E" ] || true >"$E"
+  makes_links "$E" && HAS_LINKS=yes
+}
+makes_links() {
+  ln -- "$1" "$1.link" 2>/dev/null || return
+  if [ "$1" -ef "$1.link" ]; then rm -f "$1.link"; else rm -f "$1.link"; return 1; fi
 }
 
 # Gives files their names in the folder $O, many by one process, and takes those they have here away at once: what has its
 # name there may be fetched away, and what stays here is what is left. One name that is taken there would make the `ln` of
-# many fail, after it has linked the others: such are left out.
+# many fail, after it has linked the others: such are left out. Where $VIA is a folder on the file system of $O, it is copies
+# there that get the names, when they are on its disk and were read again. $U is there afterwards if some were not linked.
 # shellcheck disable=SC2016 # for the shells that find starts
 LINK='
 is_taken() { [ -e "$O$1" ] || [ -L "$O$1" ]; }
-link() { [ $# = 0 ] || { ln -- "$@" "$O" && rm -f -- "$@"; }; }
+bring() {
+  cp -p -- "$@" "$VIA" && if [ "$SYNC" = fs ]; then sync -f "$VIA"; else sync; fi &&
+    [ "$($T "$@")" = "$(cd "$VIA" && $T "$@")" ] && (cd "$VIA" && ln -- "$@" "$O")
+}
+link() { [ $# = 0 ] || { if [ -n "$VIA" ]; then bring "$@"; else ln -- "$@" "$O"; fi && rm -f -- "$@"; } || true >"$U"; }
 ALL=yes
 for F; do if is_taken "$F"; then ALL=no; break; fi; done
 if [ "$ALL" = yes ]; then link "$@"; exit; fi
@@ -469,6 +522,20 @@ for F; do
   [ $# -lt 100 ] || { link "$@"; set --; }
 done
 link "$@"'
+
+# Gives the members in the folder $F their names there, by way of the folder $1, if it says one.
+link_members() {
+  # Not as one of its words, for find takes none but its own {}.
+  (O=$D/$F/ U=$D/$P/unlinked VIA=$1; export O SYNC T U VIA; cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c "$LINK" sh {} + 2>/dev/null)
+}
+
+# As link_members, to another file system. Without a digest tool, or hard links there, all are left and placed one by one.
+bring_members() {
+  [ "$A" != none ] && open_beside "./$F" || return 0
+  true >"$BESIDE/link" && makes_links "$BESIDE/link" && rm "$BESIDE/link" && link_members "$D/$BESIDE/"
+  close_beside
+  sync_all "./$F"
+}
 
 # Brings every staged member of a batch under its final name, folder by folder, and names those that are left. With none
 # left, nothing staged is of use any longer, and it goes.
@@ -487,8 +554,9 @@ verb_publish() {
     [ -d "$P/m/$F" ] || continue
     make_folder "$F" || { printf 'folder %s %s\n' "$F" "$W"; continue; }
     links || continue
-    # Not as one of its words, for find takes none but its own {}.
-    (O=$D/$F/; export O; cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c "$LINK" sh {} + 2>/dev/null)
+    rm -f "$P/unlinked"
+    link_members ''
+    [ ! -e "$P/unlinked" ] || takes_renames "./$F" || bring_members || { no sync "$(why)"; return; }
   done <"$P/folders"
   # Of many of which one could not be linked, those whose link was made have two names; with hard links denied, all are left
   # and placed one by one.
@@ -506,26 +574,61 @@ verb_place() {
   case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
   [ -f "$F" ] || { no gone; return; }
   standing "$O" && return
-  if links && ln -- "$F" "$O" 2>"$E"; then :
+  true >"$E"
+  if links && ln -- "$F" "$O" 2>"$E"; then linked "$F" || return
   elif standing "$O"; then return
+  elif is_beside "${O%/*}"; then renamed "$F" || return
   else
-    # No hard links here (FAT): rename, if still nothing is there.
-    mv -n -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
-    if [ -f "$F" ]; then standing "$O" || no place "$(why)"; return; fi
-    placed
-    return
+    bring || { no place "$W"; return; }
+    if makes_links "$C" && ln -- "$C" "$O" 2>"$E"; then linked "$C"
+    elif standing "$O"; then false
+    else renamed "$C"; fi
+    Q=$?
+    close_beside
+    [ "$Q" = 0 ] || return
   fi
-  # A link replaces nothing, so it stood there, whatever somebody has done with it since; or a folder took the name, and holds it.
-  if [ ! -d "$O" ]; then placed; return; fi
-  Q=$O/${F##*/}
-  [ ! "$F" -ef "$Q" ] || rm -f -- "$Q"
-  no place "a folder appeared"
+  sync_all "${O%/*}" || { no sync "$(why)"; return; }
+  # One that travelled alone leaves nothing of use in its staging.
+  if [ "$F" = "$P/part" ] && rm -rf "$P"; then ok cleared; else ok; fi
 }
 
-# It has its name for good. One that travelled alone leaves nothing of use in its staging.
-placed() {
-  sync_all . || { no sync "$(why)"; return; }
-  if [ "$F" = "$P/part" ] && rm -rf "$P"; then ok cleared; else ok; fi
+# Whether the folder $1, into which `ln` made no link, is on the file system of staging.
+is_beside() { case $(why) in *ross-device*) return 1 ;; esac; is_near "$1"; }
+
+# A link replaces nothing, so it stands there, whatever somebody has done with it since; or a folder took the name, and holds it.
+linked() {
+  [ -d "$O" ] || return 0
+  Q=$O/${1##*/}
+  [ ! "$1" -ef "$Q" ] || rm -f -- "$Q"
+  no place "a folder appeared"
+  return 1
+}
+
+# Where no link could be made (FAT has none), $1 is renamed to $O, if still nothing is there.
+renamed() {
+  mv -n -- "$1" "$O" 2>"$E" || { no place "$(why)"; return 1; }
+  [ -f "$1" ] || return 0
+  standing "$O" || no place "$(why)"
+  return 1
+}
+
+# Brings what is staged as $F to the file system of $O, as $C beside it: on the disk, and read again, for it was written again.
+bring() {
+  C=''
+  if open_beside "${O%/*}"; then
+    C=$BESIDE/new
+    { cp -p -- "$F" "$C" || { cp -- "$F" "$C" && { touch -r "$F" "$C" || :; }; }; } 2>"$E" && sync_all "$C" && is_same "$F" "$C" && return
+  fi
+  W=$(why)
+  W="on another file system: ${W:-it was damaged on its way there}"
+  [ -z "$C" ] || close_beside
+  return 1
+}
+is_same() {
+  if [ "$A" = none ]; then cmp -s "$1" "$2" 2>"$E"; return; fi
+  digest "$1"; Q=$V
+  digest "$2"
+  [ ${#V} = 64 ] && [ "$Q" = "$V" ]
 }
 
 # Renames a staged file over a final name that holds the digest $3, or so many bytes. replace STAGED FINAL DIGEST|any [BYTES]
@@ -533,12 +636,21 @@ verb_replace() {
   inner "$1"; F=$P/$X
   inner "$2"; O=./$X
   sync_all "$F" || { no sync "$(why)"; return; }
-  # Not before the sync, which may take long: whatever takes the name after this look is overwritten.
-  [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X" || { no changed; return; }
-  if [ "$3" = any ]; then size "$O"; V=$Y W=${4:-$Y}; else digest "$O"; W=$3; fi
+  is_file || { no changed; return; }
+  C=$F
+  takes_renames "${O%/*}" || bring || { no place "$W"; return; }
+  rename_over "$3" "$4"
+  [ "$C" = "$F" ] || close_beside
+}
+is_file() { [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X"; }
+
+# Not before what may take long: whatever takes the name after this look is overwritten.
+rename_over() {
+  is_file || { no changed; return; }
+  if [ "$1" = any ]; then size "$O"; V=$Y W=${2:-$Y}; else digest "$O"; W=$1; fi
   [ "$V" = "$W" ] || { no changed; return; }
-  mv -f -- "$F" "$O" 2>"$E" || { no place "$(why)"; return; }
-  if sync_all .; then ok; else no sync "$(why)"; fi
+  mv -f -- "$C" "$O" 2>"$E" || { no place "$(why)"; return; }
+  if sync_all "${O%/*}"; then ok; else no sync "$(why)"; fi
 }
 
 # The digest of the first $2 bytes of $1, into V.
@@ -556,7 +668,7 @@ hold() {
   else
     H=$P/held
     if ! ln -- "$1" "$H" 2>"$E"; then
-      # No hard links here (FAT).
+      # There are no hard links (FAT), or it is on another file system.
       [ -d "$P" ] || { no gone; return 1; }
       H=$1
     fi
@@ -619,12 +731,13 @@ verb_rename() {
   case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
   if [ ! -e "$F" ] && [ ! -L "$F" ]; then
     # Done before, and nobody heard.
-    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all . && ok || no sync "$(why)"; else no absent; fi
+    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all "$O" && ok || no sync "$(why)"; else no absent; fi
     return
   fi
   hold "$F" || return
   if [ "$H" = "$F" ]; then
     standing "$O" && return
+    is_one_disk "${F%/*}" "${O%/*}" || { no rename "to another file system"; return; }
     mv -n -- "$F" "$O" 2>"$E" || { no rename "$(why)"; return; }
     if [ -e "$F" ]; then no changed; return; fi
   else
@@ -637,33 +750,41 @@ verb_rename() {
     [ "$H" -ef "$O" ] && [ "$H" -ef "$F" ] && rm -f -- "$F" 2>"$E" || { rm -f "$P/held"; no rename "$(why)"; return; }
     rm -f "$P/held"
   fi
-  if sync_all .; then ok; else no sync "$(why)"; fi
+  if sync_all "$O"; then ok; else no sync "$(why)"; fi
 }
 
 # Tells the digest of what stands under each name of the list that was received, many names to a process.
 verb_survey() {
-  S=no
+  S=no FAR=no
   set --
   while IFS= read -r L; do
     inner "$L"
     { [ -f "./$X" ] && [ ! -L "./$X" ] && reaches "$X"; } || continue
     S=yes
-    case $L in *\\*) digest "./$X"; printf 'stands %s %s\n' "$V" "$L"; continue ;; esac
+    case $L in *\\*) is_near "./$X" || FAR=yes; digest "./$X"; printf 'stands %s %s\n' "$V" "$L"; continue ;; esac
     set -- "$@" "./$X"
-    [ $# -lt 200 ] || { $T "$@" 2>/dev/null; set --; }
+    [ $# -lt 200 ] || { tell "$@"; set --; }
   done <"$P/names"
-  [ $# = 0 ] || $T "$@" 2>/dev/null
-  if [ "$S" = yes ]; then sync_all . || { no sync "$(why)"; return; }; fi
+  [ $# = 0 ] || tell "$@"
+  if [ "$S" = yes ]; then sync_wherever || { no sync "$(why)"; return; }; fi
   ok
 }
+tell() {
+  is_near "$@" || FAR=yes
+  # shellcheck disable=SC2086 # a tool and its words
+  $T "$@" 2>/dev/null
+}
+# With $FAR some of it is on other file systems.
+sync_wherever() { if [ "$FAR" = yes ]; then sync 2>"$E"; else sync_all .; fi; }
 
 # Makes folders, one a line up to a "/", and tells which can't be. folders
 verb_folders() {
+  FAR=no
   while IFS= read -r L && [ "$L" != / ]; do
     inner "$L"
-    make_folder "$X" || printf 'folder %s: %s\n' "$L" "$W"
+    if ! make_folder "$X"; then printf 'folder %s: %s\n' "$L" "$W"; elif ! is_near "./$X"; then FAR=yes; fi
   done
-  if sync_all .; then ok; else no sync "$(why)"; fi
+  if sync_wherever; then ok; else no sync "$(why)"; fi
 }
 
 # Clears a staging, if it is there. drop ID
@@ -676,9 +797,9 @@ verb_drop() {
 verb_sweep() {
   staged_ok "$1" || { no bad; return; }
   # One that a slow transfer still writes to is not old.
-  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 2>/dev/null | while IFS= read -r L; do
-    [ -n "$(find "$L" -mtime -7 2>/dev/null)" ] || rm -rf "$L"
-  done
+  find .skiff -maxdepth 1 -name "$1-*" -mtime +7 2>/dev/null | (while IFS= read -r P; do
+    [ -n "$(find "$P" -mtime -7 2>/dev/null)" ] || { clear_beside; rm -rf "$P"; }
+  done)
   find .skiff -maxdepth 1 \( -name '_*' -o -name '.errors-*' \) -mtime +1 -exec rm -rf {} + 2>/dev/null
   ok
 }

@@ -109,7 +109,7 @@ impl ScpRemote {
             }
             Some(b"symlink" | b"isfolder" | b"special") => Ok(Met::Other(escaped_up_to(&answer.words, 40))),
             Some(b"gone") => Ok(Met::Trouble("what was staged has gone".to_owned())),
-            _ => Ok(Met::Trouble(answer.why(""))),
+            _ => Ok(Met::Trouble(answer.why("place"))),
         }
     }
 }
@@ -161,7 +161,7 @@ impl Placer for Shelf<'_> {
         })
     }
 
-    async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
-        self.hand.must(&["sync"], self.patience, "syncing").await.map(drop)
+    async fn sync(&mut self, name: &RelPath) -> Result<(), RemoteError> {
+        self.hand.must(&["sync", &word(name.as_bytes())], self.patience, "syncing").await.map(drop)
     }
 }
