@@ -50,6 +50,12 @@ pub enum RemoteError {
         /// The server's reason.
         why: String,
     },
+    /// The destination's folder is another one than that which was entered.
+    #[error("the folder {path} at the destination is another one than before: it was replaced, or something is mounted there now")]
+    Moved {
+        /// The folder.
+        path: String,
+    },
     /// The account runs no shell.
     #[error("the account runs no shell: {words}")]
     NoShell {
@@ -114,7 +120,7 @@ impl RemoteError {
             | Self::Full { .. }
             | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
-            Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
+            Self::Root { .. } | Self::Moved { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
         }
     }
 
@@ -130,6 +136,7 @@ impl RemoteError {
             Self::Stalled { .. } => "stalled",
             Self::Nonsense { .. } => "bad-answer",
             Self::Root { .. } => "destination-folder",
+            Self::Moved { .. } => "destination-moved",
             Self::NoShell { .. } | Self::SftpAlone => "no-shell",
             Self::NoSftp { .. } => "no-sftp",
             Self::NoTool { .. } => "tool-missing",
@@ -161,6 +168,10 @@ impl RemoteError {
                     "make {path} at the destination and let the login user write to it, or correct `path`"
                 )
             }
+            Self::Moved { path } => format!(
+                "nothing: it is entered anew with the next try; but if a disk was mounted at {path} after skiff had delivered \
+                 there, look below the mount for what came before, and let the server start sshd after the mount"
+            ),
             Self::NoShell { .. } => {
                 "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or SFTP (`ForceCommand \
                  internal-sftp`), or log in as another"
@@ -214,6 +225,7 @@ impl RemoteError {
             | Self::Ended { .. }
             | Self::Stalled { .. }
             | Self::Nonsense { .. }
+            | Self::Moved { .. }
             | Self::NoShell { .. }
             | Self::SftpAlone
             | Self::NoSftp { .. }
@@ -226,7 +238,7 @@ impl RemoteError {
 
     /// The folder at the destination, where it is known.
     fn folder(&self) -> Option<&str> {
-        if let Self::Root { path, .. } = self { Some(path) } else { None }
+        if let Self::Root { path, .. } | Self::Moved { path } = self { Some(path) } else { None }
     }
 }
 
@@ -242,6 +254,7 @@ impl Classify for RemoteError {
             | Self::Stalled { .. }
             | Self::Nonsense { .. }
             | Self::Root { .. }
+            | Self::Moved { .. }
             | Self::Refused { .. }
             | Self::Full { .. }
             | Self::Scp(_)

@@ -120,6 +120,10 @@ impl Session {
         session
     }
 
+    fn ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     fn ask(&mut self, verb: &str) -> String {
         writeln!(self.write, "{verb}").expect("it listens");
         let mut line = String::new();
@@ -237,5 +241,47 @@ fn a_link_that_could_not_be_made_once_is_tried_again() {
         assert_eq!([text(&folder, "a"), text(&folder, "b")], ["m/a", "m/b"], "{shell:?}: {said}");
         let moves = fs::read_to_string(tools.note("moves")).expect("the first was moved");
         assert!(moves.contains("m/a ./a") && !moves.contains("m/b"), "{shell:?}: {moves}");
+    }
+}
+
+/// Another folder that has its name is not the one that it stands in; then it ends.
+#[test]
+fn a_folder_whose_name_another_one_has_gets_nothing() {
+    for shell in hand::shells() {
+        for verb in ["open cd fresh", "use ab", "enter ab 0", "place part a", "sync a", "drop ab"] {
+            let above = TempDir::new().expect("a temporary folder");
+            let (root, away) = (above.path().join("root"), above.path().join("away"));
+            fs::create_dir(&root).expect("a new folder is writable");
+            let mut session = Session::start(&mut hand::command(&shell, above.path()));
+            assert!(session.ask("root root").starts_with("abcdef ok "));
+            assert!(session.ask("open ab").starts_with("abcdef ok "));
+            fs::write(root.join(".skiff/ab.abcdef/part"), "content").expect("it is writable");
+            fs::rename(&root, &away).expect("it is ours");
+            fs::create_dir(&root).expect("it is ours");
+            assert_eq!(session.ask(verb), "abcdef no moved\n", "{shell:?}, {verb}");
+            assert!(wait::came_true(wait::LIMIT, || session.ended()), "{shell:?}: it goes on");
+            assert!(!away.join("a").exists() && !root.join("a").exists(), "{shell:?}");
+        }
+    }
+}
+
+/// What comes meanwhile counts as well: the sync takes as long as it likes.
+#[test]
+fn what_is_published_while_another_folder_comes_does_not_count() {
+    let swaps = r#"if [ ! -e "$HOME/met" ] && [ -e a ]; then : >"$HOME/met"; mv ../root ../away; mkdir ../root; fi; exec "$REAL" "$@""#;
+    for shell in hand::shells() {
+        for verb in ["place part a", "publish\n.\n/", "replace part a any"] {
+            let (above, tools) = (TempDir::new().expect("a temporary folder"), Toolbox::usual().with("sync", swaps));
+            fs::create_dir_all(above.path().join("root/.skiff/ab.0/m")).expect("a new folder is writable");
+            for name in ["part", "m/a"] {
+                fs::write(above.path().join("root/.skiff/ab.0").join(name), "content").expect("it is writable");
+            }
+            if verb.starts_with("replace") {
+                fs::write(above.path().join("root/a"), "older").expect("it is writable");
+            }
+            let said = say(&mut with_tools(&shell, above.path(), &tools), &["root root", "use ab", verb]);
+            assert!(tools.note("met").exists(), "{shell:?}: {said}");
+            assert_eq!(said.lines().last(), Some("abcdef no moved"), "{shell:?}, {verb}: {said}");
+        }
     }
 }

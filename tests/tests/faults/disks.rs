@@ -100,6 +100,38 @@ fn fault_63_quota_is_named_and_gets_the_files_when_it_is_raised() {
     assert_eq!(tree::total_bytes(&sshd.root()), 6 * MIB);
 }
 
+/// What stands under the folder's name by then gets the files: a disk that is mounted late, or a new folder.
+#[test]
+fn a_folder_that_another_one_takes_the_place_of_is_entered_anew() {
+    for mounted in [true, false] {
+        if mounted && !machine::is_root("a disk that is mounted late") {
+            continue;
+        }
+        let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+        let mut source = Tree::new(scratch.path().join("in"), 5);
+        let rules = "after_delivery = 'delete'\nretry_first = '100ms'\nretry_max = '200ms'";
+        let mut agent = Agent::to(&sshd).watch("in", source.root(), rules).started();
+        let mut deliver = |names: &[&str], bytes: u64| {
+            let content: BTreeSet<_> = names
+                .iter()
+                .map(|name| fs::read(source.file(name, bytes)).expect("it was just written"))
+                .collect();
+            agent.wait_until("it is delivered", || tree::is_empty(source.root()));
+            let there = contents(&sshd.root());
+            assert!(content.is_subset(&there), "of {names:?} not all are there:\n{}", agent.log());
+        };
+        deliver(&["before"], 2 * MIB);
+        let _disk = mounted.then(|| Tmpfs::over(&sshd.root(), "size=64m"));
+        if !mounted {
+            fs::rename(sshd.root(), scratch.path().join("away")).expect("it is ours");
+            fs::create_dir(sshd.root()).expect("it is ours");
+        }
+        deliver(&["large"], 2 * MIB);
+        deliver(&["small-1", "small-2"], 100);
+        assert_eq!(tree::count(&sshd.root()), 3, "what came before is not there");
+    }
+}
+
 /// A server with a disk of its own for the folder `sub`.
 fn disk_below(toolbox: &Toolbox) -> (Sshd, Tmpfs) {
     let sshd = Sshd::start_with(&toolbox.lines());

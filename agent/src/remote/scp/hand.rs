@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -37,6 +38,10 @@ pub(crate) struct Hand {
     ahead: Vec<u8>,
     owed: VecDeque<&'static str>,
     traffic: Arc<Traffic>,
+    root: String,
+    moves: Arc<AtomicUsize>,
+    /// What `moves` was when it entered its folder.
+    entered: usize,
     _open: OpenChannel,
 }
 
@@ -47,12 +52,14 @@ struct Heard {
 }
 
 impl Hand {
-    /// Starts one in the folder `root`, which is made if it is missing.
+    /// Starts one in the folder `root`, which is made if it is missing. `moves` counts, for all shells of a destination, how often
+    /// one found that another folder has come in the place of its own.
     pub(crate) async fn start(
         session: &Session,
         root: &RemotePath,
         stall: Duration,
         traffic: Arc<Traffic>,
+        moves: Arc<AtomicUsize>,
         mut open: OpenChannel,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
@@ -78,6 +85,9 @@ impl Hand {
             ahead: shell::first_line(include_str!("hand.sh").lines()),
             owed: VecDeque::new(),
             traffic,
+            root: root.to_string(),
+            entered: moves.load(Ordering::Relaxed),
+            moves,
             _open: open,
         };
         hand.say(&["root", &shell::word(root.as_bytes())]).await?;
@@ -116,6 +126,11 @@ impl Hand {
 
     pub(crate) const fn is_usable(&self) -> bool {
         self.usable
+    }
+
+    /// Whether no shell has found another folder in the place of its own since this one entered it.
+    pub(super) fn is_current(&self) -> bool {
+        self.entered == self.moves.load(Ordering::Relaxed)
     }
 
     /// Says one verb and its words, and takes the answer.
@@ -199,12 +214,21 @@ impl Hand {
             loop {
                 if let Some(answer) = self.heard.lines.next_answer(attempt)? {
                     tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
-                    return Ok(answer);
+                    return self.where_it_should(answer);
                 }
                 self.more(attempt).await?;
             }
         };
         timeout(patience, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after: patience }))
+    }
+
+    /// An answer of a shell that stands where it was sent to.
+    fn where_it_should(&self, answer: Answer) -> Result<Answer, RemoteError> {
+        if answer.ok || answer.words != b"moved" {
+            return Ok(answer);
+        }
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        Err(RemoteError::Moved { path: self.root.clone() })
     }
 
     /// What was heard and not understood yet.

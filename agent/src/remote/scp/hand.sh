@@ -9,11 +9,16 @@
 LC_ALL=C
 export LC_ALL
 # Nothing that the login's environment happens to hold is taken for our own.
-unset A B BESIDE C F FAR FOLLOWER G H HAS_LINKS K L M NEAR O Q R S SYNC T U V VIA W X Y Z CDPATH
+unset A B BESIDE C F FAR FOLLOWER G GIVEN H HAS_LINKS K L M NEAR O Q R S SYNC T U V VIA W X Y Z CDPATH
 # Until `root` and `open` say so.
 D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
 no() { printf '%s no %s\n' "$N" "$*"; }
+# Whether this shell stands in the folder that has the name it was sent to: a disk may have been mounted there since, or another
+# folder put there.
+is_here() { [ . -ef "$GIVEN" ]; }
+# What was published counts only there; nothing more is done elsewhere.
+ok_here() { if is_here; then ok "$@"; else no moved; OVER=yes; fi; }
 # The last words of a failed tool, on one line.
 last_words() { tail -n 1 | tr -d '\r' | cut -c 1-300; }
 why() { last_words 2>/dev/null <"$E"; }
@@ -126,6 +131,7 @@ verb_root() {
   if [ -n "$SKIFF_BELOW" ]; then enter_below || return; fi
   case $X in */*) Q=${X%/*} ;; *) Q=. ;; esac
   [ -d "$X" ] || W=$(mkdir -p -- "$X" 2>&1) || { no root "$W$(policy "${Q:-/}")"; return; }
+  case $X in /*) GIVEN=$X ;; *) GIVEN=$PWD/$X ;; esac
   cd -P -- "$X" 2>/dev/null || { no root "cannot enter it: permission denied"; return; }
   D=$PWD
   [ -L .skiff ] && { no root ".skiff is a symlink"; return; }
@@ -278,7 +284,7 @@ verb_follow() {
 # What stands under a final name, with that name. sync FINAL
 verb_sync() {
   inner "$1"
-  if sync_all "./$X"; then ok; else no sync "$(why)"; fi
+  if sync_all "./$X"; then ok_here; else no sync "$(why)"; fi
 }
 
 # What was received on a disk that is full then would keep it full. After a transfer that failed, nobody knows how much
@@ -562,7 +568,8 @@ verb_publish() {
   # and placed one by one.
   L=$(cd "$P/m" && find . -type f -links 1 2>"$E") || { no publish "$(why)"; return; }
   sync_all . || { no sync "$(why)"; return; }
-  if [ -n "$L" ]; then printf '%s\n' "$L"; ok
+  if ! is_here; then ok_here
+  elif [ -n "$L" ]; then printf '%s\n' "$L"; ok
   elif rm -rf "$P"; then ok cleared
   else ok; fi
 }
@@ -589,7 +596,7 @@ verb_place() {
   fi
   sync_all "${O%/*}" || { no sync "$(why)"; return; }
   # One that travelled alone leaves nothing of use in its staging.
-  if [ "$F" = "$P/part" ] && rm -rf "$P"; then ok cleared; else ok; fi
+  if is_here && [ "$F" = "$P/part" ] && rm -rf "$P"; then ok cleared; else ok_here; fi
 }
 
 # Whether the folder $1, into which `ln` made no link, is on the file system of staging.
@@ -650,7 +657,7 @@ rename_over() {
   if [ "$1" = any ]; then size "$O"; V=$Y W=${2:-$Y}; else digest "$O"; W=$1; fi
   [ "$V" = "$W" ] || { no changed; return; }
   mv -f -- "$C" "$O" 2>"$E" || { no place "$(why)"; return; }
-  if sync_all "${O%/*}"; then ok; else no sync "$(why)"; fi
+  if sync_all "${O%/*}"; then ok_here; else no sync "$(why)"; fi
 }
 
 # The digest of the first $2 bytes of $1, into V.
@@ -707,7 +714,7 @@ verb_extend() {
   V=${V%% *}
   if [ "$H" = "$O" ] || [ "$H" -ef "$O" ]; then W=yes; else W=no; fi
   rm -f "$P/held" "$P/part"
-  if [ "$W" = yes ] && [ "$Y" = "$4" ]; then ok "$V"; else no changed "$Y"; fi
+  if [ "$W" = yes ] && [ "$Y" = "$4" ]; then ok_here "$V"; else no changed "$Y"; fi
 }
 
 # Cuts a copy back to its first bytes, if they are what is expected and only zeros follow, which is what a power cut leaves;
@@ -731,7 +738,7 @@ verb_rename() {
   case $O in ./*/*) make_folder "${X%/*}" || { no folder "$W"; return; } ;; esac
   if [ ! -e "$F" ] && [ ! -L "$F" ]; then
     # Done before, and nobody heard.
-    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all "$O" && ok || no sync "$(why)"; else no absent; fi
+    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all "$O" && ok_here || no sync "$(why)"; else no absent; fi
     return
   fi
   hold "$F" || return
@@ -750,7 +757,7 @@ verb_rename() {
     [ "$H" -ef "$O" ] && [ "$H" -ef "$F" ] && rm -f -- "$F" 2>"$E" || { rm -f "$P/held"; no rename "$(why)"; return; }
     rm -f "$P/held"
   fi
-  if sync_all "$O"; then ok; else no sync "$(why)"; fi
+  if sync_all "$O"; then ok_here; else no sync "$(why)"; fi
 }
 
 # Tells the digest of what stands under each name of the list that was received, many names to a process.
@@ -767,7 +774,7 @@ verb_survey() {
   done <"$P/names"
   [ $# = 0 ] || tell "$@"
   if [ "$S" = yes ]; then sync_wherever || { no sync "$(why)"; return; }; fi
-  ok
+  ok_here
 }
 tell() {
   is_near "$@" || FAR=yes
@@ -784,7 +791,7 @@ verb_folders() {
     inner "$L"
     if ! make_folder "$X"; then printf 'folder %s: %s\n' "$L" "$W"; elif ! is_near "./$X"; then FAR=yes; fi
   done
-  if sync_wherever; then ok; else no sync "$(why)"; fi
+  if sync_wherever; then ok_here; else no sync "$(why)"; fi
 }
 
 # Clears a staging, if it is there. drop ID
@@ -824,6 +831,8 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   for V; do stays "$V"; done
   V=$1
   [ -n "$D" ] || [ "$V" = root ] || { no root; continue; }
+  # Behind `recv` comes what is no verb.
+  case $V in root | recv) ;; *) is_here || { no moved; break; } ;; esac
   shift
   case $V in
     root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | measure | extend | cut | rename | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;

@@ -19,6 +19,7 @@ mod verify;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use skiff_common::{RemotePath, Shipment, ShipmentId};
@@ -48,6 +49,8 @@ struct Policy {
 pub(crate) struct ScpRemote {
     connection: Arc<Connection>,
     idle: std::sync::Mutex<Idle<(RemotePath, Hand)>>,
+    /// How often a shell found that another folder has come in the place of its own: then those that wait are let go.
+    moves: Arc<AtomicUsize>,
     policy: Policy,
     space: Arc<Space>,
     twins: Twins,
@@ -64,8 +67,8 @@ impl ScpRemote {
             copies: settings.duplicates == Duplicates::Copy,
             keeps_owner: settings.owner == Owner::Preserve,
         };
-        let (idle, twins, said, sweeps, cleared) = Default::default();
-        Self { connection, idle, policy, space, twins, said, sweeps, cleared }
+        let (idle, moves, twins, said, sweeps, cleared) = Default::default();
+        Self { connection, idle, moves, policy, space, twins, said, sweeps, cleared }
     }
 
     /// Connects, logs in and looks what is there.
@@ -152,7 +155,8 @@ impl ScpRemote {
     ) -> Result<Hand, RemoteError> {
         let stall = self.connection.login.stall_timeout;
         self.connection.taken();
-        let mut hand = Hand::start(session, root, stall, Arc::clone(&self.connection.traffic), open).await?;
+        let (traffic, moves) = (Arc::clone(&self.connection.traffic), Arc::clone(&self.moves));
+        let mut hand = Hand::start(session, root, stall, traffic, moves, open).await?;
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
@@ -175,6 +179,7 @@ impl ScpRemote {
     fn take_idle(&self, session: &Arc<Session>, root: &RemotePath) -> Option<Hand> {
         let mut idle = self.idle();
         let idle = idle.on(session);
+        idle.retain(|(_, hand)| hand.is_current());
         let at = idle.iter().position(|(of, _)| of == root)?;
         self.connection.taken();
         Some(idle.swap_remove(at).1)
