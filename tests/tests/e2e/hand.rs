@@ -285,3 +285,24 @@ fn what_is_published_while_another_folder_comes_does_not_count() {
         }
     }
 }
+
+/// Whether anything stands in a folder is known by its first name: a shell takes no memory for the others.
+#[test]
+fn a_full_folder_is_entered_as_soon_as_an_empty_one() {
+    let (full, empty) = (destination(), destination());
+    for number in 0..100_000 {
+        fs::write(full.path().join(format!("a file's name, {number}")), "").expect("a new folder is writable");
+    }
+    for shell in hand::shells() {
+        let peak = |folder: &TempDir, used: &str| {
+            let mut session = Session::start(&mut hand::command(&shell, folder.path()));
+            let facts = session.ask("root .");
+            assert!(facts.contains(used), "{shell:?}: {facts}");
+            let status = fs::read_to_string(format!("/proc/{}/status", session.child.id())).expect("it runs");
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+            peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+        };
+        let (full, empty) = (peak(&full, "used=yes"), peak(&empty, "used=no"));
+        assert!(full < empty + 2048, "{shell:?}: {full} KiB, and {empty} in an empty folder");
+    }
+}

@@ -153,10 +153,8 @@ verb_root() {
   have tar && K=tar
   have gzip && Y=yes
   have zstd && Z=yes
-  for Q in * .[!.]* ..?*; do
-    [ "$Q" != .skiff ] || continue
-    if [ -e "$Q" ] || [ -L "$Q" ]; then G=yes; break; fi
-  done
+  # The first line will do, however many there are.
+  find . ! -name . -prune ! -name .skiff 2>/dev/null | { IFS= read -r Q; } && G=yes
   R=no
   [ -z "$SKIFF_BELOW" ] && [ "$(id -u 2>/dev/null)" = 0 ] && R=yes
   room
