@@ -7,6 +7,7 @@ use skiff_common::{Algorithm, Digest, RelPath, RemotePath};
 
 use super::answer::{Answer, number};
 use super::hand::Hand;
+use super::modes::OWNERS;
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
 use crate::remote::shell;
@@ -62,7 +63,7 @@ pub(crate) struct More<'a> {
     pub(crate) before: u64,
     /// The digest of `bytes`.
     pub(crate) digest: Digest,
-    /// The source's mode, for a new copy.
+    /// The source's mode, for a new copy, which its owner may write to and read in any case.
     pub(crate) mode: u32,
     /// The source's time.
     pub(crate) mtime_ns: i64,
@@ -198,6 +199,8 @@ impl Copies<'_> {
 /// Sends bytes into staging, and says `then` behind them.
 async fn send_more(hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
     let More { bytes, mode, mtime_ns, .. } = more;
+    // Its owner goes on writing to the copy.
+    let mode = mode | OWNERS;
     let part = Sent { name: "part", mode, size: bytes.len() as u64, mtime_ns, then: Some(then) };
     hand.send_file(&part, &mut ship::whole(bytes)).await
 }

@@ -69,6 +69,11 @@ is_full() {
   [ "$Y" != 8192 ]
 } 2>/dev/null
 
+# As digest, where a file of ours has a mode by which nobody may read it.
+digest_ours() {
+  if [ -r "$1" ] || ! chmod u+r "$1" 2>/dev/null; then digest "$1"; else digest "$1"; chmod u-r "$1"; fi
+}
+
 sync_all() { if [ "$SYNC" = fs ]; then sync -f "$1" 2>"$E"; else sync 2>"$E"; fi; }
 
 # Makes the folder $1 of a final name, one component after the other; a symlink on the way is never followed.
@@ -89,7 +94,7 @@ make_folder() {
 standing() {
   if [ -L "$1" ]; then no symlink
   elif [ -d "$1" ]; then no isfolder
-  elif [ -f "$1" ]; then size "$1"; digest "$1"; no exists "$Y $V"
+  elif [ -f "$1" ]; then size "$1"; digest_ours "$1"; no exists "$Y $V"
   elif [ -e "$1" ]; then no special
   else return 1; fi
 }
@@ -215,6 +220,8 @@ verb_open() {
   fi
   if [ "$2" != fresh ]; then
     # A segment that was cut is part of what is there; a crash in between is caught by the digest of the prefix.
+    # What is added to is written to, whatever the source's mode is.
+    if [ -f "$P/part" ] && ! { [ -r "$P/part" ] && [ -w "$P/part" ]; }; then chmod u+rw "$P/part"; fi 2>/dev/null
     join && for Q in "$P/in.$Y" "$P/in.$Y".*; do [ ! -f "$Q" ] || append "$Q"; done
   fi
   rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum" "$P/held"
@@ -332,11 +339,9 @@ verb_copy() {
   inner "$2"; W=$P/$X
   case $3 in *[!0-7]* | '') no bad; return ;; esac
   [ -f "./$O" ] && [ ! -L "./$O" ] && reaches "$O" || { no gone; return; }
-  if mkdir -p -- "${W%/*}" 2>"$E" && cp -- "./$O" "$W" 2>"$E" &&
-    chmod "$(printf %o "$((0$3 & ~0$(umask)))")" "$W" 2>"$E" && TZ=UTC0 touch -t "$4" "$W" 2>"$E"; then
-    sync_all "$W" || { no sync "$(why)"; return; }
+  if mkdir -p -- "${W%/*}" 2>"$E" && cp -- "./$O" "$W" 2>"$E" && TZ=UTC0 touch -t "$4" "$W" 2>"$E" && sync_all "$W"; then
     digest "$W"
-    ok "$V"
+    chmod "$(printf %o "$((0$3 & ~0$(umask)))")" "$W" 2>"$E" && ok "$V" || no copy "$(why)"
     return
   fi
   V=$(why)
@@ -348,14 +353,27 @@ verb_copy() {
 verb_own() {
   [ -z "$SKIFF_BELOW" ] || { no own "a confined key gives nothing away"; return; }
   case $1 in *[!0-9:]* | '') no bad; return ;; esac
-  W=$1
-  shift
+  if on_staged chown "$@"; then ok; else no own "$(why)"; fi
+}
+
+# Takes from the owner of staged files, when they were read, what the source's mode lacks; as long as they were staged he had to
+# write and read them. FAT has no modes. lacks u-r|u-w|u-rw STAGED...
+verb_lacks() {
+  case $1 in u-r | u-w | u-rw) ;; *) no bad; return ;; esac
+  on_staged chmod "$@"
+  ok
+}
+
+# Runs the tool $1 with the word $2 on staged files.
+on_staged() {
+  Q=$1 W=$2
+  shift 2
   for L; do
     shift
     inner "$L"
     set -- "$@" "$P/$X"
   done
-  if chown -- "$W" "$@" 2>"$E"; then ok; else no own "$(why)"; fi
+  "$Q" "$W" "$@" 2>"$E"
 }
 
 # What a received file held before it was packed.
@@ -619,10 +637,14 @@ renamed() {
 
 # Brings what is staged as $F to the file system of $O, as $C beside it: on the disk, and read again, for it was written again.
 bring() {
-  C=''
+  C='' S=''
+  [ -r "$F" ] || { chmod u+r "$F" 2>/dev/null && S=u-r; }
   if open_beside "${O%/*}"; then
     C=$BESIDE/new
-    { cp -p -- "$F" "$C" || { cp -- "$F" "$C" && { touch -r "$F" "$C" || :; }; }; } 2>"$E" && sync_all "$C" && is_same "$F" "$C" && return
+    { cp -p -- "$F" "$C" || { cp -- "$F" "$C" && { touch -r "$F" "$C" || :; }; }; } 2>"$E" && sync_all "$C" && is_same "$F" "$C" && {
+      [ -z "$S" ] || chmod "$S" "$F" "$C"
+      return
+    }
   fi
   W=$(why)
   W="on another file system: ${W:-it was damaged on its way there}"
@@ -652,7 +674,7 @@ is_file() { [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X"; }
 # Not before what may take long: whatever takes the name after this look is overwritten.
 rename_over() {
   is_file || { no changed; return; }
-  if [ "$1" = any ]; then size "$O"; V=$Y W=${2:-$Y}; else digest "$O"; W=$1; fi
+  if [ "$1" = any ]; then size "$O"; V=$Y W=${2:-$Y}; else digest_ours "$O"; W=$1; fi
   [ "$V" = "$W" ] || { no changed; return; }
   mv -f -- "$C" "$O" 2>"$E" || { no place "$(why)"; return; }
   if sync_all "${O%/*}"; then ok_here; else no sync "$(why)"; fi
@@ -766,7 +788,13 @@ verb_survey() {
     inner "$L"
     { [ -f "./$X" ] && [ ! -L "./$X" ] && reaches "$X"; } || continue
     S=yes
-    case $L in *\\*) is_near "./$X" || FAR=yes; digest "./$X"; printf 'stands %s %s\n' "$V" "$L"; continue ;; esac
+    case $L in *\\*) Q='' ;; *) Q=$X ;; esac
+    if [ -z "$Q" ] || [ ! -r "./$Q" ]; then
+      is_near "./$X" || FAR=yes
+      digest_ours "./$X"
+      printf 'stands %s %s\n' "$V" "$L"
+      continue
+    fi
     set -- "$@" "./$X"
     [ $# -lt 200 ] || { tell "$@"; set --; }
   done <"$P/names"
@@ -833,7 +861,7 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   case $V in root | recv) ;; *) is_here || { no moved; break; } ;; esac
   shift
   case $V in
-    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | unpack | publish | place | replace | measure | extend | cut | rename | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | lacks | unpack | publish | place | replace | measure | extend | cut | rename | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done

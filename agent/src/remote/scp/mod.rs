@@ -8,6 +8,7 @@ pub(crate) mod facts;
 mod folders;
 pub(crate) mod grow;
 mod hand;
+mod modes;
 mod one_by_one;
 mod owner;
 mod place;

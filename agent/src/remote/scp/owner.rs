@@ -16,7 +16,7 @@ use crate::ship;
 use crate::source::Root;
 
 /// Files that are named at once: a line of at most a few hundred KiB.
-const AT_ONCE: usize = 100;
+pub(super) const AT_ONCE: usize = 100;
 
 impl ScpRemote {
     /// To be called before what is staged is published.
@@ -67,7 +67,7 @@ impl ScpRemote {
     }
 }
 
-fn staged_word(kind: ShipmentKind, item: &Item) -> String {
+pub(super) fn staged_word(kind: ShipmentKind, item: &Item) -> String {
     let staged = match kind {
         ShipmentKind::Single => b"part".to_vec(),
         ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),

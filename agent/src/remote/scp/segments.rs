@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::number;
 use super::hand::Hand;
+use super::modes::OWNERS;
 use super::transfer::{Sent, Transfer};
 use super::{RemoteError, ScpRemote};
 use crate::ship::{self, Codec, SEGMENT, Segment};
@@ -71,8 +72,8 @@ impl ScpRemote {
         if skip == 0 {
             // Empty: it has the mode, and the segments follow.
             let mut nothing = ship::whole(Vec::new());
-            let part =
-                Sent { name: "part", mode: item.mode, size: 0, mtime_ns: item.stamp.mtime_ns, then: None };
+            let mode = item.mode | OWNERS;
+            let part = Sent { name: "part", mode, size: 0, mtime_ns: item.stamp.mtime_ns, then: None };
             hand.send_file(&part, &mut nothing).await?;
         }
         let algorithm = ship::hashed_for(hand.facts().digest);
