@@ -150,8 +150,13 @@ impl Connection {
 
     /// How long to wait for a step that reads `bytes` at the destination.
     pub(super) fn patience(&self, bytes: u64) -> Duration {
-        self.login.stall_timeout + Duration::from_secs(bytes / SLOWEST_DIGEST)
+        self.login.stall_timeout + reading(bytes)
     }
+}
+
+/// How long a destination may take to read so much.
+pub(super) const fn reading(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST_DIGEST)
 }
 
 /// What waits for its next use on the connection that it was made on.

@@ -200,6 +200,24 @@ fn fault_73_slow_digest_is_no_stall() {
     assert!(!agent.log().contains("WARN"), "{}", agent.log());
 }
 
+/// What stands there under the name may be larger than what comes, and takes as long as it takes.
+#[test]
+fn fault_73_slow_digest_of_what_stands_there_is_no_stall() {
+    let slow = "cat >\"$HOME/hashed.$$\"; [ \"$(wc -c <\"$HOME/hashed.$$\")\" -lt 1000 ] || sleep 3\n\
+                exec \"$REAL\" <\"$HOME/hashed.$$\"";
+    let slow = format!("[ $# = 0 ] || {{ sleep 3; exec \"$REAL\" \"$@\"; }}\n{slow}");
+    let toolbox = Toolbox::usual().with("b3sum", &slow).and(&["ls", "sleep"]);
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    Tree::new(sshd.root(), 13).file("name", 8 * MIB);
+    let mut source = Tree::new(scratch.path().join("in"), 14);
+    source.file("name", 10);
+    let impatient = "stall_timeout = '1s'";
+    let mut agent = Agent::with_destination(&sshd, impatient).watch("in", source.root(), "").started();
+
+    agent.wait_until("the file is delivered", || tree::count(&sshd.root()) == 2);
+    assert!(!agent.log().contains("nothing came from the server"), "{}", agent.log());
+}
+
 /// Tells another digest than that of the file, except when it is tried out.
 const LYING: &str = "if [ \"$#\" = 0 ]; then\n\
                        cat >\"$HOME/hashed.$$\"\n\

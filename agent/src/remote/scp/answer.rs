@@ -48,11 +48,12 @@ pub(crate) struct Lines {
     heard: Buffer,
     complete: Vec<Vec<u8>>,
     taken: usize,
+    reads: u64,
 }
 
 impl Lines {
     pub(crate) fn new(nonce: String) -> Self {
-        Self { nonce, heard: Buffer::default(), complete: Vec::new(), taken: 0 }
+        Self { nonce, heard: Buffer::default(), complete: Vec::new(), taken: 0, reads: 0 }
     }
 
     pub(crate) fn nonce(&self) -> &str {
@@ -70,6 +71,11 @@ impl Lines {
             return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) });
         }
         Ok(())
+    }
+
+    /// How many bytes it says that it reads before the next answer comes.
+    pub(crate) const fn reads(&self) -> u64 {
+        self.reads
     }
 
     pub(crate) fn waiting(&self) -> &[u8] {
@@ -96,7 +102,11 @@ impl Lines {
             // An empty line takes room as well.
             self.taken += line.len() + size_of::<Vec<u8>>();
             if let Some(rest) = line.strip_prefix(self.nonce.as_bytes()) {
-                self.taken = 0;
+                if let Some(bytes) = rest.strip_prefix(b" reads ") {
+                    self.reads = self.reads.saturating_add(number(bytes).unwrap_or(0));
+                    continue;
+                }
+                (self.taken, self.reads) = (0, 0);
                 return last_line(rest, std::mem::take(&mut self.complete), attempt).map(Some);
             }
             self.complete.push(line);
@@ -147,6 +157,16 @@ mod tests {
         assert!(lines.next_answer("x").expect("sense").expect("whole").ok);
         assert_eq!(lines.next_answer("x").expect("sense"), None);
         assert_eq!(lines.waiting(), b"rest");
+    }
+
+    #[test]
+    fn what_is_read_before_an_answer_is_counted_until_it_comes() {
+        let mut lines = Lines::new("n0".to_owned());
+        lines.push(b"n0 reads 5\nn0 reads 7\nn0 reads x\nn0 reads 18446744073709551615\n", "x").expect("little");
+        assert_eq!((lines.next_answer("x").expect("sense"), lines.reads()), (None, u64::MAX));
+        lines.push(b"n0 ok\n", "x").expect("little");
+        assert!(lines.next_answer("x").expect("sense").expect("whole").lines.is_empty());
+        assert_eq!(lines.reads(), 0);
     }
 
     /// What comes while nobody takes it is bounded, and so are lines of nothing.

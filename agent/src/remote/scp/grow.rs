@@ -116,9 +116,9 @@ impl Copies<'_> {
         const ATTEMPT: &str = "beginning a copy";
         let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
-        let (name, digest) = (word(more.name), more.digest);
+        let (name, digest, bytes) = (word(more.name), more.digest, more.bytes.len() as u64);
         send_more(&mut hand, more, "digest").await?;
-        let answer = hand.answer(self.scp.patience(0), ATTEMPT).await?.expected(ATTEMPT)?;
+        let answer = hand.answer(self.scp.patience(bytes), ATTEMPT).await?.expected(ATTEMPT)?;
         if Digest::from_hex(algorithm, &answer.words) != Some(digest) {
             return Err(RemoteError::Refused {
                 attempt: ATTEMPT,

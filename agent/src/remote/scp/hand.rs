@@ -12,13 +12,13 @@ use bytes::Bytes;
 use skiff_common::RemotePath;
 use skiff_common::escape::escaped_up_to;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::answer::{Answer, Lines};
 use super::facts::{Facts, parse_facts, parse_room};
 use crate::remote::RemoteError;
 use crate::remote::channels::OpenChannel;
-use crate::remote::connection::nonce;
+use crate::remote::connection::{nonce, reading};
 use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
 use crate::remote::shell::{self, LastWords};
 use crate::remote::space::Room;
@@ -26,6 +26,9 @@ use crate::remote::traffic::Traffic;
 
 /// Pieces of server output that wait to be looked at; each is at most a packet of 32 KiB.
 const WAITING_PIECES: usize = 64;
+
+/// What a server says that it reads is waited for no longer: it may say anything.
+const LONGEST_READING: Duration = Duration::from_secs(24 * 3600);
 
 /// A shell at the destination, in the destination's folder.
 pub(crate) struct Hand {
@@ -188,7 +191,7 @@ impl Hand {
         if bytes.is_empty() { Ok(()) } else { self.push(bytes, attempt).await }
     }
 
-    /// Takes the next answer. `patience` is for the whole of it.
+    /// Takes the next answer. `patience` is for the whole of it, and grows with what the shell says that it reads.
     pub(crate) async fn answer(
         &mut self,
         patience: Duration,
@@ -210,16 +213,17 @@ impl Hand {
         patience: Duration,
         attempt: &'static str,
     ) -> Result<Answer, RemoteError> {
-        let whole = async {
-            loop {
-                if let Some(answer) = self.heard.lines.next_answer(attempt)? {
-                    tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
-                    return self.where_it_should(answer);
-                }
-                self.more(attempt).await?;
+        let began = tokio::time::Instant::now();
+        loop {
+            if let Some(answer) = self.heard.lines.next_answer(attempt)? {
+                tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
+                return self.where_it_should(answer);
             }
-        };
-        timeout(patience, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after: patience }))
+            let after = patience + reading(self.heard.lines.reads()).min(LONGEST_READING);
+            timeout_at(began + after, self.more(attempt))
+                .await
+                .unwrap_or(Err(RemoteError::Stalled { attempt, after }))?;
+        }
     }
 
     /// An answer of a shell that stands where it was sent to.

@@ -9,7 +9,7 @@
 LC_ALL=C
 export LC_ALL
 # Nothing that the login's environment happens to hold is taken for our own.
-unset A B BESIDE C F FAR FOLLOWER G GIVEN H HAS_LINKS K L M NEAR O Q R S SYNC T U V VIA W X Y Z CDPATH
+unset A B BESIDE C F FAR FOLLOWER G GIVEN H HAS_LINKS K L LINE M MOUNT NEAR O Q R S SYNC T U V VIA W X Y Z CDPATH
 # Until `root` and `open` say so.
 D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
@@ -17,6 +17,8 @@ no() { printf '%s no %s\n' "$N" "$*"; }
 # Whether this shell stands in the folder that has the name it was sent to: a disk may have been mounted there since, or another
 # folder put there.
 is_here() { [ . -ef "$GIVEN" ]; }
+# So many bytes are read before the answer comes: whoever waits knows only of his own file how long that may take.
+reads() { printf '%s reads %s\n' "$N" "$1"; }
 # What was published counts only there; nothing more is done elsewhere.
 ok_here() { if is_here; then ok "$@"; else no moved; OVER=yes; fi; }
 # The last words of a failed tool, on one line.
@@ -60,7 +62,15 @@ X
 }
 # Into V and into Y, since a process costs more than a small file.
 digest() { V=$($T < "$1" 2>"$E"); V=${V%% *}; }
-size() { Y=$(wc -c 2>/dev/null < "$1"); Y=${Y##* }; } 2>/dev/null
+# busybox' wc reads a file to its end.
+size() {
+  set -f
+  # shellcheck disable=SC2046 # words, of which the fifth is the size; those of the name come last
+  set -- "$1" $(ls -dnL "$1" 2>/dev/null)
+  set +f
+  Y=$6
+  case $Y in '' | *[!0-9]*) Y=$(wc -c 2>/dev/null < "$1"); Y=${Y##* } ;; esac
+} 2>/dev/null
 
 is_full() {
   printf '%8192s' x 2>/dev/null >"$P/probe.$N"
@@ -94,7 +104,7 @@ make_folder() {
 standing() {
   if [ -L "$1" ]; then no symlink
   elif [ -d "$1" ]; then no isfolder
-  elif [ -f "$1" ]; then size "$1"; digest_ours "$1"; no exists "$Y $V"
+  elif [ -f "$1" ]; then size "$1"; reads "$Y"; digest_ours "$1"; no exists "$Y $V"
   elif [ -e "$1" ]; then no special
   else return 1; fi
 }
@@ -227,7 +237,7 @@ verb_open() {
   rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum" "$P/held"
   if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0
   elif [ "$2" = unread ]; then ok
-  else size "$P/part"; digest "$P/part"; ok "$Y $V"; fi
+  else size "$P/part"; reads "$Y"; digest "$P/part"; ok "$Y $V"; fi
 }
 
 # Goes on with a shipment that `open` prepared. use ID
@@ -339,6 +349,8 @@ verb_copy() {
   inner "$2"; W=$P/$X
   case $3 in *[!0-7]* | '') no bad; return ;; esac
   [ -f "./$O" ] && [ ! -L "./$O" ] && reaches "$O" || { no gone; return; }
+  # By now it may be any file.
+  size "./$O"; reads "$Y"; reads "$Y"
   if mkdir -p -- "${W%/*}" 2>"$E" && cp -- "./$O" "$W" 2>"$E" && TZ=UTC0 touch -t "$4" "$W" 2>"$E" && sync_all "$W"; then
     digest "$W"
     chmod "$(printf %o "$((0$3 & ~0$(umask)))")" "$W" 2>"$E" && ok "$V" || no copy "$(why)"
@@ -466,10 +478,10 @@ is_one_disk() {
   W=$(df -P "$@" 2>/dev/null) || return 1
   W=${W#*"
 "}
-  Q=''
+  MOUNT=''
   # Where it is mounted stands behind the percentage.
-  while IFS= read -r L; do
-    case $Q in '') Q=${L#*% } ;; "${L#*% }") ;; *) return 1 ;; esac
+  while IFS= read -r LINE; do
+    case $MOUNT in '') MOUNT=${LINE#*% } ;; "${LINE#*% }") ;; *) return 1 ;; esac
   done <<X
 $W
 X
@@ -641,6 +653,8 @@ bring() {
   [ -r "$F" ] || { chmod u+r "$F" 2>/dev/null && S=u-r; }
   if open_beside "${O%/*}"; then
     C=$BESIDE/new
+    # To copy it, and both to compare them.
+    size "$F"; reads "$Y"; reads "$Y"; reads "$Y"
     { cp -p -- "$F" "$C" || { cp -- "$F" "$C" && { touch -r "$F" "$C" || :; }; }; } 2>"$E" && sync_all "$C" && is_same "$F" "$C" && {
       [ -z "$S" ] || chmod "$S" "$F" "$C"
       return
@@ -674,7 +688,7 @@ is_file() { [ -f "$O" ] && [ ! -L "$O" ] && reaches "$X"; }
 # Not before what may take long: whatever takes the name after this look is overwritten.
 rename_over() {
   is_file || { no changed; return; }
-  if [ "$1" = any ]; then size "$O"; V=$Y W=${2:-$Y}; else digest_ours "$O"; W=$1; fi
+  if [ "$1" = any ]; then size "$O"; V=$Y W=${2:-$Y}; else size "$O"; reads "$Y"; digest_ours "$O"; W=$1; fi
   [ "$V" = "$W" ] || { no changed; return; }
   mv -f -- "$C" "$O" 2>"$E" || { no place "$(why)"; return; }
   if sync_all "${O%/*}"; then ok_here; else no sync "$(why)"; fi
@@ -711,6 +725,7 @@ verb_measure() {
   inner "$1"
   hold "./$X" || return
   W=$Y
+  reads "${2:-$W}"
   digest_of_first "$H" "${2:-$W}"
   rm -f "$P/held"
   ok "$W $V"
@@ -742,6 +757,7 @@ verb_extend() {
 verb_cut() {
   inner "$1"
   hold "./$X" || return
+  reads "$Y"
   digest_of_first "$H" "$2"
   W=$(tail -c +$(($2 + 1)) <"$H" | tr -d '\0' | wc -c)
   [ "$V" = "$3" ] && [ "$Y" -ge "$2" ] && [ "$((W))" = 0 ] || { rm -f "$P/held"; no changed "$Y"; return; }
@@ -791,6 +807,8 @@ verb_survey() {
     case $L in *\\*) Q='' ;; *) Q=$X ;; esac
     if [ -z "$Q" ] || [ ! -r "./$Q" ]; then
       is_near "./$X" || FAR=yes
+      size "./$X"
+      reads "$Y"
       digest_ours "./$X"
       printf 'stands %s %s\n' "$V" "$L"
       continue
@@ -804,9 +822,12 @@ verb_survey() {
 }
 tell() {
   is_near "$@" || FAR=yes
+  # shellcheck disable=SC2012 # it is about sizes
+  ls -dnL -- "$@" 2>/dev/null | read_sizes
   # shellcheck disable=SC2086 # a tool and its words
   $T "$@" 2>/dev/null
 }
+read_sizes() { while read -r Q Q Q Q W Q; do reads "$W"; done; }
 # With $FAR some of it is on other file systems.
 sync_wherever() { if [ "$FAR" = yes ]; then sync 2>"$E"; else sync_all .; fi; }
 
@@ -841,6 +862,8 @@ verb_sweep() {
 verb_cat() {
   inner "$1"
   [ -f "./$X" ] && reaches "$X" || { no gone; return; }
+  size "./$X"
+  reads "$Y"
   sync_all "./$X" || { no sync "$(why)"; return; }
   size "./$X"
   ok "$Y"
