@@ -234,7 +234,7 @@ verb_open() {
     if [ -f "$P/part" ] && ! { [ -r "$P/part" ] && [ -w "$P/part" ]; }; then chmod u+rw "$P/part"; fi 2>/dev/null
     join && for Q in "$P/in.$Y" "$P/in.$Y".*; do [ ! -f "$Q" ] || append "$Q"; done
   fi
-  rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/names" "$P/whole" "$P/sum" "$P/held"
+  rm -rf "$P"/in.* "$P"/at.* "$P"/packed.* "$P/m" "$P/copy" "$P/names" "$P/whole" "$P/sum" "$P/held"
   if [ "$2" = fresh ] || [ ! -s "$P/part" ]; then rm -f "$P/part"; ok 0
   elif [ "$2" = unread ]; then ok
   else size "$P/part"; reads "$Y"; digest "$P/part"; ok "$Y $V"; fi
@@ -342,8 +342,8 @@ verb_member() {
   ok "$V"
 }
 
-# Copies what stands under a final name to where it would lie if it had been received, and tells its digest. As with what is
-# received, the umask holds. copy FINAL STAGED MODE TIME
+# Copies what stands under a final name to where it would lie if it had been received, if it has the digest that is expected: what
+# lies there already is of more use than anything else. As with what is received, the umask holds. copy FINAL STAGED MODE TIME DIGEST
 verb_copy() {
   inner "$1"; O=$X
   inner "$2"; W=$P/$X
@@ -351,13 +351,17 @@ verb_copy() {
   [ -f "./$O" ] && [ ! -L "./$O" ] && reaches "$O" || { no gone; return; }
   # By now it may be any file.
   size "./$O"; reads "$Y"; reads "$Y"
-  if mkdir -p -- "${W%/*}" 2>"$E" && cp -- "./$O" "$W" 2>"$E" && TZ=UTC0 touch -t "$4" "$W" 2>"$E" && sync_all "$W"; then
-    digest "$W"
-    chmod "$(printf %o "$((0$3 & ~0$(umask)))")" "$W" 2>"$E" && ok "$V" || no copy "$(why)"
-    return
+  C=$P/copy
+  if cp -- "./$O" "$C" 2>"$E" && TZ=UTC0 touch -t "$4" "$C" 2>"$E" && sync_all "$C"; then
+    digest "$C"
+    if [ "$V" != "$5" ]; then rm -f "$C"; no changed; return; fi
+    if mkdir -p -- "${W%/*}" 2>"$E" && chmod "$(printf %o "$((0$3 & ~0$(umask)))")" "$C" 2>"$E" && mv -f -- "$C" "$W" 2>"$E"; then
+      ok
+      return
+    fi
   fi
   V=$(why)
-  rm -f "$W"
+  rm -f "$C"
   no copy "$V"
 }
 
