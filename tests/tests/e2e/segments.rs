@@ -112,6 +112,26 @@ fn text_is_packed_on_a_slow_link() {
     }
 }
 
+/// Where the link is faster than the packer, batches are packed until that is known.
+#[test]
+fn batches_are_not_packed_where_that_takes_longer_than_to_send_them() {
+    let toolbox = Toolbox::usual().with("gzip", "echo >>\"$HOME/unpacked\"; exec \"$REAL\" \"$@\"");
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let source = Tree::new(scratch.path().join("in"), 7);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), RULES).started();
+    let mut unpacked = |wave: u64| {
+        for number in 0..40 {
+            text(&source.root().join(format!("{wave}-{number}.log")), 100 << 10);
+        }
+        delivered(&mut agent, &source, &sshd);
+        fs::read_to_string(toolbox.note("unpacked")).map_or(0, |lines| lines.len())
+    };
+
+    assert!(unpacked(1) > 0, "nobody knows yet what it costs");
+    let known = unpacked(2);
+    assert_eq!(unpacked(3), known, "it was packed again");
+}
+
 /// Nobody knows how much of a file is still to come when its scp dies: none of it may be taken for a verb.
 #[test]
 fn a_file_whose_scp_dies_commands_nothing() {

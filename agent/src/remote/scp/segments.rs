@@ -169,10 +169,10 @@ impl Work {
         let (bytes, ending) = match self.codec.filter(|_| hand.traffic().packing_pays(false)) {
             None => (bytes, ""),
             Some(codec) => {
-                let (raw, began) = (bytes.len(), Instant::now());
+                let (raw, began) = (bytes.len() as u64, Instant::now());
                 let packed = ship::joined(spawn_blocking(move || codec.pack(&bytes))).await;
                 let packed = packed.map_err(|_| RemoteError::SourceEnded)?;
-                hand.traffic().packed(raw, packed.len(), began.elapsed());
+                hand.traffic().packed(raw, packed.len() as u64, began.elapsed());
                 (packed, codec.ending())
             }
         };

@@ -188,10 +188,13 @@ impl ScpRemote {
                 if !codec.pays(&root, &members) {
                     return Ok(None);
                 }
+                let (raw, began) = (ship::batch_bytes(&members)?, Instant::now());
                 let (packer, outcomes) = ship::send_batch(&root, &members, algorithm, codec.packer()?)?;
-                packer.finish().map(|packed| Some((packed, outcomes)))
+                packer.finish().map(|packed| Some((packed, outcomes, raw, began.elapsed())))
             });
-            if let Some((packed, outcomes)) = ship::joined(packing).await.map_err(ended)? {
+            if let Some((packed, outcomes, raw, took)) = ship::joined(packing).await.map_err(ended)? {
+                // Reading counts, too: otherwise it would overlap with sending.
+                hand.traffic().packed(raw, packed.len() as u64, took);
                 let name = format!("packed{}", codec.ending());
                 let unpack = format!("unpack {name}");
                 let size = packed.len() as u64;
