@@ -411,6 +411,7 @@ fn is_retryable(error: &RemoteError) -> bool {
         | RemoteError::SourceEnded => true,
         RemoteError::Nonsense { .. }
         | RemoteError::Root { .. }
+        | RemoteError::Moved { .. }
         | RemoteError::NoShell { .. }
         | RemoteError::SftpAlone
         | RemoteError::NoSftp { .. }
