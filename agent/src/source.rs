@@ -30,6 +30,12 @@ pub use listing::{Entry, Listing};
 /// What skiff keeps for itself in a watched folder.
 pub(crate) const OWN_FOLDER: &str = ".skiff";
 
+/// Whether this is what a folder is called in which another skiff has what it brings to a file system here, until it is whole.
+pub(crate) fn is_brought(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(b".skiff-").unwrap_or_default();
+    digits.len() == 24 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Which folder it is, however it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FolderId {

@@ -3,7 +3,7 @@
 use skiff_common::RelPath;
 use skiff_common::escape::escaped_up_to;
 
-use crate::source::OWN_FOLDER;
+use crate::source::{OWN_FOLDER, is_brought};
 
 /// The most of a list that is kept in memory: some two million names.
 pub(super) const MOST_LISTED: usize = 256 << 20;
@@ -160,7 +160,7 @@ fn parse_time(text: &str) -> Option<Option<i64>> {
 
 /// Whether a path belongs to skiff: what is staged at the server isn't delivered, and what is staged here isn't written.
 pub(super) fn is_own(path: &RelPath) -> bool {
-    path.components().next() == Some(OWN_FOLDER.as_bytes())
+    path.components().next() == Some(OWN_FOLDER.as_bytes()) || path.components().any(is_brought)
 }
 
 #[cfg(test)]
@@ -263,5 +263,7 @@ mod tests {
         let path = |text: &str| RelPath::parse(text.as_bytes()).expect("a path");
         assert!(is_own(&path(".skiff")) && is_own(&path(".skiff/a")));
         assert!(!is_own(&path(".skiffs")) && !is_own(&path("a/.skiff")));
+        assert!(is_own(&path("a/.skiff-0123456789abcdef01234567/new")));
+        assert!(!is_own(&path("a/.skiff-0123456789abcdef0123456")) && !is_own(&path("a/.skiff-")));
     }
 }

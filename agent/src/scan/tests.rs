@@ -120,6 +120,17 @@ fn what_is_no_file_any_longer_is_not_waited_for() {
 }
 
 #[test]
+fn what_another_skiff_has_on_its_way_is_left_out() {
+    let mut rig = rig("settle = '1h'");
+    for folder in [".skiff-0123456789abcdef01234567", "sub/.skiff-0123456789abcdef01234567", "sub/.skiff-x"] {
+        fs::create_dir_all(rig.folder.join(folder)).expect("made");
+        fs::write(rig.folder.join(folder).join("new"), "content").expect("written");
+    }
+    rig.scan();
+    assert_eq!(rig.scanner.settler.len(), 1);
+}
+
+#[test]
 fn a_stop_ends_the_wait_for_room() {
     let mut rig = rig("settle = '1h'");
     rig.scanner.settler = Settler::new(Duration::from_secs(3600), 1);
