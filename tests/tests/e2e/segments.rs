@@ -20,7 +20,7 @@ fn scratch() -> TempDir {
 }
 
 /// A log of `size` bytes as programs write them.
-fn text(path: &std::path::Path, size: u64) {
+fn text(path: &Path, size: u64) {
     let mut file = fs::File::create(path).expect("a new folder is writable");
     let (mut written, mut number) = (0, 0_u64);
     while written < size {
@@ -118,10 +118,15 @@ fn batches_are_not_packed_where_that_takes_longer_than_to_send_them() {
     let toolbox = Toolbox::usual().with("gzip", "echo >>\"$HOME/unpacked\"; exec \"$REAL\" \"$@\"");
     let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
     let source = Tree::new(scratch.path().join("in"), 7);
+    let mut noise = Tree::new(scratch.path().join("noise"), 7);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), RULES).started();
     let mut unpacked = |wave: u64| {
-        for number in 0..40 {
-            text(&source.root().join(format!("{wave}-{number}.log")), 100 << 10);
+        // Noise in letters: it takes long to pack and gains a quarter.
+        for number in 0..70 {
+            let name = format!("{wave}-{number}");
+            let bytes = fs::read(noise.file(&name, 60 << 10)).expect("it was just written");
+            let letters: Vec<u8> = bytes.iter().map(|byte| b'0' + byte % 64).collect();
+            fs::write(source.root().join(name), letters).expect("there is room");
         }
         delivered(&mut agent, &source, &sshd);
         fs::read_to_string(toolbox.note("unpacked")).map_or(0, |lines| lines.len())
@@ -173,7 +178,8 @@ fn modes_that_forbid_their_owner_something_are_delivered() {
         for name in ["middle", "a", "b", "c", "d"] {
             text(&at(name), if name == "middle" { 2 * MIB } else { 1000 });
         }
-        let modes = [("large.log", 0o444), ("middle", 0o200), ("a", 0o200), ("b", 0), ("c", 0o444), ("d", 0o755)];
+        let modes =
+            [("large.log", 0o444), ("middle", 0o200), ("a", 0o200), ("b", 0), ("c", 0o444), ("d", 0o755)];
         for (name, mode) in modes {
             fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("it is ours");
         }
