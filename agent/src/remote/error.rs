@@ -51,7 +51,9 @@ pub enum RemoteError {
         why: String,
     },
     /// The destination's folder is another one than that which was entered.
-    #[error("the folder {path} at the destination is another one than before: it was replaced, or something is mounted there now")]
+    #[error(
+        "the folder {path} at the destination is another one than before: it was replaced, or something is mounted there now"
+    )]
     Moved {
         /// The folder.
         path: String,

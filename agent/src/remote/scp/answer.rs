@@ -162,7 +162,9 @@ mod tests {
     #[test]
     fn what_is_read_before_an_answer_is_counted_until_it_comes() {
         let mut lines = Lines::new("n0".to_owned());
-        lines.push(b"n0 reads 5\nn0 reads 7\nn0 reads x\nn0 reads 18446744073709551615\n", "x").expect("little");
+        lines
+            .push(b"n0 reads 5\nn0 reads 7\nn0 reads x\nn0 reads 18446744073709551615\n", "x")
+            .expect("little");
         assert_eq!((lines.next_answer("x").expect("sense"), lines.reads()), (None, u64::MAX));
         lines.push(b"n0 ok\n", "x").expect("little");
         assert!(lines.next_answer("x").expect("sense").expect("whole").lines.is_empty());

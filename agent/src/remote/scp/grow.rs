@@ -200,8 +200,7 @@ impl Copies<'_> {
 async fn send_more(hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
     let More { bytes, mode, mtime_ns, .. } = more;
     // Its owner goes on writing to the copy.
-    let mode = mode | OWNERS;
-    let part = Sent { name: "part", mode, size: bytes.len() as u64, mtime_ns, then: Some(then) };
+    let part = Sent { name: "part", mode: mode | OWNERS, size: bytes.len() as u64, mtime_ns, then: Some(then) };
     hand.send_file(&part, &mut ship::whole(bytes)).await
 }
 

@@ -208,7 +208,9 @@ impl ScpRemote {
             ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),
         };
         let (from, to, mode) = (word(name.as_bytes()), word(&staged), format!("{:o}", item.mode));
-        let Some(theirs) = hand.facts().digest.and_then(|algorithm| digests.by(algorithm)) else { return Ok(None) };
+        let Some(theirs) = hand.facts().digest.and_then(|algorithm| digests.by(algorithm)) else {
+            return Ok(None);
+        };
         let words = ["copy", &from, &to, &mode, &moment(item.stamp.mtime_ns), &theirs.hex()];
         let answer = hand.ask(&words, self.patience(item.stamp.size), "copying").await?;
         if matches!(&answer.words[..], b"gone" | b"changed") {
@@ -271,7 +273,10 @@ mod tests {
         }
         assert!(!twins.may_have(&root, LEAST + 1) && twins.may_have(&root, LEAST));
         let digest = |byte| stood(LEAST, byte).digest;
-        assert_eq!([1, 3, 4].map(|byte| twins.find(&root, LEAST, &digest(byte)).is_some()), [true, false, true]);
+        assert_eq!(
+            [1, 3, 4].map(|byte| twins.find(&root, LEAST, &digest(byte)).is_some()),
+            [true, false, true]
+        );
         assert_eq!(twins.folders()[&root].order, [LEAST, LEAST]);
     }
 
