@@ -244,6 +244,70 @@ fn a_link_that_could_not_be_made_once_is_tried_again() {
     }
 }
 
+/// Members that were not verified have names like any other.
+#[test]
+fn what_is_omitted_is_left() {
+    for shell in hand::shells() {
+        let folder = destination();
+        let names = ["a", "x y", "d/a", "d/b", "d/*", "new/a", "new/c"];
+        for name in names {
+            staged(&folder, &format!("m/{name}"), name);
+        }
+        fs::create_dir(folder.path().join("d")).expect("the folder is writable");
+        let omitted = [r"x\0040y", "d/b", "new/a", "not/there", "/"];
+        let verbs =
+            [&["root .", "use ab", "omit"], &omitted[..], &["publish", ".", "d", "new", "/"]].concat();
+
+        let said = say(&mut hand::command(&shell, folder.path()), &verbs);
+
+        let mut left: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("./")).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["d/b", "new/a", "x y"], "{shell:?}: {said}");
+        for name in names {
+            assert_eq!(folder.path().join(name).exists(), !left.contains(&name), "{shell:?}, {name}: {said}");
+        }
+    }
+}
+
+/// What was on its way to another file system goes with the staging that it came from, and nothing else does: who is confined
+/// may have written the note of it.
+#[test]
+fn what_lies_beside_a_name_goes_with_its_staging() {
+    for shell in hand::shells() {
+        for (note, goes) in [
+            ("./sub/.skiff-0af", true),
+            ("sub/.skiff-0af", true),
+            ("../out/.skiff-0af", false),
+            ("link/.skiff-0af", false),
+            ("sub/mine", false),
+            ("sub/.skiff-mine", false),
+        ] {
+            for verb in ["use ab", "drop ab", "open ab", "sweep ab"] {
+                let above = TempDir::new().expect("a temporary folder");
+                let folder = above.path().join("root");
+                let staging = folder.join(if verb == "sweep ab" { ".skiff/ab-1.0" } else { ".skiff/ab.0" });
+                for made in [&staging, &above.path().join("out/.skiff-0af"), &folder.join("sub/mine")] {
+                    fs::create_dir_all(made).expect("a new folder is writable");
+                }
+                for made in ["sub/.skiff-0af", "sub/.skiff-mine"] {
+                    fs::create_dir_all(folder.join(made)).expect("a new folder is writable");
+                }
+                std::os::unix::fs::symlink("../out", folder.join("link")).expect("a new folder is writable");
+                fs::write(staging.join("beside"), note).expect("a new folder is writable");
+                let old = Command::new("touch").args(["-d", "20 days ago"]).arg(staging.join("beside")).arg(&staging).status();
+                assert!(old.expect("touch runs").success());
+                let mut command = hand::command(&shell, &folder);
+                let said = say(command.env("SKIFF_BELOW", &folder), &["root .", verb]);
+
+                let is_there = |name: &str| folder.join(name).exists();
+                assert_eq!(is_there("sub/.skiff-0af"), !goes, "{shell:?}, {verb}, {note}: {said}");
+                let others = [is_there("sub/mine"), is_there("sub/.skiff-mine"), is_there("link/.skiff-0af")];
+                assert_eq!(others, [true; 3], "{shell:?}, {verb}, {note}: {said}");
+            }
+        }
+    }
+}
+
 /// Another folder that has its name is not the one that it stands in; then it ends.
 #[test]
 fn a_folder_whose_name_another_one_has_gets_nothing() {
@@ -271,10 +335,12 @@ fn what_is_published_while_another_folder_comes_does_not_count() {
     let swaps = r#"if [ ! -e "$HOME/met" ] && [ -e a ]; then : >"$HOME/met"; mv ../root ../away; mkdir ../root; fi; exec "$REAL" "$@""#;
     for shell in hand::shells() {
         for verb in ["place part a", "publish\n.\n/", "replace part a any"] {
-            let (above, tools) = (TempDir::new().expect("a temporary folder"), Toolbox::usual().with("sync", swaps));
+            let (above, tools) =
+                (TempDir::new().expect("a temporary folder"), Toolbox::usual().with("sync", swaps));
             fs::create_dir_all(above.path().join("root/.skiff/ab.0/m")).expect("a new folder is writable");
             for name in ["part", "m/a"] {
-                fs::write(above.path().join("root/.skiff/ab.0").join(name), "content").expect("it is writable");
+                fs::write(above.path().join("root/.skiff/ab.0").join(name), "content")
+                    .expect("it is writable");
             }
             if verb.starts_with("replace") {
                 fs::write(above.path().join("root/a"), "older").expect("it is writable");
@@ -291,7 +357,8 @@ fn what_is_published_while_another_folder_comes_does_not_count() {
 fn a_full_folder_is_entered_as_soon_as_an_empty_one() {
     let (full, empty) = (destination(), destination());
     for number in 0..100_000 {
-        fs::write(full.path().join(format!("a file's name, {number}")), "").expect("a new folder is writable");
+        fs::write(full.path().join(format!("a file's name, {number}")), "")
+            .expect("a new folder is writable");
     }
     for shell in hand::shells() {
         let peak = |folder: &TempDir, used: &str| {

@@ -421,6 +421,24 @@ fn fault_82_half_extracted_batch_is_found_out_by_its_members() {
     arrives_after(&Toolbox::usual().and(&["truncate"]).with("tar", half));
 }
 
+/// The others are published together, though one is not.
+#[test]
+fn fault_82_a_member_that_is_spoiled_costs_the_others_nothing() {
+    let one = "\"$REAL\" \"$@\" || exit\nmember=$4/folder-000/file-00003.dat\n\
+               [ -e \"$HOME/met\" ] || [ ! -e \"$member\" ] || { : >\"$HOME/met\"; truncate -s 10 \"$member\"; }";
+    let toolbox = Toolbox::usual().and(&["truncate"]).with("tar", one);
+    let toolbox = toolbox.with("sync", "echo >>\"$HOME/syncs\"; exec \"$REAL\" \"$@\"");
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let mut source = Tree::new(scratch.path().join("in"), 15);
+    source.small_files(300, 3);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+
+    agent.wait_until("all are delivered", || tree::equal(source.root(), &sshd.root()));
+    assert!(toolbox.note("met").exists(), "the fault was not met");
+    let syncs = fs::read_to_string(toolbox.note("syncs")).expect("it is synced").len();
+    assert!(syncs < 100, "{syncs} syncs for 300 files");
+}
+
 #[track_caller]
 fn arrives_after(toolbox: &Toolbox) {
     let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());

@@ -8,8 +8,12 @@
 # that folder, and whoever speaks is not trusted.
 LC_ALL=C
 export LC_ALL
+# Names of one letter, from beginning to end of a session: A the kind of digest and T the tool for it; D the folder; E what a tool
+# says; M the mark that ends FOLLOWER; N the nonce; P the staging. What functions bring back: V a digest, W a reason, X a path,
+# Y a size. B, C, R walk along a path. F and O are what gets a name, and the name; C what lies beside it, H what is held. Q is
+# whoever's comes next, as is any other letter within one function: no function that it calls has it.
 # Nothing that the login's environment happens to hold is taken for our own.
-unset A B BESIDE C F FAR FOLLOWER G GIVEN H HAS_LINKS K L LINE M MOUNT NEAR O Q R S SYNC T U V VIA W X Y Z CDPATH
+unset A B BESIDE C F FAR FOLLOWER G GIVEN H HAS_LINKS IN K L LINE M MOUNT NEAR O OMIT Q R S SYNC T U V VIA W X Y Z CDPATH
 # Until `root` and `open` say so.
 D='' P=.skiff/none E=/dev/null
 ok() { printf '%s ok %s\n' "$N" "$*"; }
@@ -192,7 +196,7 @@ verb_free() { room; ok "$V $W"; }
 # Makes the staging $1 this shell's own, under a name that only this shell knows. Another one, whose user has gone, may
 # still be busy with it; it then finds nothing, and so never publishes what is only half written again.
 adopt() {
-  P=.skiff/$1.$N NEAR=''
+  P=.skiff/$1.$N NEAR='' OMIT=''
   if [ -d "$P" ] && [ ! -L "$P" ]; then return; fi
   for Q in ".skiff/$1".*; do
     if [ -d "$Q" ] && [ ! -L "$Q" ] && mv -- "$Q" "$P" 2>"$E"; then clear_beside; return; fi
@@ -541,11 +545,11 @@ makes_links() {
 
 # Gives files their names in the folder $O, many by one process, and takes those they have here away at once: what has its
 # name there may be fetched away, and what stays here is what is left. One name that is taken there would make the `ln` of
-# many fail, after it has linked the others: such are left out. Where $VIA is a folder on the file system of $O, it is copies
+# many fail, after it has linked the others: such are left out, as are those in $OMIT, which has them with $IN before. Where $VIA is a folder on the file system of $O, it is copies
 # there that get the names, when they are on its disk and were read again. $U is there afterwards if some were not linked.
 # shellcheck disable=SC2016 # for the shells that find starts
 LINK='
-is_taken() { [ -e "$O$1" ] || [ -L "$O$1" ]; }
+is_taken() { [ -e "$O$1" ] || [ -L "$O$1" ] || case $OMIT in *"//$IN${1#./}//"*) ;; *) false ;; esac; }
 bring() {
   cp -p -- "$@" "$VIA" && if [ "$SYNC" = fs ]; then sync -f "$VIA"; else sync; fi &&
     [ "$($T "$@")" = "$(cd "$VIA" && $T "$@")" ] && (cd "$VIA" && ln -- "$@" "$O")
@@ -561,10 +565,21 @@ for F; do
 done
 link "$@"'
 
+# Members that the next `publish` is to leave, one a line up to a "/". They are known by their names as find tells them: where names
+# that differ by case are one, such a name may lead to a file that has another. omit
+verb_omit() {
+  OMIT=//
+  while IFS= read -r L && [ "$L" != / ]; do
+    inner "$L"
+    OMIT=$OMIT$X//
+  done
+  ok
+}
+
 # Gives the members in the folder $F their names there, by way of the folder $1, if it says one.
 link_members() {
   # Not as one of its words, for find takes none but its own {}.
-  (O=$D/$F/ U=$D/$P/unlinked VIA=$1; export O SYNC T U VIA; cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c "$LINK" sh {} + 2>/dev/null)
+  (O=$D/$F/ U=$D/$P/unlinked VIA=$1 IN=''; [ "$F" = . ] || IN=$F/; export IN O OMIT SYNC T U VIA; cd "$P/m/$F" && exec find . ! -name . -prune -type f -exec sh -c "$LINK" sh {} + 2>/dev/null)
 }
 
 # As link_members, to another file system. Without a digest tool, or hard links there, all are left and placed one by one.
@@ -585,7 +600,7 @@ verb_publish() {
     return
   }
   # Folders of somebody who is confined have modes that nobody looked at.
-  [ -n "$SKIFF_BELOW" ] || move_folders
+  [ -n "$SKIFF_BELOW$OMIT" ] || move_folders
   while IFS= read -r L; do
     inner "$L"
     F=$X
@@ -888,7 +903,7 @@ while [ "$OVER" = no ] && IFS= read -r L; do
   case $V in root | recv) ;; *) is_here || { no moved; break; } ;; esac
   shift
   case $V in
-    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | lacks | unpack | publish | place | replace | measure | extend | cut | rename | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
+    root | free | open | use | enter | follow | sync | recv | join | digest | member | copy | own | lacks | unpack | omit | publish | place | replace | measure | extend | cut | rename | survey | folders | drop | sweep | cat) "verb_$V" "$@" ;;
     *) no unknown ;;
   esac
 done
