@@ -294,7 +294,11 @@ fn what_lies_beside_a_name_goes_with_its_staging() {
                 }
                 std::os::unix::fs::symlink("../out", folder.join("link")).expect("a new folder is writable");
                 fs::write(staging.join("beside"), note).expect("a new folder is writable");
-                let old = Command::new("touch").args(["-d", "20 days ago"]).arg(staging.join("beside")).arg(&staging).status();
+                let old = Command::new("touch")
+                    .args(["-d", "20 days ago"])
+                    .arg(staging.join("beside"))
+                    .arg(&staging)
+                    .status();
                 assert!(old.expect("touch runs").success());
                 let mut command = hand::command(&shell, &folder);
                 let said = say(command.env("SKIFF_BELOW", &folder), &["root .", verb]);

@@ -200,7 +200,8 @@ impl Copies<'_> {
 async fn send_more(hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
     let More { bytes, mode, mtime_ns, .. } = more;
     // Its owner goes on writing to the copy.
-    let part = Sent { name: "part", mode: mode | OWNERS, size: bytes.len() as u64, mtime_ns, then: Some(then) };
+    let part =
+        Sent { name: "part", mode: mode | OWNERS, size: bytes.len() as u64, mtime_ns, then: Some(then) };
     hand.send_file(&part, &mut ship::whole(bytes)).await
 }
 
