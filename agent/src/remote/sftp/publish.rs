@@ -204,8 +204,8 @@ impl Placer for Shelf<'_> {
 
     async fn replace(&mut self, name: &RelPath, _theirs: &Digest) -> Result<Replaced, RemoteError> {
         let (channel, to) = (self.channel, self.folder.at(name.as_bytes()));
-        let now = channel.standing(&to, PUBLISHING).await?;
-        if now.ok().flatten().is_none_or(|now| Some(now) != self.seen) {
+        let now = channel.standing(&to, PUBLISHING).await?.ok().flatten();
+        if !now.zip(self.seen).is_some_and(|(now, seen)| now.is_unchanged(&seen)) {
             return Ok(Replaced::Changed);
         }
         if channel.offered().posix_rename {
