@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use skiff_tests::machine::{self, Mounted};
+use skiff_tests::sshd::sftp_only;
 use skiff_tests::{Agent, Sshd, Tree, process, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
 
-fn image(scratch: &TempDir, bytes: u64) -> std::path::PathBuf {
+fn image(scratch: &TempDir, bytes: u64) -> PathBuf {
     let image = scratch.path().join("image");
     File::create(&image).and_then(|file| file.set_len(bytes)).expect("a sparse file needs no room");
     image
@@ -64,27 +65,45 @@ fn fault_31_names_that_differ_by_case_are_a_conflict() {
     assert_eq!(fs::read(sshd.root().join("foreign.csv")).expect("there"), b"somebody else's");
 }
 
+/// A folder with a quota, in the place of the destination's.
+struct Quota {
+    disk: PathBuf,
+    _bound: Mounted,
+    _disk: Mounted,
+}
+
+impl Quota {
+    /// Of 2 MiB; `None` where there can be none.
+    fn over(sshd: &Sshd, scratch: &TempDir) -> Option<Self> {
+        let what = "a quota";
+        if !machine::is_root(what) || !machine::has("btrfs", "btrfs-progs", what) {
+            return None;
+        }
+        let disk = scratch.path().join("disk");
+        fs::create_dir(&disk).expect("a new folder is writable");
+        process::run(Command::new("mkfs.btrfs").arg("-q").arg(image(scratch, 128 * MIB)));
+        process::run(Command::new("mount").args(["-o", "loop"]).arg(scratch.path().join("image")).arg(&disk));
+        let mounted = Mounted::already(&disk);
+        let folder = disk.join("quota");
+        process::run(Command::new("btrfs").args(["subvolume", "create"]).arg(&folder));
+        process::run(Command::new("btrfs").args(["quota", "enable"]).arg(&disk));
+        process::run(Command::new("mount").arg("--bind").arg(&folder).arg(sshd.root()));
+        let quota = Quota { disk, _bound: Mounted::already(&sshd.root()), _disk: mounted };
+        quota.limit("2M");
+        Some(quota)
+    }
+
+    fn limit(&self, size: &str) {
+        // Asked of the disk, for in the folder even that has no room; its first subvolume has this number.
+        process::run(Command::new("btrfs").args(["qgroup", "limit", size, "0/256"]).arg(&self.disk));
+    }
+}
+
 /// A quota is told by its name, what is staged goes, and what waits arrives when there is more.
 #[test]
 fn fault_63_quota_is_named_and_gets_the_files_when_it_is_raised() {
-    let what = "a quota";
-    if !machine::is_root(what) || !machine::has("btrfs", "btrfs-progs", what) {
-        return;
-    }
     let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-    let disk = scratch.path().join("disk");
-    fs::create_dir(&disk).expect("a new folder is writable");
-    process::run(Command::new("mkfs.btrfs").arg("-q").arg(image(&scratch, 128 * MIB)));
-    process::run(Command::new("mount").args(["-o", "loop"]).arg(scratch.path().join("image")).arg(&disk));
-    let _disk = Mounted::already(&disk);
-    let quota = disk.join("quota");
-    process::run(Command::new("btrfs").args(["subvolume", "create"]).arg(&quota));
-    process::run(Command::new("btrfs").args(["quota", "enable"]).arg(&disk));
-    let limit = |size: &str| process::run(Command::new("btrfs").args(["qgroup", "limit", size]).arg(&quota));
-    limit("2M");
-    process::run(Command::new("mount").arg("--bind").arg(&quota).arg(sshd.root()));
-    let _bound = Mounted::already(&sshd.root());
-
+    let Some(quota) = Quota::over(&sshd, &scratch) else { return };
     let mut source = Tree::new(scratch.path().join("in"), 2);
     source.file("large.bin", 6 * MIB);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
@@ -95,7 +114,30 @@ fn fault_63_quota_is_named_and_gets_the_files_when_it_is_raised() {
         (0, 1),
         "nothing is published or lost"
     );
-    limit("64M");
+    quota.limit("64M");
     agent.wait_until("it arrives", || tree::is_empty(source.root()));
     assert_eq!(tree::total_bytes(&sshd.root()), 6 * MIB);
+}
+
+/// By SFTP, whose server says no more than that it failed: what could not be written is not held open there, be it small or
+/// large, or the server could soon open nothing any longer. All arrive when the quota is raised.
+#[test]
+fn fault_63_by_sftp_a_full_quota_leaves_nothing_open() {
+    let (sshd, scratch) = sftp_only(|| (Sshd::start(), TempDir::new().expect("a temporary folder")));
+    let Some(quota) = Quota::over(&sshd, &scratch) else { return };
+    let mut source = Tree::new(scratch.path().join("in"), 3);
+    source.file("large.bin", 6 * MIB);
+    // More than fits, in one batch.
+    (0..400).for_each(|number| drop(source.file(format!("small/{number:03}.csv"), 8_000)));
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+    agent.wait_until_logged("the reason is logged", |line| line.contains("cannot send small/"));
+    agent.wait_until("nothing is held open", || sshd.open_files().is_empty());
+    agent
+        .wait_until("the large one keeps nothing from the others", || tree::staged_bytes(&sshd.root()) < MIB);
+
+    quota.limit("64M");
+
+    agent.wait_until("all arrive", || tree::is_empty(source.root()));
+    assert_eq!(tree::total_bytes(&sshd.root()), 6 * MIB + 400 * 8_000);
+    agent.wait_until("nothing is held open", || sshd.open_files().is_empty());
 }

@@ -16,11 +16,9 @@ use super::answer::number;
 use super::hand::Hand;
 use super::transfer::{Sent, Transfer};
 use super::{RemoteError, ScpRemote};
-use crate::ship::{self, Codec, SEGMENT, Segment};
+pub(super) use crate::ship::LARGE;
+use crate::ship::{self, Codec, Segment};
 use crate::source::Root;
-
-/// Smaller items don't gain enough to pay for another channel.
-pub(super) const LARGE: u64 = 16 * SEGMENT as u64;
 
 /// How to send an item in segments.
 pub(super) struct Lanes {

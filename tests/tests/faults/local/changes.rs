@@ -53,6 +53,7 @@ fn changed_under_way(change: impl FnOnce(&Path)) {
         tree::equal(source.root(), &sshd.root())
     });
     expect_no_staging(&mut agent, &sshd);
+    agent.wait_until("nothing of what was thrown away is held open", || sshd.open_files().is_empty());
 }
 
 #[test]
@@ -265,4 +266,9 @@ fn fault_30_reused_inode_is_another_file() {
 
     agent.wait_until("the second is delivered", || tree::equal(source.root(), &sshd.root()));
     assert!(reused, "no inode was used again, so this shows less than it says");
+}
+
+skiff_tests::by_sftp_too! {
+    fault_05_file_truncated_while_it_is_read_is_sent_again,
+    fault_07_same_size_rewrite_while_it_is_read_is_sent_again,
 }
