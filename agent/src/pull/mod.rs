@@ -416,6 +416,7 @@ fn is_retryable(error: &RemoteError) -> bool {
         | RemoteError::NoSftp { .. }
         | RemoteError::NoTool { .. }
         | RemoteError::Refused { .. }
+        | RemoteError::Gone { .. }
         | RemoteError::Full { .. }
         | RemoteError::Scp(_) => false,
     };

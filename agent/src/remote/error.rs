@@ -79,6 +79,12 @@ pub enum RemoteError {
         /// The server's reason.
         why: String,
     },
+    /// What was staged of one shipment is no longer there; others are none the worse for it.
+    #[error("{attempt} failed at the server: what was staged has gone")]
+    Gone {
+        /// What was being done.
+        attempt: &'static str,
+    },
     /// There is too little room.
     #[error("{} MiB are free at the destination, too little for {} MiB more where {} MiB are to stay free",
         free >> 20, needed.div_ceil(1 << 20), keep.div_ceil(1 << 20))]
@@ -114,7 +120,7 @@ impl RemoteError {
             | Self::Full { .. }
             | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
-            Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
+            Self::Root { .. } | Self::Nonsense { .. } | Self::Gone { .. } | Self::SourceEnded => false,
         }
     }
 
@@ -133,7 +139,7 @@ impl RemoteError {
             Self::NoShell { .. } | Self::SftpAlone => "no-shell",
             Self::NoSftp { .. } => "no-sftp",
             Self::NoTool { .. } => "tool-missing",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Gone { .. } => "refused",
             Self::Full { .. } => "low-space",
             Self::Scp(_) => "scp",
             Self::SourceEnded => "source",
@@ -200,6 +206,7 @@ impl RemoteError {
             Self::Nonsense { .. } => {
                 "the login shell has to run `sh`; see what it says: `ssh HOST true`".to_owned()
             }
+            Self::Gone { .. } => "it is sent again; see what clears .skiff there, if it happens often".to_owned(),
             Self::SourceEnded => "it is tried again".to_owned(),
         }
     }
@@ -218,6 +225,7 @@ impl RemoteError {
             | Self::SftpAlone
             | Self::NoSftp { .. }
             | Self::NoTool { .. }
+            | Self::Gone { .. }
             | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => None,
@@ -243,6 +251,7 @@ impl Classify for RemoteError {
             | Self::Nonsense { .. }
             | Self::Root { .. }
             | Self::Refused { .. }
+            | Self::Gone { .. }
             | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => Fault::Retryable,

@@ -246,6 +246,7 @@ impl SftpRemote {
         // Held while one enters: the others want the same.
         let mut folders = self.folders.lock().await;
         let known = folders.on(session);
+        known.retain(|(_, folder)| !folder.is_lost());
         if let Some((_, folder)) = known.iter().find(|(of, _)| of == root) {
             return Ok(Arc::clone(folder));
         }

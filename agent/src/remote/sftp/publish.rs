@@ -33,10 +33,8 @@ impl SftpRemote {
     ) -> Result<Vec<Placed>, RemoteError> {
         let (channel, folder) = self.take_channel(root).await?;
         let id = self.connection.staging(shipment);
-        let Some(staging) = folder.adopt(&channel, &id).await? else {
-            let why = "what was staged has gone".to_owned();
-            return Err(RemoteError::Refused { attempt: PUBLISHING, why });
-        };
+        let staging = folder.adopt(&channel, &id).await?;
+        let staging = staging.ok_or(RemoteError::Gone { attempt: PUBLISHING })?;
         let paths = || placements.iter().map(|placement| &placement.item.path);
         let blocked = folder.make_folders(&channel, paths().flat_map(RelPath::folders)).await?;
         let placed = {
@@ -55,6 +53,10 @@ impl SftpRemote {
             placing.buffered(channel.handles()).try_collect().await?
         };
         folder.sync_folders(&channel, paths()).await?;
+        // Else all that may have gone into what was moved away, or is hidden by a mount, and something else was synced.
+        if !folder.holds(&channel, &staging).await? {
+            return Err(folder.lost());
+        }
         folder.rest(&id);
         self.give_back(channel);
         Ok(placed)
