@@ -7,7 +7,7 @@ use std::process::Command;
 
 use skiff_tests::machine::{self, Mounted};
 use skiff_tests::sshd::sftp_only;
-use skiff_tests::{Agent, Sshd, Tree, process, tree};
+use skiff_tests::{Agent, Between, Sshd, Tree, process, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -140,4 +140,68 @@ fn fault_63_by_sftp_a_full_quota_leaves_nothing_open() {
     agent.wait_until("all arrive", || tree::is_empty(source.root()));
     assert_eq!(tree::total_bytes(&sshd.root()), 6 * MIB + 400 * 8_000);
     agent.wait_until("nothing is held open", || sshd.open_files().is_empty());
+}
+
+/// A server that copies what it can't rename, as there are: until it is done, a part stands under the new name.
+const COPIES: &str = "
+def instead(words):
+    if words[0] not in (b'rename', b'posix-rename@openssh.com'):
+        return None
+    try:
+        shutil.copyfile(words[1], words[2])
+        os.remove(words[1])
+    except OSError:
+        return 4
+    return 0
+";
+
+/// Another file system is mounted in the destination's folder, by SFTP: what belongs into it waits with its reason, and
+/// nothing is put there that comes in parts. Others go on.
+fn a_file_system_below_the_folder(sshd: &Sshd) {
+    let scratch = TempDir::new().expect("a temporary folder");
+    let (delete, below) = ("after_delivery = 'delete'", sshd.root().join("below"));
+    let mut source = Tree::new(scratch.path().join("in"), 4);
+    let ours = fs::read(source.file("below/ours.csv", 1_000)).expect("it was written");
+    let by_sftp = "transport = 'sftp'";
+    let mut agent = Agent::with_destination(sshd, by_sftp).watch("in", source.root(), delete).started();
+    agent.wait_until("the first is delivered", || tree::is_empty(source.root()));
+    let mounted = Mounted::tmpfs(&below, 16 * MIB);
+    fs::write(below.join("ours.csv"), &ours).expect("there is room");
+
+    source.file("below/ours.csv", 2_000);
+    source.file("below/new.csv", 3_000);
+    source.file("below/large.bin", 2 * MIB);
+    source.file("beside.csv", 4_000);
+
+    for what in ["replace below/ours.csv", "write below/new.csv", "write below/large.bin"] {
+        let told = format!("cannot {what} at the destination: another file system is mounted");
+        agent.wait_until_logged("the reason is told", |line| line.contains(&told));
+    }
+    agent.wait_until("others go on", || sshd.root().join("beside.csv").exists());
+    let names: Vec<_> = tree::files(&below).expect("it can be read").into_keys().collect();
+    assert_eq!(names, [Path::new("ours.csv")]);
+    assert_eq!(fs::read(below.join("ours.csv")).expect("it is there"), ours);
+
+    drop(mounted);
+
+    agent.wait_until("all arrive where they can", || tree::is_empty(source.root()));
+    assert_eq!(tree::count(&sshd.root()), 4);
+}
+
+#[test]
+fn by_sftp_what_belongs_into_another_file_system_waits_with_its_reason() {
+    if machine::is_root("a file system below the destination's folder") {
+        a_file_system_below_the_folder(&Sshd::start());
+    }
+}
+
+#[test]
+fn by_sftp_no_server_is_made_to_copy_into_another_file_system() {
+    if !machine::is_root("a file system below the destination's folder") {
+        return;
+    }
+    let Some(between) = Between::start(COPIES) else {
+        return machine::not_shown("a server that copies", "there is no python3");
+    };
+    a_file_system_below_the_folder(&between.sshd);
 }
