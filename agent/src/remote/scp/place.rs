@@ -161,7 +161,7 @@ impl Placer for Shelf<'_> {
         })
     }
 
-    async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
-        self.hand.must(&["sync"], self.patience, "syncing").await.map(drop)
+    async fn sync(&mut self, _name: &RelPath) -> Result<Replaced, RemoteError> {
+        self.hand.must(&["sync"], self.patience, "syncing").await.map(|_| Replaced::Done)
     }
 }

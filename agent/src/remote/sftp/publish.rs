@@ -241,12 +241,16 @@ impl Placer for Shelf<'_> {
         self.exchange(&to).await
     }
 
-    async fn sync(&mut self, name: &RelPath) -> Result<(), RemoteError> {
+    async fn sync(&mut self, name: &RelPath) -> Result<Replaced, RemoteError> {
         if !self.channel.offered().fsync {
-            return Ok(());
+            return Ok(Replaced::Done);
         }
-        let synced = sync(self.channel, &self.folder.at(name.as_bytes())).await?;
-        synced.map_err(|status| RemoteError::Refused { attempt: SYNCING, why: status.to_string() })
+        Ok(match sync(self.channel, &self.folder.at(name.as_bytes())).await? {
+            Ok(()) => Replaced::Done,
+            // Somebody fetched it meanwhile.
+            Err(Status { code: Code::NoSuchFile, .. }) => Replaced::Changed,
+            Err(status) => Replaced::Failed(status.to_string()),
+        })
     }
 }
 
