@@ -51,7 +51,6 @@ pub(crate) struct ScpRemote {
     policy: Policy,
     space: Arc<Space>,
     twins: Twins,
-    said: std::sync::Mutex<String>,
     sweeps: Sweeps,
     /// Shipments that are published and whose staging is gone, until somebody asks for that: few, as many as are under way.
     cleared: std::sync::Mutex<HashSet<ShipmentId>>,
@@ -64,8 +63,8 @@ impl ScpRemote {
             copies: settings.duplicates == Duplicates::Copy,
             keeps_owner: settings.owner == Owner::Preserve,
         };
-        let (idle, twins, said, sweeps, cleared) = Default::default();
-        Self { connection, idle, policy, space, twins, said, sweeps, cleared }
+        let (idle, twins, sweeps, cleared) = Default::default();
+        Self { connection, idle, policy, space, twins, sweeps, cleared }
     }
 
     /// Connects, logs in and looks what is there.
@@ -161,15 +160,6 @@ impl ScpRemote {
             hand.first(&["sweep", &self.connection.sender], "clearing old staging");
         }
         Ok(hand)
-    }
-
-    /// Warns, unless that was the last warning.
-    fn say_once(&self, root: &RemotePath, words: &str) {
-        let mut said = self.said.lock().expect("nothing panics while it holds the lock");
-        if *said != words {
-            words.clone_into(&mut said);
-            tracing::warn!(destination = %self.connection.name, folder = %root, "{words}");
-        }
     }
 
     fn take_idle(&self, session: &Arc<Session>, root: &RemotePath) -> Option<Hand> {

@@ -31,7 +31,7 @@ impl ScpRemote {
             return Ok(());
         }
         if !hand.facts().is_root {
-            self.say_once(
+            self.connection.warn_once(
                 root,
                 "the login user isn't root, so the files are its own: owner = \"preserve\" has no effect",
             );
@@ -59,7 +59,8 @@ impl ScpRemote {
                     ["own", &owner].into_iter().chain(names.iter().map(String::as_str)).collect();
                 let answer = hand.ask(&words, self.patience(0), "giving files their owner").await?;
                 if !answer.ok {
-                    self.say_once(root, &format!("cannot give files their owner: {}", answer.why("own")));
+                    self.connection
+                        .warn_once(root, &format!("cannot give files their owner: {}", answer.why("own")));
                 }
             }
         }

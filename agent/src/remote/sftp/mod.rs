@@ -16,7 +16,6 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use futures_util::stream::{self, StreamExt as _};
 use skiff_common::delivery::Staged;
@@ -61,7 +60,6 @@ pub(super) struct SftpRemote {
     space: Arc<Space>,
     /// Whether files get the owner there that they have here.
     keeps_owner: bool,
-    told_owner: AtomicBool,
     idle: std::sync::Mutex<Idle<Channel>>,
     folders: Mutex<Idle<(RemotePath, Arc<Folder>)>>,
     sweeps: Sweeps,
@@ -71,8 +69,8 @@ impl SftpRemote {
     /// Over `connection`, as the settings say; there is no channel yet.
     pub(super) fn over(connection: Arc<Connection>, settings: &Destination, space: Arc<Space>) -> Self {
         let keeps_owner = settings.owner == Owner::Preserve;
-        let (told_owner, idle, folders, sweeps) = Default::default();
-        Self { connection, space, keeps_owner, told_owner, idle, folders, sweeps }
+        let (idle, folders, sweeps) = Default::default();
+        Self { connection, space, keeps_owner, idle, folders, sweeps }
     }
 
     /// Connects, logs in and looks what is there.
