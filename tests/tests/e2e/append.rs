@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use skiff_tests::fault_proxy::Fault;
 use skiff_tests::sshd::sftp_only;
-use skiff_tests::{Agent, FaultProxy, Sshd, wait};
+use skiff_tests::{Agent, FaultProxy, Sshd, Toolbox, wait};
 use tempfile::TempDir;
 
 const RULES: &str = "mode = 'append'\nflush_interval = '100ms'\nexclude = ['*.gz']";
@@ -456,6 +456,29 @@ fn a_server_without_a_shell_is_told_and_gets_nothing() {
     });
     assert!(counted, "{said}");
     assert_eq!(rig.names(), [""; 0]);
+}
+
+/// One moment in which the server can start no shell looks as if it had none: it is looked for again, over the same connection.
+#[test]
+fn a_shell_that_failed_once_is_looked_for_again() {
+    let script = "[ -e \"$HOME/failed\" ] || { : >\"$HOME/failed\"; exit 1; }; exec \"$REAL\" \"$@\"";
+    let toolbox = Toolbox::usual().and(&["dd", "stat"]).with("sh", script);
+    // With one session the channel that served meanwhile has to make room.
+    for sessions in ["", "MaxSessions 1"] {
+        let _first = fs::remove_file(toolbox.note("failed"));
+        let sshd = Sshd::start_with(&format!("{}\n{sessions}", toolbox.lines()));
+        let scratch = TempDir::new().expect("a temporary folder");
+        let folder = scratch.path().join("in");
+        fs::create_dir(&folder).expect("a new folder is writable");
+        fs::write(folder.join("app.log"), "one\n").expect("the folder is writable");
+        let mut agent = Agent::to(&sshd).watch("logs", &folder, RULES).started();
+
+        let copy = sshd.root().join("app.log");
+        agent.wait_until("it is delivered", || fs::read(&copy).is_ok_and(|bytes| bytes == b"one\n"));
+
+        assert!(toolbox.note("failed").exists(), "no shell failed");
+        assert!(agent.log().contains("by SFTP"), "this shows nothing:\n{}", agent.log());
+    }
 }
 
 #[test]

@@ -75,6 +75,16 @@ impl ScpRemote {
         Ok(facts)
     }
 
+    /// The same where the server has room for a shell at once; `None`: it hasn't.
+    pub(super) async fn try_probe(&self, root: &RemotePath) -> Result<Option<Facts>, RemoteError> {
+        let hand = self.spare_hand(root).await?;
+        Ok(hand.map(|hand| {
+            let facts = hand.facts().clone();
+            self.give_back(root, hand);
+            facts
+        }))
+    }
+
     /// Ends all shells.
     pub(super) async fn close(&self) {
         let idle = std::mem::take(self.idle().waiting());

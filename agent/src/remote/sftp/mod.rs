@@ -16,6 +16,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt as _};
 use skiff_common::delivery::Staged;
@@ -60,6 +61,8 @@ pub(super) struct SftpRemote {
     space: Arc<Space>,
     /// Whether files get the owner there that they have here.
     keeps_owner: bool,
+    /// Whether channels wait here for their next use. Where they don't, they would only take the room of shells.
+    keeps_channels: AtomicBool,
     idle: std::sync::Mutex<Idle<Channel>>,
     folders: Mutex<Idle<(RemotePath, Arc<Folder>)>>,
     sweeps: Sweeps,
@@ -70,7 +73,8 @@ impl SftpRemote {
     pub(super) fn over(connection: Arc<Connection>, settings: &Destination, space: Arc<Space>) -> Self {
         let keeps_owner = settings.owner == Owner::Preserve;
         let (idle, folders, sweeps) = Default::default();
-        Self { connection, space, keeps_owner, idle, folders, sweeps }
+        let keeps_channels = AtomicBool::new(true);
+        Self { connection, space, keeps_owner, keeps_channels, idle, folders, sweeps }
     }
 
     /// Connects, logs in and looks what is there.
@@ -88,7 +92,15 @@ impl SftpRemote {
         })
     }
 
-    /// Ends all channels.
+    /// Whether the destination is reached by SFTP from now on.
+    pub(super) fn serves(&self, serves: bool) {
+        self.keeps_channels.store(serves, Ordering::Relaxed);
+        if !serves {
+            self.close();
+        }
+    }
+
+    /// Ends all channels that nobody uses.
     pub(super) fn close(&self) {
         self.idle().waiting().clear();
     }
@@ -255,7 +267,13 @@ impl SftpRemote {
     }
 
     fn give_back(&self, channel: Channel) {
-        self.idle().waiting().push(channel);
+        {
+            // Held, so that none comes to wait behind the end of all.
+            let mut idle = self.idle();
+            if self.keeps_channels.load(Ordering::Relaxed) {
+                idle.waiting().push(channel);
+            }
+        }
         self.connection.given_back();
     }
 
