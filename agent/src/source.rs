@@ -43,7 +43,7 @@ pub struct FolderId {
 pub struct Root {
     folder: Arc<OwnedFd>,
     path: PathBuf,
-    /// Where files stand that are asked for by another name.
+    /// Where files stand that are read by another name.
     called: Arc<HashMap<RelPath, RelPath>>,
     /// Whether a symlink to a file inside stands for that file.
     follows: bool,
@@ -76,7 +76,8 @@ impl Root {
         }
     }
 
-    /// The same folder, where these names stand for other files of it.
+    /// The same folder for who sends its files under other names: where [`open_item`](Self::open_item) alone, by which they are
+    /// read, takes these names for those of other files.
     #[must_use]
     pub fn called(&self, names: HashMap<RelPath, RelPath>) -> Self {
         Self { called: Arc::new(names), ..self.clone() }
