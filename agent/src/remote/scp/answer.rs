@@ -29,10 +29,19 @@ impl Answer {
 
     /// Itself, if it is yes.
     pub(crate) fn expected(self, attempt: &'static str) -> Result<Self, RemoteError> {
-        // The word in front is for us.
-        let (_, words) = self.words.split_at(self.words.iter().position(|b| *b == b' ').unwrap_or(0));
-        let why = escaped_up_to(words.trim_ascii(), 300);
-        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why }) }
+        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why: self.reason() }) }
+    }
+
+    /// What a person makes of a refusal. The word in front is for us.
+    fn reason(&self) -> String {
+        let end = self.words.iter().position(|b| *b == b' ').unwrap_or(self.words.len());
+        let (word, words) = self.words.split_at(end);
+        match (word, words.trim_ascii()) {
+            (b"gone", b"") => "what was staged has gone".to_owned(),
+            (b"bad" | b"outside", b"") => "the server takes no such name".to_owned(),
+            (_, b"") => "no reason was given".to_owned(),
+            (_, why) => escaped_up_to(why, 300),
+        }
     }
 
     /// The words, split at blanks.
@@ -170,6 +179,22 @@ mod tests {
         let mut lines = Lines::new("n0".to_owned());
         lines.push(b"n0 perhaps\n", "x").expect("little");
         assert!(matches!(lines.next_answer("x"), Err(RemoteError::Nonsense { .. })));
+    }
+
+    #[test]
+    fn refusals_say_what_a_person_understands() {
+        for (said, why) in [
+            ("n0 no join I/O error", "I/O error"),
+            ("n0 no join", "no reason was given"),
+            ("n0 no gone", "what was staged has gone"),
+            ("n0 no", "no reason was given"),
+        ] {
+            let mut lines = Lines::new("n0".to_owned());
+            lines.push(format!("{said}\n").as_bytes(), "x").expect("little");
+            let answer = lines.next_answer("x").expect("sense").expect("whole");
+            let error = answer.expected("joining").expect_err("it is a no");
+            assert_eq!(error.to_string(), format!("joining failed at the server: {why}"));
+        }
     }
 
     #[test]
