@@ -8,7 +8,7 @@ use skiff_common::sftp::{Attributes, Code, Open, Request, Status};
 use skiff_common::{Digest, Item};
 
 use super::channel::{Channel, done};
-use super::folder::{Folder, why};
+use super::folder::{Folder, parent, why};
 use super::read::{Failure, Opened, close_after, read_back};
 use super::wire::Pending;
 use crate::remote::{Reason, RemoteError};
@@ -119,6 +119,9 @@ pub(super) async fn spoiled(
     part: &[u8],
     status: &Status,
 ) -> Result<Staged, RemoteError> {
+    if status.code == Code::NoSuchFile && !folder.holds(channel, parent(part)).await? {
+        return Err(folder.lost());
+    }
     let why = why(channel, folder.path(), status).await?;
     let reason = Reason::of(&why);
     let is_everybodys = matches!(reason, Some(Reason::NoSpace | Reason::Quota | Reason::ReadOnly));

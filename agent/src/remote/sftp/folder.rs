@@ -131,7 +131,8 @@ impl Folder {
     pub(super) fn lost(&self) -> RemoteError {
         self.lost.store(true, Ordering::Relaxed);
         let path = self.root.to_string();
-        let why = "it was moved, cleared or mounted over, as what was staged in its .skiff has gone; it is entered again";
+        let why =
+            "it was cleared, moved or mounted over: what stood there in .skiff has gone; it is entered again";
         RemoteError::Root { path, why: why.to_owned() }
     }
 
