@@ -68,14 +68,14 @@ pub(super) async fn place(
         [name_beside(path, sender, id), name_of_content(path, sender, id, &placement.digests.blake3)];
     let mut names = Names { now: path.clone(), beside: beside.into_iter().peekable() };
     for _ in 0..ROUNDS {
-        let placed = match placer.place(&names.now).await? {
+        let end = match placer.place(&names.now).await? {
             Met::Nothing => Some(Placed::At(names.now.clone())),
             Met::File(theirs) => decide(placer, placement, (root, &mut names), &theirs, conflicts).await?,
             Met::Other(what) => make_way(&mut names, &what, conflicts.policy),
             Met::Trouble(why) => Some(refused("write", &names.now, &why, root)),
         };
-        if let Some(placed) = placed {
-            return Ok(placed);
+        if let Some(end) = end {
+            return Ok(end);
         }
     }
     let reason = format!("{} keeps changing at the destination", names.now);
