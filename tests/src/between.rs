@@ -74,7 +74,8 @@ impl Between {
         let place = TempDir::new().expect("there is room for a temporary folder");
         let (script, own) = (place.path().join("between.py"), place.path().join("hooks.py"));
         fs::write(&script, BETWEEN).expect("the folder is writable");
-        let folder = format!("b{:?}", place.path());
+        // No temporary folder has a quote in its name.
+        let folder = format!("b'{}'", place.path().display());
         fs::write(&own, hooks.replace("PLACE", &folder)).expect("the folder is writable");
         let server = server();
         let [script, own, server] = [&script, &own, &server].map(|path| path.display());

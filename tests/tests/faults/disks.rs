@@ -7,7 +7,7 @@ use std::process::Command;
 
 use skiff_tests::machine::{self, Mounted};
 use skiff_tests::sshd::sftp_only;
-use skiff_tests::{Agent, Between, Sshd, Tree, process, tree};
+use skiff_tests::{Agent, Between, Sshd, Tree, process, tree, wait};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -126,18 +126,28 @@ fn fault_63_by_sftp_a_full_quota_leaves_nothing_open() {
     let (sshd, scratch) = sftp_only(|| (Sshd::start(), TempDir::new().expect("a temporary folder")));
     let Some(quota) = Quota::over(&sshd, &scratch) else { return };
     let mut source = Tree::new(scratch.path().join("in"), 3);
-    source.file("large.bin", 6 * MIB);
     // More than fits, in one batch.
     (0..400).for_each(|number| drop(source.file(format!("small/{number:03}.csv"), 8_000)));
-    let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+    // Nothing is tried again by itself: a channel that fails as a whole takes along what it holds open.
+    let rules = "after_delivery = 'delete'\nretry_first = '1d'\nretry_max = '1d'";
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), rules).started();
     agent.wait_until_logged("the reason is logged", |line| line.contains("cannot send small/"));
     agent.wait_until("nothing is held open", || sshd.open_files().is_empty());
-    agent
-        .wait_until("the large one keeps nothing from the others", || tree::staged_bytes(&sshd.root()) < MIB);
+    let said = agent.log().lines().count();
+    source.file("large.bin", 6 * MIB);
+    agent.wait_until_logged_after(said, "a large one fails, too", |line| line.contains("failure"));
+    agent.wait_until("it keeps nothing from the others", || {
+        sshd.open_files().is_empty() && tree::staged_bytes(&sshd.root()) < MIB
+    });
 
     quota.limit("64M");
 
-    agent.wait_until("all arrive", || tree::is_empty(source.root()));
+    // Again and again, for one may fail only now of what was on its way.
+    let all_arrive = wait::came_true(wait::LIMIT, || {
+        agent.ask(&["retry", "--all"]);
+        tree::is_empty(source.root())
+    });
+    assert!(all_arrive, "{}", agent.log());
     assert_eq!(tree::total_bytes(&sshd.root()), 6 * MIB + 400 * 8_000);
     agent.wait_until("nothing is held open", || sshd.open_files().is_empty());
 }
