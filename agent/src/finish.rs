@@ -12,11 +12,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use skiff_common::delivery::{Disposal, Receipt, Trouble};
 use skiff_common::{Digest, RelPath, Stamp};
 
+use crate::no_replace::{self, told};
 use crate::source::{OpenItem, Root, SourceError};
 
 pub use private::restore;
@@ -136,10 +137,10 @@ fn move_to(
     for number in 0..1000_u32 {
         let other = if number == 0 { path.clone() } else { path.with_suffix(&format!("~{number}")) };
         let goal = OsStr::from_bytes(other.name());
-        match renameat_with(leaving, name, &handle, goal, RenameFlags::NOREPLACE) {
+        match no_replace::rename((leaving, name), (&handle, goal)) {
             Err(Errno::EXIST) => {}
             Err(Errno::XDEV) => return copy_to(leaving, name, open, folder, goal, digest),
-            outcome => return Ok(outcome?),
+            outcome => return outcome.map_err(told),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())

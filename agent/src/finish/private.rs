@@ -8,13 +8,11 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat_with, statat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use skiff_common::RelPath;
 
+use crate::no_replace::{self, told};
 use crate::source::{OWN_FOLDER, Root};
 
 pub(super) const LEAVING: &str = "leaving";
@@ -22,6 +20,8 @@ pub(super) const LEAVING: &str = "leaving";
 pub(super) const SET_ASIDE: &str = "set-aside";
 /// Each time, another worker has just then tidied up the folder that was about to be used.
 const ROUNDS: usize = 100;
+/// Versions that are set aside, each in a folder of its own.
+const MOST_ASIDE: u32 = 100_000;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
@@ -30,7 +30,8 @@ pub(super) fn take_out(root: &Root, folder: &OwnedFd, path: &RelPath) -> io::Res
     let mut rounds = 0;
     loop {
         let taken = leaving(root, path).and_then(|leaving| {
-            rename(folder, &leaving, path.name())?;
+            let name = OsStr::from_bytes(path.name());
+            no_replace::rename_into((folder, name), (&leaving, name))?;
             Ok(leaving)
         });
         rounds += 1;
@@ -142,20 +143,24 @@ fn go_back(root: &Root, leaving: &OwnedFd, path: &RelPath) -> io::Result<()> {
 /// Moves what is leaving, and can't go back, to where it stands in nobody's way.
 fn set_aside(root: &Root, leaving: &OwnedFd, path: &RelPath, why: &io::Error) -> io::Result<()> {
     let aside = make_folder(own(root)?.as_fd(), OsStr::new(SET_ASIDE), Mode::RWXU)?;
-    for number in 0..1000_u32 {
+    let name = OsStr::from_bytes(path.name());
+    for number in 0..MOST_ASIDE {
         let number = number.to_string();
-        let goal = make_folder(aside.as_fd(), OsStr::new(&number), Mode::RWXU)?;
-        match rename(leaving, &goal, path.name()) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Ok(()) => {
-                let goal = root.path().join(OWN_FOLDER).join(SET_ASIDE).join(number);
-                let goal = goal.join(OsStr::from_bytes(path.name()));
-                tracing::warn!(%path, %why, set_aside = %goal.display(),
-                    "this version was on its way out, is not to go, and cannot go back; it is kept here");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+        match mkdirat(&aside, &*number, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => continue,
+            Err(errno) => return Err(errno.into()),
         }
+        // Nothing stands in a folder that is new, so nothing is overwritten there.
+        let goal = open_folder(aside.as_fd(), OsStr::new(&number));
+        if let Err(errno) = goal.and_then(|goal| renameat(leaving, name, &goal, name)) {
+            let _ = unlinkat(&aside, &*number, AtFlags::REMOVEDIR);
+            return Err(errno.into());
+        }
+        let goal = root.path().join(OWN_FOLDER).join(SET_ASIDE).join(number).join(name);
+        tracing::warn!(%path, %why, set_aside = %goal.display(),
+            "this version was on its way out, is not to go, and cannot go back; it is kept here");
+        return Ok(());
     }
     Err(ErrorKind::AlreadyExists.into())
 }
@@ -216,7 +221,7 @@ fn is_gone(at: &OwnedFd, name: &OsStr) -> bool {
 
 fn rename(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> io::Result<()> {
     let name = OsStr::from_bytes(name);
-    Ok(renameat_with(from, name, to, name, RenameFlags::NOREPLACE)?)
+    no_replace::rename((from, name), (to, name)).map_err(told)
 }
 
 fn make_folder(at: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Result<OwnedFd> {

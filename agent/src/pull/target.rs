@@ -12,13 +12,14 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps, flock, fstat,
-    fstatvfs, futimens, linkat, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, flock, fstat, fstatvfs,
+    futimens, mkdirat, openat, renameat, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use skiff_common::digest::{Digests, Hasher};
 use skiff_common::{Algorithm, RelPath, Stamp};
 
+use crate::no_replace;
 use crate::source::{Look, OWN_FOLDER, Root, SourceError, stamp};
 
 /// What a cut transfer left, and nobody asked for again, is removed after so long.
@@ -307,18 +308,8 @@ impl Target {
         if replace {
             return renameat(self.staging(), token, folder, name).map(|()| Published::Done);
         }
-        match renameat_with(self.staging(), token, folder, name, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(Published::Done),
-            Err(Errno::EXIST) => return Ok(Published::Taken),
-            // Not every file system knows this.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
-        match linkat(self.staging(), token, folder, name, AtFlags::empty()) {
-            Ok(()) => {
-                self.remove(part);
-                Ok(Published::Done)
-            }
+        match no_replace::rename((self.staging(), std::ffi::OsStr::new(token)), (folder, name)) {
+            Ok(()) => Ok(Published::Done),
             Err(Errno::EXIST) => Ok(Published::Taken),
             Err(errno) => Err(errno),
         }

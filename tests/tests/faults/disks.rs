@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{RenameFlags, renameat_with};
+use rustix::io::Errno;
 use skiff_tests::machine::{self, Mounted};
 use skiff_tests::{Agent, Sshd, Tree, process, tree};
 use tempfile::TempDir;
@@ -19,7 +21,10 @@ fn image(scratch: &TempDir, bytes: u64) -> std::path::PathBuf {
 
 /// A file system at `at` for which names that differ by case are one.
 fn case_blind(scratch: &TempDir, at: &Path) -> Option<Mounted> {
-    let what = "names that differ by case";
+    ntfs(scratch, at, &["-o", "ignore_case"], "names that differ by case")
+}
+
+fn ntfs(scratch: &TempDir, at: &Path, options: &[&str], what: &str) -> Option<Mounted> {
     if !machine::is_root(what)
         || !machine::has("lowntfs-3g", "ntfs-3g", what)
         || !Path::new("/dev/fuse").exists()
@@ -28,7 +33,7 @@ fn case_blind(scratch: &TempDir, at: &Path) -> Option<Mounted> {
     }
     let image = image(scratch, 16 * MIB);
     process::run(Command::new("mkntfs").args(["-F", "-q"]).arg(&image));
-    process::run(Command::new("lowntfs-3g").args(["-o", "ignore_case"]).arg(&image).arg(at));
+    process::run(Command::new("lowntfs-3g").args(options).arg(&image).arg(at));
     Some(Mounted::already(at))
 }
 
@@ -62,6 +67,39 @@ fn fault_31_names_that_differ_by_case_are_a_conflict() {
     agent.wait_until("each stands there under a name of its own", || contents(&sshd.root()) == wanted);
     assert_eq!(tree::count(&sshd.root()), wanted.len());
     assert_eq!(fs::read(sshd.root().join("foreign.csv")).expect("there"), b"somebody else's");
+}
+
+/// NFS and many by FUSE don't know how to rename without overwriting: what is delivered goes all the same, and what moves
+/// overwrites nothing.
+#[test]
+fn sources_go_where_nothing_is_renamed_without_overwriting() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let disk = scratch.path().join("disk");
+    fs::create_dir(&disk).expect("a new folder is writable");
+    let what = "a source where nothing is renamed without overwriting";
+    let Some(_ntfs) = ntfs(&scratch, &disk, &[], what) else { return };
+    fs::write(disk.join("file"), "").expect("it is writable");
+    let folder = File::open(&disk).expect("it is there");
+    if renameat_with(&folder, "file", &folder, "other", RenameFlags::NOREPLACE) != Err(Errno::INVAL) {
+        return machine::not_shown(what, "this NTFS knows how");
+    }
+    drop(folder);
+    let [deleted, moved] = ["deleted", "moved"].map(|name| disk.join(name));
+    let (mut gone, mut kept) = (Tree::new(&deleted, 1), Tree::new(&moved, 2));
+    gone.small_files(20, 3);
+    gone.file("sub/large.bin", 2 * MIB);
+    kept.file("sub/moved", 1_000);
+    let sent = disk.join("sent");
+    fs::create_dir_all(sent.join("sub")).expect("it is writable");
+    fs::write(sent.join("sub/moved"), "somebody else's").expect("it is writable");
+    let mut agent = Agent::to(&sshd)
+        .watch("deleted", &deleted, "after_delivery = 'delete'")
+        .watch("moved", &moved, &format!("after_delivery = {{ move = '{}' }}", sent.display()))
+        .started();
+    agent.wait_until("all sources go", || tree::is_empty(&deleted) && tree::is_empty(&moved));
+    assert_eq!(tree::count(&sshd.root()), 22);
+    assert_eq!(fs::read(sent.join("sub/moved")).expect("it stands"), b"somebody else's");
+    assert!(tree::same_bytes(&sent.join("sub/moved~1"), &sshd.root().join("sub/moved")));
 }
 
 /// A quota is told by its name, what is staged goes, and what waits arrives when there is more.
