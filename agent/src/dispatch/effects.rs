@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_common::delivery::{Command, Receipt, Record};
+use skiff_common::delivery::{Command, HeldItem, Receipt, Record};
 use skiff_common::desk::Effect;
-use skiff_common::{ItemId, RelPath, Shipment, ShipmentId};
+use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
 use tracing::field::Empty;
 
 use super::{DispatchError, Dispatcher, Stop, UnderWay, Urgency, board, worker};
@@ -106,41 +106,8 @@ impl Dispatcher {
                 self.look_again(&watch, item, path);
             }
             Effect::Again(item, path, watch) => self.look_again(&watch, item, path),
-            Effect::Hold(held, until) => {
-                self.board.held(&held);
-                if held.quarantined
-                    && let Some(context) = self.context(&held.watch)
-                {
-                    self.quarantines.tell(&context.settings, &held);
-                }
-                self.status.failed(if held.quarantined { "quarantined" } else { "item" });
-                tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
-                    quarantined = held.quarantined, "not delivered: {}", held.reason);
-                let again = self.admission.set(held.item, Standing::Held(held.stamp));
-                if let Some(context) = self.context(&held.watch).filter(|_| again) {
-                    context.waker.path(held.path.clone());
-                }
-                match (until, self.context(&held.watch).map(|context| context.number)) {
-                    (Some(until), Some(watch)) if !self.given_up => {
-                        self.held.push(Reverse((until, watch, held.path, held.item)));
-                    }
-                    _ => self.give_up(&held.path, &held.reason),
-                }
-            }
-            Effect::Pass(held) => {
-                self.status.failed("item");
-                tracing::warn!(watch = %held.watch, path = %held.path,
-                    "not delivered, and left to a later scan, as too many are held: {}", held.reason);
-                let most = skiff_common::desk::MOST_HELD;
-                self.board.problem(
-                    "held items",
-                    &format!("there are more than {most}; those beyond are tried by each scan"),
-                );
-                self.admission.clear(held.item);
-                if self.once {
-                    self.give_up(&held.path, &held.reason);
-                }
-            }
+            Effect::Hold(held, until) => self.hold(held, until),
+            Effect::Pass(held) => self.pass(&held),
             Effect::Failed(id, reason, Some(wait)) => {
                 tracing::warn!(shipment = %id, again_in_ms = wait.as_millis(), "{reason}");
             }
@@ -149,6 +116,43 @@ impl Dispatcher {
                 self.given_up = true;
                 tracing::warn!(shipment = %id, "given up: {reason}");
             }
+        }
+    }
+
+    fn hold(&mut self, held: HeldItem, until: Option<Moment>) {
+        let again = self.admission.set(held.item, Standing::Held(held.stamp));
+        self.board.held(&held);
+        if held.quarantined
+            && let Some(context) = self.context(&held.watch)
+        {
+            self.quarantines.tell(&context.settings, &held);
+        }
+        self.status.failed(if held.quarantined { "quarantined" } else { "item" });
+        tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
+            quarantined = held.quarantined, "not delivered: {}", held.reason);
+        if let Some(context) = self.context(&held.watch).filter(|_| again) {
+            context.waker.path(held.path.clone());
+        }
+        match (until, self.context(&held.watch).map(|context| context.number)) {
+            (Some(until), Some(watch)) if !self.given_up => {
+                self.held.push(Reverse((until, watch, held.path, held.item)));
+            }
+            _ => self.give_up(&held.path, &held.reason),
+        }
+    }
+
+    fn pass(&mut self, held: &HeldItem) {
+        self.status.failed("item");
+        tracing::warn!(watch = %held.watch, path = %held.path,
+            "not delivered, and left to a later scan, as too many are held: {}", held.reason);
+        let most = skiff_common::desk::MOST_HELD;
+        self.board.problem(
+            "held items",
+            &format!("there are more than {most}; those beyond are tried by each scan"),
+        );
+        self.admission.clear(held.item);
+        if self.once {
+            self.give_up(&held.path, &held.reason);
         }
     }
 
