@@ -61,6 +61,16 @@ impl Admission {
         before == Some(Standing::UnderWay { asked: true })
     }
 
+    /// What was delivered of the item has this stamp now, unless something newer is known of it.
+    pub fn restamp(&self, item: ItemId, stamp: u64) {
+        let mut items = self.items();
+        if let None | Some(Standing::Delivered(_)) = items.standing.get(&item) {
+            items.standing.insert(item, Standing::Delivered(stamp));
+            items.recent.push_back(item);
+            items.forget_oldest();
+        }
+    }
+
     /// The item is to be looked at anew.
     pub fn clear(&self, item: ItemId) {
         self.items().standing.remove(&item);
@@ -96,6 +106,19 @@ mod tests {
         assert!(!admission.is_new(item, 2));
         assert!(admission.set(item, Standing::Delivered(1)));
         assert!(admission.is_new(item, 2) && !admission.is_new(item, 1));
+    }
+
+    #[test]
+    fn only_what_is_delivered_gets_another_stamp() {
+        let (admission, item) = (Admission::default(), |n: u8| ItemId::from_bytes([n; 16]));
+        let standings = [Standing::Delivered(1), Standing::Held(1), Standing::UnderWay { asked: false }];
+        for (n, standing) in (0..).zip(standings) {
+            admission.set(item(n), standing);
+            admission.restamp(item(n), 2);
+        }
+        assert!(!admission.is_new(item(0), 2) && admission.is_new(item(0), 1));
+        assert!(admission.is_new(item(1), 2), "what failed may be another version");
+        assert!(!admission.is_new(item(2), 2), "it is under way");
     }
 
     #[test]

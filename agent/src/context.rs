@@ -211,8 +211,13 @@ impl WatchContext {
         }
         let Some(suffix) = &self.settings.settle_marker else { return true };
         let marker = [path.as_bytes(), suffix.as_bytes()].concat();
-        !path.as_bytes().ends_with(suffix.as_bytes())
-            && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
+        !self.is_done_file(path) && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
+    }
+
+    /// Whether by its name it is no file to deliver, but says that another is complete.
+    pub(crate) fn is_done_file(&self, path: &RelPath) -> bool {
+        let suffix = self.settings.settle_marker.as_deref();
+        suffix.is_some_and(|suffix| path.as_bytes().ends_with(suffix.as_bytes()))
     }
 }
 

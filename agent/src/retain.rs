@@ -208,7 +208,8 @@ impl Keeper {
     }
 
     fn remove(&self, root: &Root, candidate: &Candidate) -> bool {
-        let gone = finish::expire(root, &candidate.path, candidate.stamp);
+        let marker = self.context.settings.settle_marker.as_deref();
+        let gone = finish::expire(root, &candidate.path, candidate.stamp, marker);
         gone.unwrap_or_else(|error| {
             tracing::warn!(watch = %self.context.settings.name, path = %candidate.path, %error, "cannot delete");
             false
@@ -247,9 +248,10 @@ impl Keeper {
             let Ok(path) = RelPath::in_folder(folder, &entry.name) else { continue };
             match entry.look {
                 Look::Folder if self.context.enters(root, &path, &mut walk.ignores) => folders.push(path),
-                // What isn't meant to be delivered is no business of ours.
+                // What isn't meant to be delivered is no business of ours; a done-file goes with its file.
                 Look::File { stamp, .. }
                     if self.context.globs.matches(path.as_bytes())
+                        && !self.context.is_done_file(&path)
                         && self.context.settings.taken.takes(path.as_bytes(), stamp.size)
                         && !walk.ignores.ignores(root, &path, false) =>
                 {

@@ -51,6 +51,12 @@ impl Dispatcher {
         for effect in rest {
             self.act(effect);
         }
+        // Not before: what is delivered and stays is held by now, with the stamp that it has.
+        for (watch, path) in std::mem::take(&mut self.wanted) {
+            if let Some(context) = self.context(&watch) {
+                context.waker.path(path);
+            }
+        }
         Ok(())
     }
 
@@ -201,6 +207,7 @@ impl Dispatcher {
             context,
             receipts: Arc::clone(&self.receipts),
             journal: self.journal.clone(),
+            admission: Arc::clone(&self.admission),
             shipment,
         };
         let work = worker::until_cut(counting(progress, Box::pin(work.run(command))), cut);
@@ -236,10 +243,8 @@ impl Dispatcher {
             "delivered and verified");
         for receipt in receipts {
             let delivered = Standing::Delivered(receipt.item().stamp.fingerprint());
-            if self.admission.set(shipment.item_id(receipt.item()), delivered)
-                && let Some(context) = self.context(&shipment.watch)
-            {
-                context.waker.path(receipt.item().path.clone());
+            if self.admission.set(shipment.item_id(receipt.item()), delivered) {
+                self.wanted.push((shipment.watch.clone(), receipt.item().path.clone()));
             }
         }
     }

@@ -92,6 +92,8 @@ pub struct Dispatcher {
     /// Ends what the journal has of watches and destinations that are no longer configured.
     dropped: Vec<Record>,
     changes: HashMap<ItemId, u32>,
+    /// Files that were asked for while they were under way, and are delivered.
+    wanted: Vec<(String, RelPath)>,
     given_up: bool,
     /// For who waits for space instead of the next input.
     stop: Option<Stop>,
@@ -196,6 +198,7 @@ impl Dispatcher {
             resumed: Vec::new(),
             dropped: Vec::new(),
             changes: HashMap::new(),
+            wanted: Vec::new(),
             given_up: false,
             stop: None,
             outcome: Outcome::default(),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use skiff_common::delivery::manifest::ManifestStyle;
+use skiff_common::delivery::record::Delivered;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Stood, Trouble};
 use skiff_common::fault::Classify as _;
-use skiff_common::{Digest, Fault, RelPath, RemotePath, Shipment};
+use skiff_common::{Digest, Fault, ItemId, RelPath, RemotePath, Shipment, Stamp};
 use skiff_config::ManifestFile;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_blocking;
@@ -15,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::Failure;
 use super::manifest::{self, ManifestError};
+use crate::admission::Admission;
 use crate::context::WatchContext;
 use crate::finish::{self, After};
 use crate::hooks;
@@ -49,6 +51,7 @@ pub(super) struct Work {
     pub(super) context: Arc<WatchContext>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) journal: Option<Journal>,
+    pub(super) admission: Arc<Admission>,
     pub(super) shipment: Shipment,
 }
 
@@ -251,7 +254,31 @@ impl Work {
             return Disposal::Kept;
         }
         let marker = self.context.settings.settle_marker.as_deref();
-        finish::dispose(root, receipt, &self.context.after, marker)
+        match finish::dispose(root, receipt, &self.context.after, marker) {
+            Disposal::PutBack { stamp, trouble, .. } => {
+                let others = self.of_others(receipt, stamp);
+                // Their scanners have been told already that it came back.
+                for other in &others {
+                    self.admission.restamp(other.item, other.stamp);
+                }
+                Disposal::PutBack { stamp, others, trouble }
+            }
+            disposal => disposal,
+        }
+    }
+
+    /// What the other legs, all of which have it, have delivered, now that it has another stamp.
+    fn of_others(&self, receipt: &Receipt, stamp: Stamp) -> Vec<Delivered> {
+        let path = &receipt.item().path;
+        let legs = route::siblings(&self.context.settings).into_iter();
+        let others = legs.filter(|leg| *leg != self.shipment.watch);
+        let delivered = others.map(|leg| Delivered {
+            folder: ItemId::of_folder(&leg, path.folder().as_ref()),
+            item: ItemId::of(&leg, path),
+            stamp: stamp.fingerprint(),
+            digest: receipt.digests().blake3,
+        });
+        delivered.collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Promises that no symlink that somebody plants is followed, neither here nor where a file goes back to, and that
 //! nobody but us and who owns the watched folder can have put anything here. Lacks deciding what goes.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, r
 use rustix::io::Errno;
 use skiff_common::RelPath;
 
+use super::marker::is_over;
 use crate::no_replace::{self, told};
 use crate::source::{OWN_FOLDER, Root};
 
@@ -66,9 +67,10 @@ pub(super) fn put_back(root: &Root, leaving: &OwnedFd, folder: &OwnedFd, path: &
 
 /// At start: what a crash left half-way goes back to where it stood, and is verified anew. Returns how many files. After a
 /// reload, workers of before may still be at it: what they have out goes back under them, or is gone before it can.
-pub fn restore(root: &Root) -> io::Result<usize> {
+/// `marker` is the suffix of done-files: one whose file had gone goes, too.
+pub fn restore(root: &Root, marker: Option<&str>) -> io::Result<usize> {
     match existing(root)? {
-        Some(leaving) => restore_folder(root, &leaving, None),
+        Some(leaving) => restore_folder(root, &leaving, None, marker),
         None => Ok(0),
     }
 }
@@ -81,28 +83,37 @@ pub(crate) fn tidy(root: &Root) {
     }
 }
 
-fn tidy_folder(folder: &OwnedFd) -> io::Result<()> {
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." || !is_folder(folder, name)? {
-            continue;
+fn names(folder: &OwnedFd) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+    let entries = Dir::read_from(folder)?;
+    Ok(entries.filter_map(|entry| match entry {
+        Ok(entry) => {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            (name != "." && name != "..").then(|| Ok(name.to_owned()))
         }
-        tidy_folder(&open_folder(folder.as_fd(), name)?)?;
-        let _ = unlinkat(folder, name, AtFlags::REMOVEDIR);
+        Err(errno) => Some(Err(errno.into())),
+    }))
+}
+
+fn tidy_folder(folder: &OwnedFd) -> io::Result<()> {
+    for name in names(folder)? {
+        let name = name?;
+        if is_folder(folder, &name)? {
+            tidy_folder(&open_folder(folder.as_fd(), &name)?)?;
+            let _ = unlinkat(folder, &*name, AtFlags::REMOVEDIR);
+        }
     }
     Ok(())
 }
 
-fn restore_folder(root: &Root, from: &OwnedFd, folder: Option<&RelPath>) -> io::Result<usize> {
+fn restore_folder(
+    root: &Root,
+    from: &OwnedFd,
+    folder: Option<&RelPath>,
+    marker: Option<&str>,
+) -> io::Result<usize> {
     let mut restored = 0;
-    for entry in Dir::read_from(from)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        restored += restore_entry(root, from, folder, name)?;
+    for name in names(from)? {
+        restored += restore_entry(root, from, (folder, &name?), marker)?;
     }
     Ok(restored)
 }
@@ -110,16 +121,19 @@ fn restore_folder(root: &Root, from: &OwnedFd, folder: Option<&RelPath>) -> io::
 pub(super) fn restore_entry(
     root: &Root,
     from: &OwnedFd,
-    folder: Option<&RelPath>,
-    name: &OsStr,
+    (folder, name): (Option<&RelPath>, &OsStr),
+    marker: Option<&str>,
 ) -> io::Result<usize> {
     let path = RelPath::in_folder(folder, name.as_bytes()).map_err(io::Error::other)?;
     let restored = is_folder(from, name).and_then(|is_folder| {
         if is_folder {
-            let restored = restore_folder(root, &open_folder(from.as_fd(), name)?, Some(&path))?;
+            let restored = restore_folder(root, &open_folder(from.as_fd(), name)?, Some(&path), marker)?;
             // Fails where something stays in it.
             let _ = unlinkat(from, name, AtFlags::REMOVEDIR);
             return Ok(restored);
+        }
+        if is_over(root, from, &path, marker) {
+            return Ok(unlinkat(from, name, AtFlags::empty()).map(|()| 0)?);
         }
         match go_back(root, from, &path) {
             Ok(()) => Ok(1),
@@ -215,7 +229,7 @@ fn is_folder(at: &OwnedFd, name: &OsStr) -> io::Result<bool> {
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
-fn is_gone(at: &OwnedFd, name: &OsStr) -> bool {
+pub(super) fn is_gone(at: &OwnedFd, name: &OsStr) -> bool {
     matches!(statat(at, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }
 

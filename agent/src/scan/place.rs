@@ -46,7 +46,7 @@ impl Scanner {
         if self.context.once && !self.context.settings.removes() {
             return;
         }
-        match finish::restore(root) {
+        match finish::restore(root, self.context.settings.settle_marker.as_deref()) {
             Ok(0) => {}
             Ok(files) => {
                 tracing::info!(watch = %self.context.settings.name, files, "an interrupted removal was undone");
