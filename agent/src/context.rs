@@ -16,7 +16,7 @@ use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Symlinks,
 
 use crate::clock;
 use crate::empty_folders::Folders;
-use crate::finish::After;
+use crate::finish::{self, After};
 use crate::ignores::Ignores;
 use crate::naming::Naming;
 use crate::remote::Remote;
@@ -218,6 +218,11 @@ impl WatchContext {
     pub(crate) fn is_done_file(&self, path: &RelPath) -> bool {
         let suffix = self.settings.settle_marker.as_deref();
         suffix.is_some_and(|suffix| path.as_bytes().ends_with(suffix.as_bytes()))
+    }
+
+    /// The file that a done-file at `path` would be of.
+    pub(crate) fn marked_by(&self, path: &RelPath) -> Option<RelPath> {
+        finish::marked_by(path, self.settings.settle_marker.as_deref()?)
     }
 }
 

@@ -213,6 +213,20 @@ fn what_is_gone_from_a_folder_that_was_no_mount_is_forgotten() {
     assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (0, 0));
 }
 
+/// The file itself tells nothing: it was there before.
+#[test]
+fn a_done_file_that_appears_is_news_of_its_file() {
+    let mut rig = rig("settle = '0s'\nsettle_marker = '.done'");
+    fs::create_dir(rig.folder.join("sub")).expect("made");
+    fs::write(rig.folder.join("sub/a.csv"), "content").expect("written");
+    rig.scan();
+    assert!(rig.found.try_recv().is_err(), "it isn't complete");
+    fs::write(rig.folder.join("sub/a.csv.done"), "").expect("written");
+    rig.look("sub/a.csv.done");
+    assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("sub/a.csv")));
+    assert!(rig.found.try_recv().is_err(), "the done-file is none to deliver");
+}
+
 #[test]
 fn a_pause_that_is_over_when_the_scan_ends_costs_no_folder() {
     let mut rig = rig("");

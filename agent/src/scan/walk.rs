@@ -122,8 +122,15 @@ impl Scanner {
         self.closed.met(&self.context, folder, error);
     }
 
-    /// Looks at one path that an event or a timer named.
+    /// Looks at one path that an event or a timer named. A done-file that appears is news of its file.
     pub(super) fn look(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
+        if let Some(of) = self.context.marked_by(path).filter(|_| self.context.only.is_none()) {
+            self.look_at(root, &of)?;
+        }
+        self.look_at(root, path)
+    }
+
+    fn look_at(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
         match root.look(path) {
             Ok(Look::File { .. }) if self.is_ignore_file(path) => {
                 // What it ignored, or ignores now, is looked at again.
