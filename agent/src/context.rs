@@ -59,6 +59,8 @@ pub struct WatchContext {
     pub on_conflict: OnConflict,
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
+    /// What else was told last, by what it is about.
+    remarks: Mutex<HashMap<&'static str, String>>,
     misses_mount: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
@@ -159,6 +161,27 @@ impl WatchContext {
     /// From now on they are so.
     pub(crate) fn set_logs(&self, logs: Vec<Item>) {
         *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
+    }
+
+    /// Something else is in the way, once for each time that it changes; `None`: it is over. Those who ask how things stand
+    /// hear of it.
+    pub(crate) fn remark(&self, what: &'static str, words: Option<&str>) {
+        let mut remarks = self.remarks.lock().expect("nothing panics while it holds the lock");
+        let Some(words) = words else {
+            remarks.remove(what);
+            return;
+        };
+        if remarks.get(what).is_none_or(|last| last != words) {
+            remarks.insert(what, words.to_owned());
+            tracing::warn!(watch = %self.settings.name, "{words}");
+        }
+        drop(remarks);
+        self.failed(&what, words);
+    }
+
+    /// Tells of versions that are set aside, each of which may be undelivered.
+    pub(crate) fn tell_aside(&self, root: &Root) {
+        self.remark("set aside", finish::told_aside(root).as_deref());
     }
 
     /// Why a log of it was not delivered or a folder not looked into, for those who ask how things stand.
@@ -283,6 +306,7 @@ pub(crate) fn context(
         },
         folder: Mutex::default(),
         complaint: Mutex::default(),
+        remarks: Mutex::default(),
         misses_mount: AtomicBool::default(),
         unseen: Mutex::default(),
         logs: Mutex::default(),

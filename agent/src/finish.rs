@@ -24,7 +24,7 @@ use crate::source::{OpenItem, Root, SourceError};
 
 pub(crate) use marker::of as marked_by;
 pub use private::restore;
-pub(crate) use private::tidy;
+pub(crate) use private::{tidy, told_aside};
 
 /// What becomes of a delivered source.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,9 @@ use crate::route;
 use crate::source::{Look, Root, SourceError};
 use crate::status::Status;
 
+/// What is told of, by these names.
+const DISK: &str = "the disk";
+const ROOM: &str = "making room";
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// A disk that stays too full is gone over so often.
@@ -115,7 +118,11 @@ impl Keeper {
         let (mut rested, mut rest) = (settings.rescan, settings.rescan);
         while !self.context.waker.is_stopped() {
             let is_due = settings.retain.is_limited() && rested >= settings.rescan;
-            let too_full = rested >= rest && self.is_too_full();
+            let is_full = self.is_too_full();
+            if !is_full {
+                self.context.remark(DISK, None);
+            }
+            let too_full = rested >= rest && is_full;
             if is_due || too_full {
                 let made = self.make_room();
                 if let Err(error) = &made {
@@ -136,6 +143,9 @@ impl Keeper {
         let ignores = Ignores::of(self.context.settings.taken.ignore_file.as_deref());
         let mut walk = Walk { ignores, ..Walk::default() };
         self.walk(&root, None, &mut walk)?;
+        if !walk.is_partial {
+            self.context.remark(ROOM, None);
+        }
         let mut went = 0_u64;
         let more_delivered = walk.delivered.is_cut || walk.is_partial;
         let mut left_bytes = walk.delivered_bytes;
@@ -173,7 +183,8 @@ impl Keeper {
         }
         match settings.when_full {
             WhenFull::KeepUndelivered => {
-                self.context.complain("the disk is above high_water, and no delivered file is left to go");
+                let full = "the disk is above high_water, and no delivered file is left to go";
+                self.context.remark(DISK, Some(full));
                 false
             }
             WhenFull::DeleteUndelivered => {
@@ -229,7 +240,8 @@ impl Keeper {
             // What can't be listed now is found by a later walk.
             Err(error) => {
                 walk.is_partial = true;
-                self.context.complain(&format!("a folder is left out while room is made: {error}"));
+                let left_out = format!("a folder is left out while room is made: {error}");
+                self.context.remark(ROOM, Some(&left_out));
                 return Ok(());
             }
         };

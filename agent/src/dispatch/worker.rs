@@ -237,8 +237,11 @@ impl Work {
             Ok(complete) => {
                 let each = receipts.iter().zip(complete);
                 let disposals = each.map(|(receipt, complete)| self.dispose_of(root, receipt, complete));
-                let disposals = disposals.collect();
+                let disposals: Vec<_> = disposals.collect();
                 finish::tidy(root);
+                if disposals.iter().any(|disposal| matches!(disposal, Disposal::Left(_))) {
+                    self.context.tell_aside(root);
+                }
                 disposals
             }
             Err(error) => {

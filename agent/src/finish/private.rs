@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
@@ -69,7 +70,7 @@ pub(super) fn put_back(root: &Root, leaving: &OwnedFd, folder: &OwnedFd, path: &
 /// reload, workers of before may still be at it: what they have out goes back under them, or is gone before it can.
 /// `marker` is the suffix of done-files: one whose file had gone goes, too.
 pub fn restore(root: &Root, marker: Option<&str>) -> io::Result<usize> {
-    match existing(root)? {
+    match existing(root, LEAVING)? {
         Some(leaving) => restore_folder(root, &leaving, None, marker),
         None => Ok(0),
     }
@@ -78,9 +79,38 @@ pub fn restore(root: &Root, marker: Option<&str>) -> io::Result<usize> {
 /// Removes the folders that nothing is leaving through any longer.
 pub(crate) fn tidy(root: &Root) {
     // What can't be removed now is in use, or found by the next who tidies up.
-    if let Ok(Some(leaving)) = existing(root) {
+    if let Ok(Some(leaving)) = existing(root, LEAVING) {
         let _ = tidy_folder(&leaving);
     }
+}
+
+/// What to say of versions that are set aside, for as long as there are any.
+pub(crate) fn told_aside(root: &Root) -> Option<String> {
+    let (count, first) = aside(root).ok()??;
+    let versions = match count {
+        1 => "1 version of a file".to_owned(),
+        count => format!("{count} versions of files"),
+    };
+    let why = "could neither go nor go back, and may be undelivered: put back or delete";
+    Some(format!("{versions} {why} {}", first.display()))
+}
+
+/// How many there are, and where one of them stands.
+fn aside(root: &Root) -> io::Result<Option<(usize, PathBuf)>> {
+    let Some(aside) = existing(root, SET_ASIDE)? else { return Ok(None) };
+    let (mut count, mut first) = (0, None);
+    for number in names(&aside)? {
+        let number = number?;
+        if !is_folder(&aside, &number)? {
+            continue;
+        }
+        for name in names(&open_folder(aside.as_fd(), &number)?)? {
+            let stands = Path::new(OWN_FOLDER).join(SET_ASIDE).join(&number).join(name?);
+            first.get_or_insert_with(|| root.path().join(stands));
+            count += 1;
+        }
+    }
+    Ok(first.map(|first| (count, first)))
 }
 
 fn names(folder: &OwnedFd) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
@@ -188,16 +218,16 @@ fn leaving(root: &Root, path: &RelPath) -> io::Result<OwnedFd> {
     Ok(at)
 }
 
-/// The same, if there is one.
-fn existing(root: &Root) -> io::Result<Option<OwnedFd>> {
+/// A folder of ours for what is leaving or set aside, if there is one.
+fn existing(root: &Root, name: &str) -> io::Result<Option<OwnedFd>> {
     let own = match open_folder(root.descriptor(), OsStr::new(OWN_FOLDER)) {
         Ok(own) => own,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
     require_ours(root, &own)?;
-    match open_folder(own.as_fd(), OsStr::new(LEAVING)) {
-        Ok(leaving) => Ok(Some(leaving)),
+    match open_folder(own.as_fd(), OsStr::new(name)) {
+        Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

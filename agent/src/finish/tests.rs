@@ -241,6 +241,28 @@ fn a_marker_that_another_put_back_goes_unless_a_file_came() {
 }
 
 #[test]
+fn what_is_set_aside_is_told_of_as_long_as_it_is() {
+    let (folder, root) = root();
+    assert_eq!(told_aside(&root), None);
+    for name in ["one", "two"] {
+        let leaving = folder.path().join(OWN_FOLDER).join(LEAVING);
+        fs::create_dir_all(&leaving).expect("made");
+        fs::write(leaving.join(name), "left").expect("written");
+        fs::write(folder.path().join(name), "new").expect("written");
+        assert_eq!(restore(&root, None).expect("restored"), 0);
+    }
+    let told = told_aside(&root).expect("two are set aside");
+    let aside = folder.path().join(OWN_FOLDER).join(SET_ASIDE);
+    assert!(told.starts_with("2 ") && told.contains(&aside.display().to_string()), "{told}");
+    for folder in fs::read_dir(&aside).expect("it is there") {
+        for file in fs::read_dir(folder.expect("read").path()).expect("a folder") {
+            fs::remove_file(file.expect("read").path()).expect("it is ours");
+        }
+    }
+    assert_eq!(told_aside(&root), None);
+}
+
+#[test]
 fn its_marker_goes_with_it() {
     let (folder, root) = root();
     fs::write(folder.path().join("sub/a.done"), "").expect("written");

@@ -228,6 +228,17 @@ fn a_done_file_that_appears_is_news_of_its_file() {
 }
 
 #[test]
+fn what_is_set_aside_is_shown_until_it_is_gone() {
+    let mut rig = rig("");
+    let aside = rig.folder.join(".skiff/set-aside/0");
+    fs::create_dir_all(&aside).expect("made");
+    fs::write(aside.join("file"), "content").expect("written");
+    rig.scan();
+    let problems = rig.scanner.context.problems();
+    assert!(problems.iter().any(|problem| problem.what == "set aside"), "{problems:?}");
+}
+
+#[test]
 fn a_pause_that_is_over_when_the_scan_ends_costs_no_folder() {
     let mut rig = rig("");
     fs::create_dir(rig.folder.join("sub")).expect("made");

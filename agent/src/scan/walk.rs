@@ -25,6 +25,7 @@ struct Met {
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
         self.begin()?;
+        self.context.tell_aside(root);
         self.scan_folder(root, None)?;
         self.end()
     }

@@ -17,6 +17,7 @@ use super::writers::Writers;
 use crate::cli::exit;
 use crate::context::{MOUNT_IT, unmounted};
 use crate::control;
+use crate::finish;
 use crate::ignores::Ignores;
 use crate::source::{Look, Root, SourceError};
 
@@ -69,7 +70,7 @@ fn standing(folder: &Path) -> &Path {
 fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
     let what = format!("watch {}", watch.name);
     match look_at(watch) {
-        Ok(Seen { folders, mount_points, writers }) => {
+        Ok(Seen { folders, mount_points, writers, aside }) => {
             if misses_mount {
                 let why = unmounted(&watch.path);
                 lines.fail(&what, &Obstacle { why: &why, hint: MOUNT_IT, code: "watch" }, exit::FAILED);
@@ -83,6 +84,9 @@ fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
                     "what is mounted below is left out: {first}{others}; exclude it, or give it a watch of its own"
                 );
                 lines.warn(&what, &left_out);
+            }
+            if let Some(aside) = aside {
+                lines.warn(&what, &aside);
             }
             writers.tell(&what, lines);
             if let AfterDelivery::Move(target) = &watch.after_delivery {
@@ -103,6 +107,8 @@ struct Seen {
     folders: usize,
     mount_points: Vec<RelPath>,
     writers: Writers,
+    /// Versions that are set aside.
+    aside: Option<String>,
 }
 
 /// Looks at all of a watched folder; or why not and what to do about it.
@@ -135,7 +141,8 @@ fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
         (Mode::Whole, Route::All(names)) => walk.folders * names.len(),
         (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
     };
-    Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers })
+    let aside = finish::told_aside(&root);
+    Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers, aside })
 }
 
 /// A look at all folders of a watch in which something may be meant.
