@@ -113,6 +113,7 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
     thread::sleep(Duration::from_millis(2500));
     let new: BTreeSet<_> = numbered("new", 0..15).union(&numbered("newer", 0..10)).cloned().collect();
     assert_eq!(names(&folder), new, "not one undelivered file goes");
+    agent.ask(&["status", "--json"]).expect_code(0).expect_said("no delivered file is left");
     assert!(!agent.state_dir().join("losses.jsonl").exists());
     sshd.start_again();
     agent.wait_until("all arrive", || new.is_subset(&names(&sshd.root())));
