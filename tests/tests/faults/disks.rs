@@ -102,6 +102,39 @@ fn sources_go_where_nothing_is_renamed_without_overwriting() {
     assert!(tree::same_bytes(&sent.join("sub/moved~1"), &sshd.root().join("sub/moved")));
 }
 
+/// To another file system, and to another mount of the same one, as the service has them: where the name is taken there,
+/// another is found.
+#[test]
+fn what_moves_to_another_mount_takes_a_free_name() {
+    if !machine::is_root("a move to another mount") {
+        return;
+    }
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let [disk, bound] = ["disk", "bound"].map(|name| scratch.path().join(name));
+    let _disk = Mounted::tmpfs(&disk, MIB);
+    fs::create_dir(&bound).expect("a new folder is writable");
+    process::run(Command::new("mount").arg("--bind").arg(&bound).arg(&bound));
+    let _bound = Mounted::already(&bound);
+    let mut agent = Agent::to(&sshd);
+    for target in [&disk, &bound] {
+        let name = target.file_name().and_then(|name| name.to_str()).expect("a plain name");
+        let mut source = Tree::new(scratch.path().join(format!("in-{name}")), 1);
+        source.file(name, 1_000);
+        fs::write(target.join(name), "somebody else's").expect("it is writable");
+        let rules = format!("after_delivery = {{ move = '{}' }}", target.display());
+        agent = agent.watch(name, source.root(), &rules);
+    }
+    agent.start();
+    for target in [&disk, &bound] {
+        let name = target.file_name().and_then(|name| name.to_str()).expect("a plain name");
+        let moved = target.join(format!("{name}~1"));
+        agent.wait_until("it is moved", || tree::same_bytes(&moved, &sshd.root().join(name)));
+        assert_eq!(fs::read(target.join(name)).expect("it stands"), b"somebody else's");
+        agent.wait_until("it is gone", || tree::is_empty(&scratch.path().join(format!("in-{name}"))));
+        assert_eq!(tree::count(target), 2, "nothing else stays there");
+    }
+}
+
 /// A quota is told by its name, what is staged goes, and what waits arrives when there is more.
 #[test]
 fn fault_63_quota_is_named_and_gets_the_files_when_it_is_raised() {
