@@ -292,7 +292,10 @@ fn fault_29_what_comes_back_into_its_folder_is_no_new_version() {
     let agent = Agent::to(&sshd).and_destination("other", &other, "").watch_by("in", source.root(), &rules);
     let mut agent = agent.under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]).started();
     agent.wait_until_logged("one has it", |line| line.contains("delivered and verified"));
+    agent.wait_until_logged("the other is away", |line| line.contains("refused the connection"));
     other.start_again();
+    // It would wait as long as files do.
+    agent.ask(&["retry", "--all"]).expect_code(0);
     agent.wait_until_logged("the reason is told", |line| line.contains("cannot take stays"));
     expect_later_ones_go_on(&mut agent, &mut source, &[&sshd, &other]);
     assert_eq!(tried(&agent, "stays"), (1, 2), "{}", agent.log());
