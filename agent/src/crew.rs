@@ -137,6 +137,12 @@ impl Crew {
 
     /// Puts somebody to work for each.
     pub(crate) fn start(&mut self, contexts: Vec<Arc<WatchContext>>) -> Result<(), AgentError> {
+        // All of them before any begins: a census that knows the first alone is over when that one is.
+        for context in &contexts {
+            if let Some(census) = self.census_of(context) {
+                census.join(context.number);
+            }
+        }
         for context in contexts {
             if context.settings.mode == Mode::Append {
                 self.follow(&context)?;
@@ -158,11 +164,14 @@ impl Crew {
         Ok(())
     }
 
+    /// The census, where this watch is scanned for it.
+    fn census_of(&self, context: &WatchContext) -> Option<Arc<Census>> {
+        let takes_part = !context.once && context.settings.mode != Mode::Append;
+        self.census.clone().filter(|_| takes_part)
+    }
+
     fn scan(&mut self, context: &Arc<WatchContext>) -> Result<(), AgentError> {
-        let census = self.census.clone().filter(|_| !context.once);
-        if let Some(census) = &census {
-            census.join(context.number);
-        }
+        let census = self.census_of(context);
         let Shared { admission, journal, .. } = &self.shared;
         let journal = (journal.clone(), census);
         let scanner =
@@ -230,6 +239,7 @@ impl Crew {
 
     /// Those that were told to end and have.
     fn join_ended(&mut self) {
+        self.makers.retain(|maker| !maker.is_finished());
         let scanned = self.scanners.extract_if(.., |(_, thread)| thread.is_finished());
         let followed = self.followers.extract_if(.., |follower| follower.has_ended());
         for (watch, thread) in scanned.chain(followed.map(Following::into_thread)) {
