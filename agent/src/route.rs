@@ -55,11 +55,6 @@ pub fn base(name: &str) -> &str {
     name.split_once('>').map_or(name, |(base, _)| base)
 }
 
-/// Those of `live`, watches and legs, that these names of the configuration stand for.
-pub fn of_names<'a>(live: impl Iterator<Item = &'a str>, names: &[String]) -> Vec<String> {
-    live.filter(|live| names.iter().any(|name| name == base(live))).map(str::to_owned).collect()
-}
-
 /// The names of all legs of the watch; its own where it has none.
 pub fn siblings(watch: &Watch) -> Vec<String> {
     match &watch.route {

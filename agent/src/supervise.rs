@@ -70,11 +70,6 @@ impl Agent {
         let (shared, opening) = shared(settings, plan)?;
         let contexts = contexts(settings, &shared, plan)?;
         let paused = paused(settings, plan);
-        let names = settings.watches.iter().map(|watch| watch.name.as_str());
-        let pausing = route::of_names(names, &paused.names());
-        for context in &contexts {
-            context.waker.pause(pausing.contains(&context.settings.name));
-        }
         let (live, lives) = watch::channel(windows::live(settings, &shared.remotes));
         let mut windows = plan.service.is_some().then(|| Windows::new(lives));
         let mut rests = windows.as_mut().map(Windows::look).unwrap_or_default();
@@ -99,7 +94,7 @@ impl Agent {
             remotes: shared.remotes.values().cloned().collect(),
             orders,
             board,
-            paused: pausing,
+            paused: paused.names(),
             service: plan.service.is_some(),
             scanner_ended: Arc::clone(&scanner_ended),
             once: plan.once,

@@ -16,7 +16,7 @@ mod tests;
 mod worker;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +83,8 @@ pub struct Dispatcher {
     fresh: bool,
     desk: Desk,
     late: Late,
+    /// Watches of the configuration that somebody has paused, also those that are not there now.
+    paused: HashSet<String>,
     /// Destinations that are paused, and why.
     rests: BTreeMap<String, String>,
     settled: mpsc::Receiver<Settled>,
@@ -163,8 +165,11 @@ impl Dispatcher {
         }
         let mut board = Board::new(setup.board);
         setup.contexts.iter().for_each(|context| board.expect(&context.settings.name));
-        for watch in &setup.paused {
-            desk.pause(watch);
+        let paused: HashSet<String> = setup.paused.into_iter().collect();
+        for context in &setup.contexts {
+            let rests = paused.contains(route::base(&context.settings.name));
+            context.waker.pause(rests);
+            desk.set_paused(&context.settings.name, rests);
         }
         let idle = Arc::new(Notify::new());
         setup.contexts.iter().for_each(|context| context.waker.tell_idle(&idle));
@@ -189,6 +194,7 @@ impl Dispatcher {
             fresh: opening.trust != Trust::Kept,
             desk,
             late: Late::default(),
+            paused,
             rests: BTreeMap::new(),
             settled,
             workers: JoinSet::new(),

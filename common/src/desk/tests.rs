@@ -235,7 +235,7 @@ fn nothing_of_a_paused_watch_starts_and_what_runs_goes_on() {
     let mut desk = desk(1, RETRY);
     let (first, second) = (shipment(&["a"]), shipment(&["b"]));
     desk.plan(first.clone(), false, at(0));
-    desk.pause("w");
+    desk.set_paused("w", true);
     assert!(starts(&desk.plan(second, false, at(0))).is_empty());
     let effects = desk.on(&first.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
     assert!(matches!(starts(&effects)[..], [Command::Publish(_)]));
@@ -244,7 +244,8 @@ fn nothing_of_a_paused_watch_starts_and_what_runs_goes_on() {
     let effects = desk.on(&first.id, Event::Finished(vec![Disposal::Kept]), at(3), 0.5);
     assert!(starts(&effects).is_empty());
     assert_eq!(desk.next_due(), None, "a paused watch is no reason to wake");
-    assert_eq!(starts(&desk.unpause("w", at(4))).len(), 1);
+    desk.set_paused("w", false);
+    assert_eq!(starts(&desk.tick(at(4))).len(), 1);
 }
 
 #[test]

@@ -185,6 +185,54 @@ fn a_paused_watch_rests_over_a_restart_and_then_goes_on() {
     agent.wait_until("it goes on", || tree::equal(rests.root(), &sshd.root().join("rests")));
 }
 
+/// What somebody has put to rest is the watch, whatever destinations it has then or later.
+#[test]
+fn a_paused_watch_rests_over_a_change_of_its_destinations() {
+    let (one, other, scratch) = (Sshd::start(), Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut rests = Tree::new(scratch.path().join("rests"), 14);
+    let mut works = Tree::new(scratch.path().join("works"), 15);
+    let mut agent = Agent::to(&one)
+        .and_destination("other", &other, "")
+        .watch("rests", rests.root(), "destination_path = 'rests'")
+        .watch_by("works", works.root(), "to = ['server', 'other']\ndestination_path = 'works'")
+        .started();
+    agent.wait_until_logged("it is ready", |line| line.contains("ready"));
+    agent.ask(&["pause", "rests"]).expect_code(0).expect_said("paused: rests");
+    let text = fs::read_to_string(agent.config()).expect("it is there");
+    let legs = text.replacen("to = 'server'", "to = ['server', 'other']", 1);
+    let nothing_came = |sshd: &Sshd| !sshd.root().join("rests").exists();
+    // To legs, back to one destination, and to legs again.
+    for (round, text) in [&legs, &text, &legs].into_iter().enumerate() {
+        fs::write(agent.config(), text).expect("writable");
+        agent.ask(&["reload"]).expect_code(0);
+        rests.file(format!("{round}.csv"), 2_000);
+        works.file(format!("{round}.csv"), 2_000);
+        for sshd in [&one, &other] {
+            let all = sshd.root().join("works");
+            agent.wait_until("another goes on", || tree::equal(works.root(), &all));
+        }
+        wait_for_status(&agent, "all of it is paused", |said| {
+            let watches = said["watches"].as_array().expect("a list").iter();
+            let mut of_it = watches.filter(|watch| watch["name"].as_str().is_some_and(|it| it.starts_with("rests")));
+            of_it.all(|watch| watch["paused"] == true)
+        });
+        assert!(nothing_came(&one) && nothing_came(&other), "round {round}");
+    }
+    agent.ask(&["resume", "rests"]).expect_code(0).expect_said("goes on: rests");
+    for sshd in [&one, &other] {
+        let all = sshd.root().join("rests");
+        agent.wait_until("it goes on", || tree::equal(rests.root(), &all));
+    }
+    // Nothing of the pause is left with a leg that comes back.
+    for text in [&text, &legs] {
+        fs::write(agent.config(), text).expect("writable");
+        agent.ask(&["reload"]).expect_code(0);
+    }
+    rests.file("last.csv", 2_000);
+    let all = other.root().join("rests");
+    agent.wait_until("the leg works", || tree::equal(rests.root(), &all));
+}
+
 /// Fault 89: a bad configuration is refused with all its problems, and the old one stays.
 #[test]
 fn fault_89_bad_configuration_is_refused_and_the_old_one_stays() {
