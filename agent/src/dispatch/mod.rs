@@ -240,6 +240,7 @@ impl Dispatcher {
         let mut deadline = None;
         while !self.is_over(urgency) {
             self.pulse.beat();
+            self.end_dropped();
             self.share_room();
             self.publish();
             match self.next_input(&mut stop, urgency, deadline).await {
@@ -443,6 +444,21 @@ impl Dispatcher {
             self.forget_unless_watched(&over.context.settings.name).await?;
         }
         Ok(())
+    }
+
+    /// What the desk has dropped, to be planned for another destination, isn't on its way by the old settings any longer.
+    fn end_dropped(&mut self) {
+        let (desk, status, before) = (&self.desk, &self.status, self.under_way.len());
+        self.under_way.retain(|id, under_way| {
+            let goes_on = desk.shipment(id).is_some();
+            if !goes_on {
+                Status::add(&status.resent_bytes, under_way.sent_again());
+            }
+            goes_on
+        });
+        if self.under_way.len() < before {
+            self.close_retired();
+        }
     }
 
     fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
