@@ -9,7 +9,7 @@ use skiff_common::desk::Effect;
 use skiff_common::{ItemId, RelPath, Shipment, ShipmentId};
 use tracing::field::Empty;
 
-use super::{DispatchError, Dispatcher, Stop, UnderWay, Urgency, board, worker};
+use super::{Begun, DispatchError, Dispatcher, Stop, Urgency, board, worker};
 use crate::admission::Standing;
 use crate::clock;
 use crate::journal::{JournalError, NO_SPACE_PAUSE};
@@ -179,20 +179,20 @@ impl Dispatcher {
     fn start(&mut self, id: ShipmentId, command: Command) {
         let shipment = self.desk.shipment(&id).expect("only shipments under way are started").clone();
         // Begun once, it ends by the settings that held then.
-        let begun = self.under_way.remove(&id).or_else(|| self.begin(&shipment));
-        let Some(mut under_way) = begun else { return };
-        under_way.step = match command {
+        let goes_on = self.begun.remove(&id).or_else(|| self.begin(&shipment));
+        let Some(mut begun) = goes_on else { return };
+        begun.step = match command {
             Command::Stage { .. } => "sending",
             Command::Publish(_) => "publishing",
             Command::Finish(_) => "finishing",
         };
-        under_way.runs = true;
-        under_way.cut = Arc::default();
-        let cut = matches!(command, Command::Stage { .. }).then(|| Arc::clone(&under_way.cut));
-        let span = tracing::info_span!(target: "delivery", parent: &under_way.span, "step",
-            otel.name = under_way.step, otel.status_code = Empty, error.type = Empty);
-        let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
-        self.under_way.insert(id.clone(), under_way);
+        begun.runs = true;
+        begun.cut = Arc::default();
+        let cut = matches!(command, Command::Stage { .. }).then(|| Arc::clone(&begun.cut));
+        let span = tracing::info_span!(target: "delivery", parent: &begun.span, "step",
+            otel.name = begun.step, otel.status_code = Empty, error.type = Empty);
+        let (context, progress) = (Arc::clone(&begun.context), Arc::clone(&begun.progress));
+        self.begun.insert(id.clone(), begun);
         let work = worker::Work {
             context,
             receipts: Arc::clone(&self.receipts),
@@ -203,8 +203,8 @@ impl Dispatcher {
         self.workers.spawn(async move { (id, worker::traced(span, work).await) });
     }
 
-    fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
-        Some(UnderWay {
+    fn begin(&self, shipment: &Shipment) -> Option<Begun> {
+        Some(Begun {
             context: self.context(&shipment.watch)?,
             step: "",
             cut: Arc::default(),

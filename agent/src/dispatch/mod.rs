@@ -65,7 +65,8 @@ pub struct Dispatcher {
     remotes: Vec<Arc<Remote>>,
     /// No destination any more, but something is on its way there.
     retired: Vec<Arc<Remote>>,
-    under_way: HashMap<ShipmentId, UnderWay>,
+    /// The shipments that have begun, of those that the desk has under way.
+    begun: HashMap<ShipmentId, Begun>,
     orders: mpsc::Receiver<Order>,
     /// Those that came while nothing could be recorded.
     deferred: VecDeque<Order>,
@@ -118,7 +119,7 @@ impl Live {
 }
 
 /// A shipment that has begun, by the settings that held then.
-struct UnderWay {
+struct Begun {
     context: Arc<WatchContext>,
     step: &'static str,
     /// Ends what is being sent.
@@ -131,7 +132,7 @@ struct UnderWay {
     span: tracing::Span,
 }
 
-impl UnderWay {
+impl Begun {
     fn sent(&self) -> u64 {
         Status::get(&self.progress)
     }
@@ -178,7 +179,7 @@ impl Dispatcher {
             watches: watches.collect(),
             remotes: setup.remotes,
             retired: Vec::new(),
-            under_way: HashMap::new(),
+            begun: HashMap::new(),
             orders: setup.orders,
             deferred: VecDeque::new(),
             board,
@@ -426,8 +427,8 @@ impl Dispatcher {
         if let Some(failure) = report.failure {
             self.outcome.destination_failure = Some(failure);
         }
-        if let Some(under_way) = self.under_way.get_mut(&id) {
-            under_way.runs = false;
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.runs = false;
         }
         let effects = if report.cut {
             self.desk.put_back(&id, clock::now())
@@ -436,7 +437,7 @@ impl Dispatcher {
         };
         self.apply(effects).await?;
         if self.desk.shipment(&id).is_none()
-            && let Some(over) = self.under_way.remove(&id)
+            && let Some(over) = self.begun.remove(&id)
         {
             Status::add(&self.status.resent_bytes, over.sent_again());
             self.close_retired();
@@ -448,15 +449,15 @@ impl Dispatcher {
 
     /// What the desk has dropped, to be planned for another destination, isn't on its way by the old settings any longer.
     fn end_dropped(&mut self) {
-        let (desk, status, before) = (&self.desk, &self.status, self.under_way.len());
-        self.under_way.retain(|id, under_way| {
+        let (desk, status, before) = (&self.desk, &self.status, self.begun.len());
+        self.begun.retain(|id, begun| {
             let goes_on = desk.shipment(id).is_some();
             if !goes_on {
-                Status::add(&status.resent_bytes, under_way.sent_again());
+                Status::add(&status.resent_bytes, begun.sent_again());
             }
             goes_on
         });
-        if self.under_way.len() < before {
+        if self.begun.len() < before {
             self.close_retired();
         }
     }

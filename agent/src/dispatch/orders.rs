@@ -112,8 +112,8 @@ impl Dispatcher {
         if rests {
             let desk = &self.desk;
             let of_it = |id| desk.shipment(id).is_some_and(|shipment| shipment.destination == destination);
-            let cut = self.under_way.iter().filter(|(id, under_way)| under_way.runs && of_it(id));
-            cut.for_each(|(_, under_way)| under_way.cut.notify_one());
+            let cut = self.begun.iter().filter(|(id, begun)| begun.runs && of_it(id));
+            cut.for_each(|(_, begun)| begun.cut.notify_one());
         }
         let effects = self.desk.rest(destination, rests, clock::now());
         self.apply(effects).await
@@ -155,7 +155,7 @@ impl Dispatcher {
         for live in leaving {
             self.let_go(live).await?;
         }
-        self.under_way.retain(|id, _| self.desk.shipment(id).is_some());
+        self.begun.retain(|id, _| self.desk.shipment(id).is_some());
         for (name, limit, retry) in retune {
             let effects = self.desk.retune(&name, limit, retry, clock::now());
             self.apply(effects).await?;
@@ -239,7 +239,7 @@ impl Dispatcher {
     /// Ends the connections to what is no longer a destination, once nothing is on its way there.
     pub(super) fn close_retired(&mut self) {
         let used = |remote: &Arc<Remote>| {
-            let places = self.under_way.values().flat_map(|under_way| &under_way.context.places);
+            let places = self.begun.values().flat_map(|begun| &begun.context.places);
             places.into_iter().any(|place| Arc::ptr_eq(&place.remote, remote))
         };
         let (busy, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retired).into_iter().partition(used);

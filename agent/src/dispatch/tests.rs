@@ -191,7 +191,7 @@ async fn what_is_cut_off_for_a_pause_has_not_failed() {
     assert_eq!(report.code(), None, "nor does it fail for those who trace");
     dispatcher.report((id.clone(), report)).await.expect("there is no journal");
     assert_eq!(Status::get(&dispatcher.status.failures), 0);
-    assert!(dispatcher.under_way[&id].runs, "where the pause is over, it goes on at once");
+    assert!(dispatcher.begun[&id].runs, "where the pause is over, it goes on at once");
 }
 
 /// Some units allow less than the time between two looks at the disk.
