@@ -60,6 +60,8 @@ pub struct WatchContext {
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
     misses_mount: AtomicBool,
+    /// Whether all that was there when it began was seen and handed on.
+    looked: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
     logs: Mutex<Vec<Item>>,
@@ -115,6 +117,16 @@ impl WatchContext {
     /// Whether a file system that was mounted at the folder is missing there.
     pub(crate) fn set_misses_mount(&self, misses: bool) {
         self.misses_mount.store(misses, Ordering::Relaxed);
+    }
+
+    /// Whether all that was there when it began was seen once, and is handed on or, as a log, looked for at the destination.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Acquire)
+    }
+
+    /// It was.
+    pub(crate) fn set_looked(&self) {
+        self.looked.store(true, Ordering::Release);
     }
 
     /// What to say of that, where the folder is scanned all the same.
@@ -274,6 +286,7 @@ pub(crate) fn context(
         folder: Mutex::default(),
         complaint: Mutex::default(),
         misses_mount: AtomicBool::default(),
+        looked: AtomicBool::default(),
         unseen: Mutex::default(),
         logs: Mutex::default(),
         problems: Mutex::default(),

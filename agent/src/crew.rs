@@ -75,8 +75,6 @@ impl Following {
 /// What all parts of an agent use; opened once, at its start.
 pub(crate) struct Shared {
     pub(crate) journal: Option<Journal>,
-    /// Whether the journal is all that there was.
-    pub(crate) trusted: bool,
     pub(crate) status: Arc<Status>,
     /// By the names of their destinations.
     pub(crate) remotes: HashMap<String, Arc<Remote>>,
@@ -212,8 +210,9 @@ impl Crew {
     fn follow(&mut self, context: &Arc<WatchContext>) -> Result<(), AgentError> {
         let state_dir = &self.settings.state_dir;
         let receipts = receipts(&self.settings)?;
-        let Shared { journal, trusted, status, .. } = &self.shared;
-        let journal = (journal.clone(), *trusted);
+        let Shared { journal, status, .. } = &self.shared;
+        let doubt = journal.as_ref().map(Journal::doubt).transpose()?.flatten();
+        let journal = (journal.clone(), doubt.is_none());
         let follower =
             Follower::new(Arc::clone(context), journal, (receipts, state_dir), Arc::clone(status))?;
         let tells_end = TellsEnd::new(&self.ends.scanner_ended, &context.waker);

@@ -82,6 +82,8 @@ pub struct Scanner {
     met_first: HashMap<RelPath, bool>,
     ignores: Ignores,
     first_scan: bool,
+    /// Whether a scan has looked into every folder.
+    seen_whole: bool,
     next_scan: Moment,
     watched: WatchedFolder,
     events: Option<Events>,
@@ -123,6 +125,7 @@ impl Scanner {
             former: Vec::new(),
             met_first: HashMap::new(),
             first_scan: true,
+            seen_whole: false,
             next_scan,
             watched,
             events: None,
@@ -153,6 +156,7 @@ impl Scanner {
                 looked => looked?,
             }
             self.tell_unsettled(clock::now());
+            self.tell_looked();
             if self.settler.is_empty() && !self.first_scan {
                 self.waker.answer(ticket);
             }
@@ -204,6 +208,7 @@ impl Scanner {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_whole(root)?,
         }
+        self.seen_whole |= !self.trouble && !self.interrupted && !self.watched.misses_mount();
         let now = clock::now();
         // Polling a large tree must not become all that is done.
         let rest = now.since(begin) * POLL_SHARE;
@@ -220,6 +225,14 @@ impl Scanner {
             self.former.clear();
         }
         Ok(())
+    }
+
+    /// Tells when all that the first scan met is handed on, or no longer waited for.
+    fn tell_looked(&self) {
+        let waits = || self.met_first.keys().any(|path| self.settler.waits_for(path));
+        if self.seen_whole && !self.first_scan && !self.context.has_looked() && !waits() {
+            self.context.set_looked();
+        }
     }
 
     fn id(&self, path: &RelPath) -> ItemId {

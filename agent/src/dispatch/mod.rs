@@ -31,7 +31,7 @@ use crate::admission::Admission;
 use crate::clock;
 use crate::context::WatchContext;
 use crate::hooks::Quarantines;
-use crate::journal::{Journal, Opening, Trust};
+use crate::journal::{Journal, JournalError, Opening};
 use crate::receipts::Receipts;
 use crate::remote::Remote;
 use crate::route;
@@ -78,10 +78,11 @@ pub struct Dispatcher {
     receipts: Arc<Receipts>,
     status: Arc<Status>,
     pub(crate) scanner_ended: Arc<Notify>,
-    /// Told by each scanner that is idle.
+    /// Told by each scanner and follower that is idle.
     idle: Arc<Notify>,
     once: bool,
-    fresh: bool,
+    /// See [`Opening::doubt`].
+    doubt: Option<String>,
     desk: Desk,
     late: Late,
     /// Watches of the configuration that somebody has paused, also those that are not there now.
@@ -192,7 +193,7 @@ impl Dispatcher {
             scanner_ended: setup.scanner_ended,
             idle,
             once: setup.once,
-            fresh: opening.trust != Trust::Kept,
+            doubt: opening.doubt.clone(),
             desk,
             late: Late::default(),
             paused,
@@ -242,6 +243,7 @@ impl Dispatcher {
         while !self.is_over(urgency) {
             self.pulse.beat();
             self.end_dropped();
+            self.end_doubt().await?;
             self.share_room();
             self.publish();
             match self.next_input(&mut stop, urgency, deadline).await {
@@ -316,7 +318,7 @@ impl Dispatcher {
             }))),
             found = self.settled.recv(), if room => Input::Settled(found),
             Some(order) = self.orders.recv(), if urgency == Urgency::Run => Input::Order(order),
-            () = self.idle.notified(), if self.once => Input::ScannerIdle,
+            () = self.idle.notified(), if self.once || self.doubt.is_some() => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
@@ -361,7 +363,7 @@ impl Dispatcher {
         Status::add(&self.status.found_bytes, found.item.stamp.size);
         self.board.touch();
         self.board.found(&live.context.settings.name);
-        let survey = (self.fresh && found.first_scan) || found.may_stand;
+        let survey = (self.doubt.is_some() && found.first_scan) || found.may_stand;
         let id = ItemId::of(&live.context.settings.name, &found.item.path);
         if self.desk.failures_of(id) >= ALONE_AFTER {
             // What fails in company may not fail alone: two names that are one there, or a tar that can't hold it.
@@ -406,7 +408,8 @@ impl Dispatcher {
         };
         let cut: Vec<_> = self.watches.iter_mut().filter_map(due).collect();
         for (watch, planned) in cut {
-            self.plan(watch, planned, self.fresh).await?;
+            // What of it may stand there is known.
+            self.plan(watch, planned, false).await?;
         }
         while let Some(Reverse((due, ..))) = self.held.peek()
             && *due <= now
@@ -445,6 +448,30 @@ impl Dispatcher {
             self.forget_unless_watched(&over.context.settings.name).await?;
         }
         Ok(())
+    }
+
+    /// Once all that was there has been looked for at the destinations, what the journal doesn't know is new.
+    async fn end_doubt(&mut self) -> Result<(), DispatchError> {
+        let Some(journal) = self.journal.clone().filter(|_| self.doubt.is_some() && self.has_compared()) else {
+            return Ok(());
+        };
+        match journal.end_doubt().await {
+            // Until there is space a start would ask again, that is all.
+            Err(JournalError::NoSpace { .. }) => return Ok(()),
+            ended => ended?,
+        }
+        if self.doubt.take().is_some_and(|why| !why.is_empty()) {
+            tracing::info!("the journal is rebuilt: all that is there was compared with the destinations");
+        }
+        Ok(())
+    }
+
+    /// Whether each watch was seen whole, and nothing of it is on its way: what has failed is asked for whenever it is tried.
+    fn has_compared(&self) -> bool {
+        // In this order: who has looked has handed on all that it found.
+        self.watches.values().all(|live| live.context.has_looked() && live.planner.cut_at().is_none())
+            && self.settled.is_empty()
+            && self.desk.shipments() == 0
     }
 
     /// What the desk has dropped, to be planned for another destination, isn't on its way by the old settings any longer.

@@ -150,6 +150,7 @@ impl Dispatcher {
             self.desk.set_paused(&context.settings.name, paused);
             self.desk.add_watch(&context.settings.name, super::setup::watch_retry(&context.settings));
             self.desk.set_failover(&context.settings.name, route::destinations(&context.settings));
+            context.waker.tell_idle(&self.idle);
             self.watches.insert(context.number, Live::new(context));
         }
         for live in leaving {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::context::context;
+use crate::journal::Trust;
 use crate::reach::reach;
 use crate::remote::Limiter;
 use crate::status::snapshot::{Snapshot, Source};
@@ -64,7 +65,7 @@ fn dispatcher(home: &Path, once: bool, (journal, opening): (Option<Journal>, Ope
 fn alone(once: bool) -> (tempfile::TempDir, Dispatcher) {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(home.path().join("state")).expect("a new name");
-    let nothing = Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh };
+    let nothing = Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh, doubt: None };
     let dispatcher = dispatcher(home.path(), once, (None, nothing));
     (home, dispatcher)
 }

@@ -152,11 +152,11 @@ impl Follower {
     /// Does all that can be done before the next look.
     fn work_off(&mut self, root: &Root) -> Result<(), ScanError> {
         let waker = Arc::clone(&self.context.waker);
-        while !waker.is_stopped()
-            && !waker.is_paused()
-            && !self.rests()
-            && let Some(step) = self.ledger.next_step()
-        {
+        while !waker.is_stopped() && !waker.is_paused() && !self.rests() {
+            let Some(step) = self.ledger.next_step() else {
+                self.context.set_looked();
+                break;
+            };
             if let Some(record) = step.record {
                 self.record(&[record], &[])?;
                 if self.is_stopped() {

@@ -9,7 +9,7 @@ use skiff_common::{ItemId, Shipment, ShipmentId};
 
 use super::completed;
 use super::error::JournalError;
-use super::keys::{Kind, log_key, mount_key, part_key};
+use super::keys::{DOUBT, Kind, log_key, mount_key, part_key};
 use super::ledger::Ledger;
 use super::mount::MountNote;
 use super::store::{Op, VALUE_BYTES};
@@ -28,6 +28,8 @@ pub(super) enum Change {
     Grown(ItemId, Box<Log>),
     /// A log of a watch is over.
     Over(ItemId, LogId),
+    /// What the store doesn't know isn't delivered.
+    Certain,
     /// The mount that the folder of a watch is, if it is one.
     Mount(ItemId, Option<MountNote>),
 }
@@ -66,6 +68,7 @@ impl Ledger<'_> {
             Change::Grown(watch, log) => {
                 self.push(Op::put(Kind::Growing, log_key(watch, &log.id), seal_log(&log)))?;
             }
+            Change::Certain => self.push(Op::remove(Kind::Meta, DOUBT))?,
             Change::Mount(watch, Some(note)) => {
                 self.push(Op::put(Kind::Meta, mount_key(watch), note.seal()))?;
             }

@@ -164,6 +164,17 @@ impl Journal {
         self.ask_blocking(Work::Write(vec![Change::Mount(ItemId::of_folder(watch, None), note)]))
     }
 
+    /// Why what it doesn't know may have been delivered; `None`: it wasn't. See [`Opening::doubt`]. Blocking.
+    pub fn doubt(&self) -> Result<Option<String>, JournalError> {
+        trust::doubt_of(&*self.slot.store()?)
+    }
+
+    /// All that was there has been compared with the destinations: what it doesn't know wasn't delivered. Durable on
+    /// return.
+    pub async fn end_doubt(&self) -> Result<(), JournalError> {
+        self.ask(Work::Write(vec![Change::Certain])).await
+    }
+
     /// Whether it takes records, and is opened again where the disk was full before. Blocking.
     pub fn try_again(&self) -> Result<(), JournalError> {
         self.ask_blocking(Work::Write(Vec::new()))

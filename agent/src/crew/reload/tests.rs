@@ -52,7 +52,6 @@ fn rig(settings: &Settings, known: &str) -> Rig {
     let remote = reach(&settings.destinations[0], &Arc::default(), (None, Arc::clone(&overall)));
     let shared = Shared {
         journal: Some(journal.clone()),
-        trusted: true,
         status: Arc::default(),
         remotes: HashMap::from([("d".to_owned(), remote)]),
         overall,
