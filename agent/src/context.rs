@@ -260,6 +260,7 @@ pub(crate) fn context(
         let (root, naming) = remote_root(destination, watch)?;
         Ok(Place { remote: Arc::clone(&remotes[name]), root, naming })
     };
+    muster.route(watch);
     let places = route::destinations(watch).iter().map(place).collect::<Result<_, SettingsError>>()?;
     Ok(Arc::new(WatchContext {
         number,

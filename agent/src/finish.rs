@@ -77,6 +77,32 @@ pub(crate) fn expire(root: &Root, path: &RelPath, stamp: Stamp) -> io::Result<bo
     remove(root, path, &open, stamp, Leave::Deleted)
 }
 
+/// What becomes of the version of a file that has this stamp, where the journal knows it as delivered with this digest to
+/// all that are to have it. `false`: it isn't that version any longer, or is to stay. Blocks.
+pub(crate) fn let_go(
+    root: &Root,
+    path: &RelPath,
+    stamp: Stamp,
+    digest: &Digest,
+    (after, marker): (&After, Option<&str>),
+) -> io::Result<bool> {
+    let leave = match after {
+        After::Keep => return Ok(false),
+        After::Delete => Leave::Deleted,
+        After::Move(target) => Leave::Moved { target, digest },
+    };
+    let open = match root.open_item(path) {
+        Ok(open) if open.stamp == stamp => open,
+        Ok(_) | Err(SourceError::Gone { .. }) => return Ok(false),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let gone = remove(root, path, &open, stamp, leave)?;
+    if let Some(suffix) = marker.filter(|_| gone) {
+        remove_marker(root, path, suffix);
+    }
+    Ok(gone)
+}
+
 /// How a file leaves its folder.
 #[derive(Clone, Copy)]
 enum Leave<'a> {

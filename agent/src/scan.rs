@@ -4,6 +4,7 @@
 //! the dispatcher or the settler is full, so that its memory is bounded whatever lies in the folder. Blocks: runs in a
 //! thread of its own.
 
+mod leftover;
 mod place;
 mod settled;
 mod unsettled;
@@ -31,6 +32,7 @@ use crate::source::Root;
 use crate::wake::{Wake, Waker};
 use crate::watch::Events;
 use crate::watched::WatchedFolder;
+use leftover::Leftover;
 
 /// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
 const SETTLING: usize = 16 << 10;
@@ -80,6 +82,7 @@ pub struct Scanner {
     former: Vec<(String, DeliveredFolder)>,
     /// Files that wait and were met by the first scan, and whether they were delivered by another route.
     met_first: HashMap<RelPath, bool>,
+    leftover: Leftover,
     ignores: Ignores,
     first_scan: bool,
     /// Whether a scan has looked into every folder.
@@ -124,6 +127,7 @@ impl Scanner {
             cached: None,
             former: Vec::new(),
             met_first: HashMap::new(),
+            leftover: Leftover::default(),
             first_scan: true,
             seen_whole: false,
             next_scan,
@@ -208,7 +212,7 @@ impl Scanner {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_whole(root)?,
         }
-        self.seen_whole |= !self.trouble && !self.interrupted && !self.watched.misses_mount();
+        self.seen_whole |= self.is_whole();
         let now = clock::now();
         // Polling a large tree must not become all that is done.
         let rest = now.since(begin) * POLL_SHARE;
@@ -225,6 +229,11 @@ impl Scanner {
             self.former.clear();
         }
         Ok(())
+    }
+
+    /// Whether the scan has looked into every folder, and of the watch's own file system.
+    fn is_whole(&self) -> bool {
+        !self.trouble && !self.interrupted && !self.watched.misses_mount()
     }
 
     /// Tells when all that the first scan met is handed on, or no longer waited for.

@@ -9,8 +9,9 @@ use skiff_common::{ItemId, Shipment, ShipmentId};
 
 use super::completed;
 use super::error::JournalError;
-use super::keys::{DOUBT, Kind, log_key, mount_key, part_key};
+use super::keys::{DOUBT, Kind, legs_key, log_key, mount_key, part_key};
 use super::ledger::Ledger;
+use super::legs::LegsNote;
 use super::mount::MountNote;
 use super::store::{Op, VALUE_BYTES};
 use super::value::{Entry, seal_held, seal_log, seal_shipment};
@@ -32,6 +33,8 @@ pub(super) enum Change {
     Certain,
     /// The mount that the folder of a watch is, if it is one.
     Mount(ItemId, Option<MountNote>),
+    /// The several destinations of a watch.
+    Legs(ItemId, LegsNote),
 }
 
 impl Change {
@@ -73,6 +76,7 @@ impl Ledger<'_> {
                 self.push(Op::put(Kind::Meta, mount_key(watch), note.seal()))?;
             }
             Change::Mount(watch, None) => self.push(Op::remove(Kind::Meta, &mount_key(watch)))?,
+            Change::Legs(watch, note) => self.push(Op::put(Kind::Meta, legs_key(watch), note.seal()))?,
             Change::Over(watch, log) => self.remove_all(Kind::Growing, &log_key(watch, &log))?,
             Change::Forget(folder) => {
                 // What is delivered of it from now on stands under lower keys.

@@ -8,6 +8,7 @@
 //! | completed | folder id ‖ number (u64 BE) | entries, many |
 //! | growing | watch ‖ log id | what is known of a log |
 //! | meta | `head` | the head (see `head`) |
+//! | meta | `legs` ‖ watch | its several destinations (see `legs`) |
 //! | meta | `doubt` | why what the store lacks may have been delivered (see `trust`) |
 //! | meta | `mount` ‖ watch | the mount that its folder was (see `mount`) |
 //!
@@ -56,6 +57,11 @@ pub(super) const HEAD: &[u8] = b"head";
 
 /// The key of the doubt about what the store lacks.
 pub(super) const DOUBT: &[u8] = b"doubt";
+
+/// The key of the destinations that a watch had.
+pub(super) fn legs_key(watch: ItemId) -> Vec<u8> {
+    [b"legs", &watch.bytes()[..]].concat()
+}
 
 /// The key of the mount that the folder of a watch was.
 pub(super) fn mount_key(watch: ItemId) -> Vec<u8> {

@@ -36,8 +36,11 @@ impl Scanner {
     ) -> Result<(), ScanError> {
         let id = self.id(path);
         let fingerprint = stamp.fingerprint();
-        let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
-        if known || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
+        let known = delivered.filter(|delivered| delivered.has(id, fingerprint));
+        if let Some(delivered) = known {
+            self.clear_leftover(root, path, stamp, delivered)?;
+        }
+        if known.is_some() || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
             self.settler.forget(path);
             return Ok(());
         }

@@ -25,8 +25,10 @@ struct Met {
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
         self.begin()?;
+        self.look_for_leftover()?;
         self.scan_folder(root, None)?;
-        self.end()
+        self.end()?;
+        self.end_leftover(root)
     }
 
     pub(super) fn begin(&mut self) -> Result<(), ScanError> {
@@ -37,7 +39,7 @@ impl Scanner {
     pub(super) fn end(&mut self) -> Result<(), ScanError> {
         self.tell_left_out();
         self.closed.looked(&self.context);
-        let whole = !self.trouble && !self.interrupted && !self.watched.misses_mount();
+        let whole = self.is_whole();
         Ok(self.census.as_ref().map_or(Ok(()), |census| census.end(self.context.number, whole))?)
     }
 
