@@ -89,6 +89,8 @@ pub struct Scanner {
     seen_whole: bool,
     next_scan: Moment,
     watched: WatchedFolder,
+    /// Whether the folder's file system tells times to two seconds only.
+    is_fat: bool,
     events: Option<Events>,
     trouble: bool,
     /// Whether the scan left something out because of a pause, which may be over by now, or of a stop.
@@ -132,6 +134,7 @@ impl Scanner {
             seen_whole: false,
             next_scan,
             watched,
+            is_fat: false,
             events: None,
             trouble: false,
             interrupted: false,

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2, statat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat, openat2, statat};
 use rustix::io::Errno;
 use skiff_common::RelPath;
 use skiff_common::growth::FileId;
@@ -29,6 +29,9 @@ pub use listing::{Entry, Listing};
 
 /// What skiff keeps for itself in a watched folder.
 pub(crate) const OWN_FOLDER: &str = ".skiff";
+
+/// By what the kernel knows FAT and exFAT.
+const FAT: [i128; 2] = [0x4d44, 0x2011_bab0];
 
 /// Which folder it is, however it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,11 @@ impl Root {
     pub fn is_mounted(&self) -> bool {
         let parent = openat(&*self.folder, "..", FOLDER, Mode::empty()).and_then(fstat);
         matches!((fstat(&*self.folder), parent), (Ok(here), Ok(parent)) if here.st_dev != parent.st_dev)
+    }
+
+    /// Whether it is FAT or exFAT, which number their files anew with each mount, and tell times to two seconds only.
+    pub fn is_fat(&self) -> bool {
+        fstatfs(&*self.folder).is_ok_and(|of| FAT.iter().any(|magic| i128::from(of.f_type) == *magic))
     }
 
     /// What stands at `path`.

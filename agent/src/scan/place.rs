@@ -23,6 +23,7 @@ impl Scanner {
                 return Ok(None);
             }
         };
+        self.is_fat = root.is_fat();
         self.look_for_mount(&root)?;
         self.restore(&root);
         self.attach();

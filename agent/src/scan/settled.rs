@@ -17,6 +17,9 @@ use crate::source::{Look, OpenItem, Root, SourceError};
 
 /// How long a file holds still at least where nothing else tells that it is complete: as long as `settle` is by default.
 const LEAST_REST: Duration = Duration::from_secs(1);
+/// How long at least on FAT, where a change soon after another one moves no time: one that comes after it was read would not
+/// be noticed. A little more than the two seconds to which times are told there.
+const LEAST_REST_ON_FAT: Duration = Duration::from_millis(2_500);
 
 impl Scanner {
     pub(super) fn look_at_due(&mut self, root: &Root) -> Result<(), ScanError> {
@@ -113,10 +116,16 @@ impl Scanner {
     /// hold still after all, or each file would be sent as it is when it is met.
     fn rest(&mut self, item: &Item, open: &OpenItem) -> Observation {
         let settings = &self.context.settings;
-        if !settings.settle.is_zero() || settings.settle_marker.is_some() || open.has_writer().is_some() {
+        let is_told = settings.settle_marker.is_some() || open.has_writer().is_some();
+        let least = match (self.is_fat, settings.settle.is_zero() && !is_told) {
+            (true, _) => LEAST_REST_ON_FAT,
+            (false, true) => LEAST_REST,
+            (false, false) => return Observation::Settled,
+        };
+        if settings.settle >= least {
             return Observation::Settled;
         }
-        self.settler.insist(&item.path, item.stamp, LEAST_REST, clock::now())
+        self.settler.insist(&item.path, item.stamp, least, clock::now())
     }
 
     fn hand_on(&mut self, item: Item) {

@@ -241,6 +241,25 @@ fn what_a_crash_left_half_way_out_goes_back_though_nothing_is_removed_any_longer
     assert!(rig.folder.join("file").exists());
 }
 
+/// A change within two seconds of another one moves no time there, so one after the read would not be noticed.
+#[test]
+fn on_fat_a_file_holds_still_for_longer_than_times_are_told_to() {
+    let mut rig = rig("settle = '0s'");
+    fs::write(rig.folder.join("a"), "content").expect("written");
+    let root = rig.root().expect("the folder is there");
+    assert!(!rig.scanner.is_fat, "tests run on a disk that tells times exactly");
+    rig.scanner.is_fat = true;
+    let begin = clock::now();
+    rig.scanner.scan_all(&root).expect("the journal works");
+    assert!(rig.found.try_recv().is_err());
+    let due = rig.scanner.settler.next_due().expect("it is waited for");
+    assert!(due.since(begin) > Duration::from_secs(2), "{due:?}");
+
+    rig.start_again("settle = '0s'");
+    rig.scan();
+    assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("a")));
+}
+
 #[test]
 fn a_file_that_is_held_open_for_long_is_told_of() {
     let mut rig = rig("settle = '0s'");

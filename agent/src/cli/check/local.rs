@@ -23,6 +23,10 @@ use crate::source::{Look, Root, SourceError};
 /// How long the agent may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Of a watched folder on FAT whose files stay.
+const SENT_AGAIN: &str = "it is on FAT or exFAT, which numbers files anew with each mount, so those that stay are sent again then: \
+    have them deleted or moved when they are delivered, or put the folder on another file system";
+
 /// Checks everything but the destinations.
 pub(super) fn check(settings: &Settings, lines: &mut Lines) {
     check_state(&settings.state_dir, lines);
@@ -69,7 +73,7 @@ fn standing(folder: &Path) -> &Path {
 fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
     let what = format!("watch {}", watch.name);
     match look_at(watch) {
-        Ok(Seen { folders, mount_points, writers }) => {
+        Ok(Seen { folders, mount_points, writers, is_fat }) => {
             if misses_mount {
                 let why = unmounted(&watch.path);
                 lines.fail(&what, &Obstacle { why: &why, hint: MOUNT_IT, code: "watch" }, exit::FAILED);
@@ -85,6 +89,9 @@ fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
                 lines.warn(&what, &left_out);
             }
             writers.tell(&what, lines);
+            if is_fat && watch.after_delivery == AfterDelivery::Keep {
+                lines.warn(&what, SENT_AGAIN);
+            }
             if let AfterDelivery::Move(target) = &watch.after_delivery {
                 check_target(&what, watch, target, lines);
             }
@@ -103,6 +110,7 @@ struct Seen {
     folders: usize,
     mount_points: Vec<RelPath>,
     writers: Writers,
+    is_fat: bool,
 }
 
 /// Looks at all of a watched folder; or why not and what to do about it.
@@ -135,7 +143,7 @@ fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
         (Mode::Whole, Route::All(names)) => walk.folders * names.len(),
         (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
     };
-    Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers })
+    Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers, is_fat: root.is_fat() })
 }
 
 /// A look at all folders of a watch in which something may be meant.
