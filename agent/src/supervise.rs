@@ -197,12 +197,15 @@ fn serve(
 
 fn journal(settings: &Settings, plan: &Plan) -> Result<(Option<Journal>, Opening), AgentError> {
     if plan.no_journal {
-        return Ok((None, Opening {
-            pending: Vec::new(),
-            held: Vec::new(),
-            trust: Trust::Fresh,
-            doubt: Some(String::new()),
-        }));
+        return Ok((
+            None,
+            Opening {
+                pending: Vec::new(),
+                held: Vec::new(),
+                trust: Trust::Fresh,
+                doubt: Some(String::new()),
+            },
+        ));
     }
     let (journal, opening) = Journal::open(&settings.state_dir)?;
     Ok((Some(journal), opening))
@@ -230,7 +233,10 @@ fn tell_trust(Opening { trust, doubt, .. }: &Opening) {
                 "the journal could not be trusted: it is set aside and rebuilt by comparing with the destination");
         }
         (_, Some(why)) if !why.is_empty() => {
-            tracing::warn!(why, "the journal was set aside and is not rebuilt yet: it goes on comparing with the destination");
+            tracing::warn!(
+                why,
+                "the journal was set aside and is not rebuilt yet: it goes on comparing with the destination"
+            );
         }
         (Trust::Kept | Trust::Fresh, _) => {}
     }

@@ -452,7 +452,8 @@ impl Dispatcher {
 
     /// Once all that was there has been looked for at the destinations, what the journal doesn't know is new.
     async fn end_doubt(&mut self) -> Result<(), DispatchError> {
-        let Some(journal) = self.journal.clone().filter(|_| self.doubt.is_some() && self.has_compared()) else {
+        let Some(journal) = self.journal.clone().filter(|_| self.doubt.is_some() && self.has_compared())
+        else {
             return Ok(());
         };
         match journal.end_doubt().await {

@@ -59,7 +59,10 @@ mod tests {
         let before = note(true, &["a", "b", "c"]);
         assert!(before.lost_one(&note(true, &["b", "a"])) && before.lost_one(&note(true, &["a", "b", "d"])));
         assert!(!before.lost_one(&note(true, &["c", "b", "a", "d"])));
-        assert!(!before.lost_one(&note(false, &["a", "b"])) && !note(false, &["a", "b"]).lost_one(&note(true, &["a"])));
+        assert!(
+            !before.lost_one(&note(false, &["a", "b"]))
+                && !note(false, &["a", "b"]).lost_one(&note(true, &["a"]))
+        );
     }
 
     /// What is stored keeps its form.

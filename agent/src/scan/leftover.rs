@@ -27,7 +27,13 @@ pub(super) struct Leftover {
 }
 
 impl Leftover {
-    fn all_have(&mut self, journal: &Journal, legs: &[String], path: &RelPath, stamp: Stamp) -> Result<bool, JournalError> {
+    fn all_have(
+        &mut self,
+        journal: &Journal,
+        legs: &[String],
+        path: &RelPath,
+        stamp: Stamp,
+    ) -> Result<bool, JournalError> {
         let folder = path.folder();
         let of = |leg: &String| ItemId::of_folder(leg, folder.as_ref());
         if self.others.first().is_none_or(|(leg, known)| known.folder() != of(leg)) {

@@ -154,7 +154,7 @@ impl Scanner {
         Ok(self.former.iter().any(|(name, known)| known.has(ItemId::of(name, path), fingerprint)))
     }
 
-    fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
+    pub(super) fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
         self.context.wants(root, path)
             && (self.context.only.is_some()
                 || (self.context.takes(path, stamp) && !self.ignores.ignores(root, path, false)))

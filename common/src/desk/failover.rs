@@ -60,7 +60,9 @@ impl Desk {
         let (watch, destination) = (shipment.watch.clone(), shipment.destination.clone());
         let Some(names) = self.failover.get(&watch).cloned() else { return false };
         let others: Vec<String> = names.into_iter().filter(|name| *name != destination).collect();
-        let Some(other) = self.takes_over(&others, &BTreeSet::new(), now).map(str::to_owned) else { return false };
+        let Some(other) = self.takes_over(&others, &BTreeSet::new(), now).map(str::to_owned) else {
+            return false;
+        };
         self.lane(&other).promise(now);
         // The trouble still counts, and closes the circuit.
         let lane = self.lanes.get_mut(&destination).expect("shipments go to known destinations");

@@ -213,7 +213,8 @@ fn a_paused_watch_rests_over_a_change_of_its_destinations() {
         }
         wait_for_status(&agent, "all of it is paused", |said| {
             let watches = said["watches"].as_array().expect("a list").iter();
-            let mut of_it = watches.filter(|watch| watch["name"].as_str().is_some_and(|it| it.starts_with("rests")));
+            let mut of_it =
+                watches.filter(|watch| watch["name"].as_str().is_some_and(|it| it.starts_with("rests")));
             of_it.all(|watch| watch["paused"] == true)
         });
         assert!(nothing_came(&one) && nothing_came(&other), "round {round}");

@@ -272,7 +272,11 @@ fn what_a_removed_destination_has_kept_here_goes() {
             .and_destination("other", &other, "")
             .and_destination("dead", &dead, "")
             .watch_by("goes", goes.root(), &rules("goes", "'delete'"))
-            .watch_by("moves", moves.root(), &rules("moves", &format!("{{ move = '{}' }}", at("sent").display())))
+            .watch_by(
+                "moves",
+                moves.root(),
+                &rules("moves", &format!("{{ move = '{}' }}", at("sent").display())),
+            )
             .started();
         goes.small_files(30, 3);
         goes.file("large.bin", 1 << 20);
@@ -290,11 +294,14 @@ fn what_a_removed_destination_has_kept_here_goes() {
         copy(moves.root(), kept.root());
 
         change(&mut agent, reload, "['server', 'other', 'dead']", "['server', 'other']");
-        agent.wait_until("what both have is gone", || tree::is_empty(goes.root()) && tree::is_empty(moves.root()));
+        agent.wait_until("what both have is gone", || {
+            tree::is_empty(goes.root()) && tree::is_empty(moves.root())
+        });
         tree::assert_equal(kept.root(), &at("sent"));
         goes.file("later", 10);
         agent.wait_until("both go on", || {
-            [&one, &other].iter().all(|sshd| sshd.root().join("goes/later").exists()) && tree::is_empty(goes.root())
+            [&one, &other].iter().all(|sshd| sshd.root().join("goes/later").exists())
+                && tree::is_empty(goes.root())
         });
         assert!(agent.terminate().success());
         assert_eq!(count(), 2 * 62, "nothing was delivered again");

@@ -224,7 +224,11 @@ fn fault_42_journal_that_takes_two_starts_to_be_rebuilt() {
     let receipts = agent.receipts();
     let (sent, asked): (Vec<_>, Vec<_>) =
         receipts.iter().filter(|one| one["watch"] == "in").partition(|one| one["sent"] == true);
-    assert_eq!((sent.len(), asked.len()), (100, 100), "what the destination has is asked for, not sent again");
+    assert_eq!(
+        (sent.len(), asked.len()),
+        (100, 100),
+        "what the destination has is asked for, not sent again"
+    );
 
     let said = agent.log().lines().count();
     agent.start();

@@ -191,7 +191,10 @@ fn a_lost_store_is_a_fresh_one() {
     populate(dir.path());
     fs::remove_dir_all(dir.path().join("journal")).expect("it is removed");
     let (journal, opening) = open(dir.path());
-    assert_eq!(opening, Opening { pending: vec![], held: vec![], trust: Trust::Fresh, doubt: Some(String::new()) });
+    assert_eq!(
+        opening,
+        Opening { pending: vec![], held: vec![], trust: Trust::Fresh, doubt: Some(String::new()) }
+    );
     deliver(&journal, "a", 0..1);
     close(journal);
     assert_eq!(open(dir.path()).1.trust, Trust::Kept);
