@@ -195,6 +195,22 @@ async fn what_is_cut_off_for_a_pause_has_not_failed() {
     assert!(dispatcher.begun[&id].runs, "where the pause is over, it goes on at once");
 }
 
+/// Others that deliver to the same destination may wait for it without a reason of their own.
+#[tokio::test(start_paused = true)]
+async fn a_watched_folder_that_hangs_is_told_of() {
+    let (_home, dispatcher) = alone(false);
+    let context = &dispatcher.watches[&0].context;
+    assert_eq!(worker::told_if_late(context, std::future::ready(1)).await, 1);
+    let hangs = worker::told_if_late(context, std::future::pending::<()>());
+    assert!(tokio::time::timeout(Duration::from_secs(600), hangs).await.is_err());
+    let problems = context.problems();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].what.ends_with("/a") && problems[0].reason.contains("does not answer"),
+        "{problems:?}"
+    );
+}
+
 /// Some units allow less than the time between two looks at the disk.
 #[tokio::test(start_paused = true)]
 async fn the_watchdog_is_fed_while_there_is_no_space() {

@@ -1,6 +1,7 @@
 //! Does one command of one shipment and reports one event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -64,6 +65,27 @@ pub(super) async fn until_cut(work: impl Future<Output = Report>, cut: Option<Ar
     }
 }
 
+/// How long a watched folder may take to be opened before that is told.
+const LATE: Duration = Duration::from_secs(30);
+
+/// Waits for what only the watched folder's file system can hold up. Those who ask how things stand are told, since others
+/// that deliver to the same destination may wait for it, too.
+pub(super) async fn told_if_late<T>(context: &WatchContext, opened: impl Future<Output = T>) -> T {
+    let late = async {
+        tokio::time::sleep(LATE).await;
+        let path = context.settings.path.display();
+        let why = "it does not answer, so what is to be read from it keeps its place at its destination";
+        tracing::warn!(watch = %context.settings.name, %path, "the watched folder: {why}");
+        context.failed(&path, why);
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        opened = opened => opened,
+        never = late => never,
+    }
+}
+
 /// Tells who traces how `work` ends.
 pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Report>) -> Report {
     let report = work.instrument(span.clone()).await;
@@ -77,9 +99,10 @@ pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Repor
 impl Work {
     /// Does `command`.
     pub(super) async fn run(self, command: Command) -> Report {
-        // On a file system that hangs, no thread of the others' is to hang.
+        // On a file system that hangs, none of the runtime's own threads is to hang. The shipment does, in its place at the
+        // destination.
         let context = Arc::clone(&self.context);
-        let root = spawn_blocking(move || context.root()).await;
+        let root = told_if_late(&self.context, spawn_blocking(move || context.root())).await;
         let Some(root) = root.expect("opening doesn't panic and isn't aborted") else {
             return local_failure("the watched folder isn't there".to_owned());
         };
