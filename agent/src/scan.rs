@@ -85,12 +85,10 @@ pub struct Scanner {
     leftover: Leftover,
     ignores: Ignores,
     first_scan: bool,
-    /// Whether a scan has looked into every folder.
-    seen_whole: bool,
     next_scan: Moment,
     watched: WatchedFolder,
-    /// Whether the folder's file system tells times to two seconds only.
-    is_fat: bool,
+    /// How long a file holds still at least, where the folder's file system tells times coarsely.
+    least_rest: Duration,
     events: Option<Events>,
     trouble: bool,
     /// Whether the scan left something out because of a pause, which may be over by now, or of a stop.
@@ -131,10 +129,9 @@ impl Scanner {
             met_first: HashMap::new(),
             leftover: Leftover::default(),
             first_scan: true,
-            seen_whole: false,
             next_scan,
             watched,
-            is_fat: false,
+            least_rest: Duration::ZERO,
             events: None,
             trouble: false,
             interrupted: false,
@@ -215,7 +212,7 @@ impl Scanner {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_whole(root)?,
         }
-        self.seen_whole |= self.is_whole();
+        self.end_leftover(root)?;
         let now = clock::now();
         // Polling a large tree must not become all that is done.
         let rest = now.since(begin) * POLL_SHARE;
@@ -242,7 +239,7 @@ impl Scanner {
     /// Tells when all that the first scan met is handed on, or no longer waited for.
     fn tell_looked(&self) {
         let waits = || self.met_first.keys().any(|path| self.settler.waits_for(path));
-        if self.seen_whole && !self.first_scan && !self.context.has_looked() && !waits() {
+        if self.leftover.is_over() && !self.first_scan && !self.context.has_looked() && !waits() {
             self.context.set_looked();
         }
     }

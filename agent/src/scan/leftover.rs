@@ -27,6 +27,11 @@ pub(super) struct Leftover {
 }
 
 impl Leftover {
+    /// Whether a scan has looked into every folder since the watch began.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     fn all_have(
         &mut self,
         journal: &Journal,

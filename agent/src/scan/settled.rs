@@ -19,7 +19,7 @@ use crate::source::{Look, OpenItem, Root, SourceError};
 const LEAST_REST: Duration = Duration::from_secs(1);
 /// How long at least on FAT, where a change soon after another one moves no time: one that comes after it was read would not
 /// be noticed. A little more than the two seconds to which times are told there.
-const LEAST_REST_ON_FAT: Duration = Duration::from_millis(2_500);
+pub(super) const REST_ON_FAT: Duration = Duration::from_millis(2_500);
 
 impl Scanner {
     pub(super) fn look_at_due(&mut self, root: &Root) -> Result<(), ScanError> {
@@ -117,11 +117,8 @@ impl Scanner {
     fn rest(&mut self, item: &Item, open: &OpenItem) -> Observation {
         let settings = &self.context.settings;
         let is_told = settings.settle_marker.is_some() || open.has_writer().is_some();
-        let least = match (self.is_fat, settings.settle.is_zero() && !is_told) {
-            (true, _) => LEAST_REST_ON_FAT,
-            (false, true) => LEAST_REST,
-            (false, false) => return Observation::Settled,
-        };
+        let least = if settings.settle.is_zero() && !is_told { LEAST_REST } else { Duration::ZERO };
+        let least = least.max(self.least_rest);
         if settings.settle >= least {
             return Observation::Settled;
         }

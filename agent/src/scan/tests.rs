@@ -247,8 +247,8 @@ fn on_fat_a_file_holds_still_for_longer_than_times_are_told_to() {
     let mut rig = rig("settle = '0s'");
     fs::write(rig.folder.join("a"), "content").expect("written");
     let root = rig.root().expect("the folder is there");
-    assert!(!rig.scanner.is_fat, "tests run on a disk that tells times exactly");
-    rig.scanner.is_fat = true;
+    assert_eq!(rig.scanner.least_rest, Duration::ZERO, "tests run on a disk that tells times exactly");
+    rig.scanner.least_rest = settled::REST_ON_FAT;
     let begin = clock::now();
     rig.scanner.scan_all(&root).expect("the journal works");
     assert!(rig.found.try_recv().is_err());

@@ -27,8 +27,7 @@ impl Scanner {
         self.begin()?;
         self.look_for_leftover()?;
         self.scan_folder(root, None)?;
-        self.end()?;
-        self.end_leftover(root)
+        self.end()
     }
 
     pub(super) fn begin(&mut self) -> Result<(), ScanError> {
