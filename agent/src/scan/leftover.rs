@@ -17,9 +17,9 @@ use crate::source::Root;
 /// What is known of it.
 #[derive(Default)]
 pub(super) struct Leftover {
-    /// Whether nothing is to be looked for any more.
+    /// Whether a scan has looked into every folder since the watch began.
     is_over: bool,
-    /// Whether a destination was taken away.
+    /// Whether a destination was taken away before that.
     clears: bool,
     /// What the other legs have of the folder that was looked at last.
     others: Vec<(String, DeliveredFolder)>,
@@ -100,11 +100,16 @@ impl Scanner {
         Ok(())
     }
 
-    /// After a scan that looked into every folder nothing is left over, and the destinations are kept in mind.
+    /// After a scan. One that looked into every folder has met all that is left over but what was on its way meanwhile, and
+    /// the destinations are kept in mind.
     pub(super) fn end_leftover(&mut self, root: &Root) -> Result<(), ScanError> {
         if self.leftover.went > 0 {
             finish::tidy(root);
+            tracing::info!(watch = %self.context.settings.name, files = self.leftover.went,
+                "what only a destination that was taken away had kept is gone: all others have it");
+            self.leftover.went = 0;
         }
+        self.leftover.others.clear();
         if self.leftover.is_over || !self.is_whole() {
             return Ok(());
         }
@@ -114,11 +119,7 @@ impl Scanner {
                 journal.note_legs(base, now)?;
             }
         }
-        if self.leftover.went > 0 {
-            tracing::info!(watch = %self.context.settings.name, files = self.leftover.went,
-                "what only a destination that was taken away had kept is gone: all others have it");
-        }
-        self.leftover = Leftover { is_over: true, ..Leftover::default() };
+        self.leftover.is_over = true;
         Ok(())
     }
 }
