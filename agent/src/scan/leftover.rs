@@ -32,6 +32,11 @@ impl Leftover {
         self.is_over
     }
 
+    /// What the others have is to be read again.
+    pub(super) fn read_anew(&mut self) {
+        self.others.clear();
+    }
+
     fn all_have(
         &mut self,
         journal: &Journal,
@@ -109,7 +114,7 @@ impl Scanner {
                 "what only a destination that was taken away had kept is gone: all others have it");
             self.leftover.went = 0;
         }
-        self.leftover.others.clear();
+        self.leftover.read_anew();
         if self.leftover.is_over || !self.is_whole() {
             return Ok(());
         }

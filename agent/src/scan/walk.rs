@@ -137,6 +137,7 @@ impl Scanner {
                 if self.cached.as_ref().is_none_or(|cached| cached.folder() != id) {
                     self.cached = self.delivered_in(folder.as_ref())?;
                 }
+                self.leftover.read_anew();
                 let delivered = self.cached.take();
                 let outcome = self.consider(root, path, stamp, mode, delivered.as_ref());
                 self.cached = delivered;
