@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn version_1_is_what_is_written() {
         let value = note(true, &["a"]).seal();
-        assert_eq!(value.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), GOLDEN);
+        let hex: Vec<_> = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex.concat(), GOLDEN);
         assert_eq!(LegsNote::unseal(&value), Ok(note(true, &["a"])));
         assert!(LegsNote::unseal(b"damaged").is_err());
     }

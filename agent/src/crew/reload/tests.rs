@@ -23,7 +23,7 @@ fn settings(home: &Path, watches: &[(&str, &str)]) -> Settings {
     };
     let text = format!(
         "state_dir = '{at}/state'\n[destination.d]\naddress = 'u@127.0.0.1:1'\nknown_hosts = ['/k']\n{}",
-        watches.iter().map(watch).collect::<String>()
+        watches.iter().map(watch).collect::<Vec<_>>().concat()
     );
     skiff_config::parse(&text, Path::new("skiff.toml"), &Environment::default()).expect("it is right")
 }
