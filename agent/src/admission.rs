@@ -33,6 +33,8 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct Items {
     standing: HashMap<ItemId, Standing>,
+    /// Of items under way: what has got this stamp meanwhile is the version that is being delivered.
+    restamped: HashMap<ItemId, u64>,
     recent: VecDeque<ItemId>,
 }
 
@@ -53,6 +55,10 @@ impl Admission {
     /// way, and no other may come.
     pub fn set(&self, item: ItemId, standing: Standing) -> bool {
         let mut items = self.items();
+        let standing = match (standing, items.restamped.remove(&item)) {
+            (Standing::Delivered(_), Some(stamp)) => Standing::Delivered(stamp),
+            (standing, _) => standing,
+        };
         let before = items.standing.insert(item, standing);
         if let Standing::Delivered(_) = standing {
             items.recent.push_back(item);
@@ -61,9 +67,27 @@ impl Admission {
         before == Some(Standing::UnderWay { asked: true })
     }
 
+    /// What was delivered of the item, or is just about to be, has this stamp now; unless something else is known of it.
+    pub fn restamp(&self, item: ItemId, stamp: u64) {
+        let mut items = self.items();
+        match items.standing.get(&item) {
+            None | Some(Standing::Delivered(_)) => {
+                items.standing.insert(item, Standing::Delivered(stamp));
+                items.recent.push_back(item);
+                items.forget_oldest();
+            }
+            Some(Standing::UnderWay { .. }) => {
+                items.restamped.insert(item, stamp);
+            }
+            Some(Standing::Held(_)) => {}
+        }
+    }
+
     /// The item is to be looked at anew.
     pub fn clear(&self, item: ItemId) {
-        self.items().standing.remove(&item);
+        let mut items = self.items();
+        items.standing.remove(&item);
+        items.restamped.remove(&item);
     }
 
     fn items(&self) -> std::sync::MutexGuard<'_, Items> {
@@ -96,6 +120,24 @@ mod tests {
         assert!(!admission.is_new(item, 2));
         assert!(admission.set(item, Standing::Delivered(1)));
         assert!(admission.is_new(item, 2) && !admission.is_new(item, 1));
+    }
+
+    #[test]
+    fn what_is_delivered_or_is_about_to_be_gets_another_stamp() {
+        let (admission, item) = (Admission::default(), |n: u8| ItemId::from_bytes([n; 16]));
+        let under_way = Standing::UnderWay { asked: false };
+        for (n, standing) in (0..).zip([Standing::Delivered(1), Standing::Held(1), under_way]) {
+            admission.set(item(n), standing);
+            admission.restamp(item(n), 2);
+        }
+        assert!(!admission.is_new(item(0), 2) && admission.is_new(item(0), 1));
+        assert!(admission.is_new(item(1), 2), "what failed may be another version");
+        // The end of its delivery comes after the other's.
+        admission.set(item(2), Standing::Delivered(1));
+        assert!(!admission.is_new(item(2), 2) && admission.is_new(item(2), 1));
+        admission.set(item(2), under_way);
+        admission.set(item(2), Standing::Delivered(3));
+        assert!(!admission.is_new(item(2), 3), "a newer version is another");
     }
 
     #[test]

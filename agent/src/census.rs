@@ -29,8 +29,8 @@ struct State {
 struct Round {
     /// Folders of the journal that nobody has met yet.
     unmet: HashSet<ItemId>,
-    /// Watches that are being scanned since the round began.
-    under_way: HashSet<usize>,
+    /// Watches that are being scanned, by a scan that began in this round.
+    scanned_now: HashSet<usize>,
     /// Watches that have been scanned whole.
     done: HashSet<usize>,
 }
@@ -41,27 +41,31 @@ impl Census {
         Self { journal, state: Mutex::default() }
     }
 
-    /// From now on this watch has to be scanned, too.
+    /// From now on this watch has to be scanned, too. All that begin together join before any of them is scanned.
     pub fn join(&self, watch: usize) {
         self.state().watches.insert(watch);
     }
 
-    /// This watch isn't scanned any more. What its successor would have met must not count as gone.
+    /// This watch isn't scanned any more. Its successor has joined before, as nobody else meets what it will meet.
     pub fn leave(&self, watch: usize) {
         let mut state = self.state();
         state.watches.remove(&watch);
         state.round = None;
     }
 
-    /// A scan of this watch begins that is to look into every folder. Blocking.
+    /// A scan of this watch begins that is to look into every folder; that of one that has left counts for nothing.
+    /// Blocking.
     pub fn begin(&self, watch: usize) -> Result<(), JournalError> {
         let mut state = self.state();
+        if !state.watches.contains(&watch) {
+            return Ok(());
+        }
         if state.round.is_none() {
             let unmet = self.journal.folders()?.into_iter().collect();
-            state.round = Some(Round { unmet, under_way: HashSet::new(), done: HashSet::new() });
+            state.round = Some(Round { unmet, scanned_now: HashSet::new(), done: HashSet::new() });
         }
         if let Some(round) = &mut state.round {
-            round.under_way.insert(watch);
+            round.scanned_now.insert(watch);
         }
         Ok(())
     }
@@ -80,9 +84,11 @@ impl Census {
             let mut state = self.state();
             let State { watches, round } = &mut *state;
             let Some(own) = round else { return Ok(()) };
-            if own.under_way.remove(&watch) && whole {
-                own.done.insert(watch);
+            // One that was cut short ends no round, whoever is left.
+            if !own.scanned_now.remove(&watch) || !whole {
+                return Ok(());
             }
+            own.done.insert(watch);
             if !watches.is_subset(&own.done) {
                 return Ok(());
             }
@@ -168,5 +174,43 @@ mod tests {
         census.leave(8);
         census.end(7, true).expect("nothing is written");
         assert_eq!(known(&census), [folder(1)], "who comes after it may meet it");
+    }
+
+    #[test]
+    fn a_watch_that_changes_forgets_nothing_before_its_successor_was_scanned() {
+        let (_dir, census) = census_of(&[1, 2]);
+        census.join(7);
+        census.begin(7).expect("it is read");
+        census.met(folder(1));
+        census.met(folder(2));
+        census.end(7, true).expect("nothing is written");
+        census.begin(7).expect("it is read");
+        census.join(8);
+        census.leave(7);
+        census.end(7, true).expect("nothing is written");
+        // It was told to stop and has not heard yet.
+        census.begin(7).expect("nothing is read");
+        census.end(7, true).expect("nothing is written");
+        assert_eq!(known(&census).len(), 2, "the other may meet them");
+        census.begin(8).expect("it is read");
+        census.met(folder(2));
+        census.end(8, true).expect("it is written");
+        assert_eq!(known(&census), [folder(2)]);
+    }
+
+    #[test]
+    fn a_scan_that_the_end_of_the_last_watch_cuts_short_forgets_nothing() {
+        let (_dir, census) = census_of(&[1]);
+        census.join(7);
+        census.join(8);
+        census.leave(8);
+        census.begin(7).expect("it is read");
+        census.begin(8).expect("nothing is read");
+        census.end(8, true).expect("nothing is written");
+        census.end(7, false).expect("nothing is written");
+        census.leave(7);
+        census.begin(7).expect("nothing is read");
+        census.end(7, false).expect("nothing is written");
+        assert_eq!(known(&census), [folder(1)]);
     }
 }

@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex};
 use skiff_common::delivery::OnConflict;
 use skiff_common::path::PathError;
 use skiff_common::{RelPath, RemotePath, Stamp};
-use skiff_config::{AfterDelivery, Destination, PatternError, Settings, Symlinks, Watch, WatchGlobs};
+use skiff_config::{AfterDelivery, Destination, Mode, PatternError, Settings, Symlinks, Watch, WatchGlobs};
 
 use crate::clock;
 use crate::empty_folders::Folders;
-use crate::finish::After;
+use crate::finish::{self, After};
 use crate::ignores::Ignores;
 use crate::naming::Naming;
 use crate::remote::Remote;
 use crate::route::{self, Muster};
 use crate::source::{FolderId, Named, Root, SourceError};
 use crate::status::snapshot::{Item, Problem, Settling};
-use crate::status::{Problems, wall_ms};
+use crate::status::{Growing, Problems, wall_ms};
 use crate::wake::Waker;
 
 /// A screenful is enough for a person.
@@ -61,10 +61,14 @@ pub struct WatchContext {
     pub on_conflict: OnConflict,
     folder: Mutex<Option<FolderId>>,
     complaint: Mutex<String>,
+    /// What else was told last, by what it is about.
+    remarks: Mutex<HashMap<&'static str, String>>,
     misses_mount: AtomicBool,
+    /// Whether all that was there when it began was seen and handed on.
+    looked: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
-    logs: Mutex<Vec<Item>>,
+    growing: Mutex<Growing>,
     problems: Mutex<Problems>,
     settling: Mutex<(Settling, Vec<Item>)>,
 }
@@ -124,6 +128,16 @@ impl WatchContext {
         self.misses_mount.store(misses, Ordering::Relaxed);
     }
 
+    /// Whether all that was there when it began was seen once, and is handed on or, as a log, looked for at the destination.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Acquire)
+    }
+
+    /// It was.
+    pub(crate) fn set_looked(&self) {
+        self.looked.store(true, Ordering::Release);
+    }
+
     /// What to say of that, where the folder is scanned all the same.
     pub(crate) fn missing_mount(&self) -> String {
         format!("{}: what was delivered of it is kept in mind; {MOUNT_IT}", unmounted(&self.settings.path))
@@ -158,14 +172,36 @@ impl WatchContext {
         self.unseen.lock().expect("nothing panics while it holds the lock").iter().cloned().collect()
     }
 
-    /// Its logs that are delivered while they grow, as they were after the last look.
-    pub(crate) fn logs(&self) -> Vec<Item> {
-        self.logs.lock().expect("nothing panics while it holds the lock").clone()
+    /// What is told of its logs that are delivered while they grow, as it was after the last look; of another watch nothing.
+    pub(crate) fn growing(&self) -> Option<Growing> {
+        let growing = self.growing.lock().expect("nothing panics while it holds the lock");
+        (self.settings.mode == Mode::Append).then(|| growing.clone())
     }
 
-    /// From now on they are so.
-    pub(crate) fn set_logs(&self, logs: Vec<Item>) {
-        *self.logs.lock().expect("nothing panics while it holds the lock") = logs;
+    /// From now on it is so.
+    pub(crate) fn set_growing(&self, growing: Growing) {
+        *self.growing.lock().expect("nothing panics while it holds the lock") = growing;
+    }
+
+    /// Something else is in the way, once for each time that it changes; `None`: it is over. Those who ask how things stand
+    /// hear of it.
+    pub(crate) fn remark(&self, what: &'static str, words: Option<&str>) {
+        let mut remarks = self.remarks.lock().expect("nothing panics while it holds the lock");
+        let Some(words) = words else {
+            remarks.remove(what);
+            return;
+        };
+        if remarks.get(what).is_none_or(|last| last != words) {
+            remarks.insert(what, words.to_owned());
+            tracing::warn!(watch = %self.settings.name, "{words}");
+        }
+        drop(remarks);
+        self.failed(&what, words);
+    }
+
+    /// Tells of versions that are set aside, each of which may be undelivered.
+    pub(crate) fn tell_aside(&self, root: &Root) {
+        self.remark("set aside", finish::told_aside(root).as_deref());
     }
 
     /// Why a log of it was not delivered or a folder not looked into, for those who ask how things stand.
@@ -222,8 +258,18 @@ impl WatchContext {
         }
         let Some(suffix) = &self.settings.settle_marker else { return true };
         let marker = [path.as_bytes(), suffix.as_bytes()].concat();
-        !path.as_bytes().ends_with(suffix.as_bytes())
-            && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
+        !self.is_done_file(path) && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
+    }
+
+    /// Whether by its name it is no file to deliver, but says that another is complete.
+    pub(crate) fn is_done_file(&self, path: &RelPath) -> bool {
+        let suffix = self.settings.settle_marker.as_deref();
+        suffix.is_some_and(|suffix| path.as_bytes().ends_with(suffix.as_bytes()))
+    }
+
+    /// The file that a done-file at `path` would be of.
+    pub(crate) fn marked_by(&self, path: &RelPath) -> Option<RelPath> {
+        finish::marked_by(path, self.settings.settle_marker.as_deref()?)
     }
 }
 
@@ -259,6 +305,7 @@ pub(crate) fn context(
         let (root, naming) = remote_root(destination, watch)?;
         Ok(Place { remote: Arc::clone(&remotes[name]), root, naming })
     };
+    muster.route(watch);
     let places = route::destinations(watch).iter().map(place).collect::<Result<_, SettingsError>>()?;
     let (only, linked) = only.map(|named| (named.paths, Arc::new(named.linked))).unzip();
     Ok(Arc::new(WatchContext {
@@ -286,9 +333,11 @@ pub(crate) fn context(
         },
         folder: Mutex::default(),
         complaint: Mutex::default(),
+        remarks: Mutex::default(),
         misses_mount: AtomicBool::default(),
+        looked: AtomicBool::default(),
         unseen: Mutex::default(),
-        logs: Mutex::default(),
+        growing: Mutex::default(),
         problems: Mutex::default(),
         settling: Mutex::default(),
     }))

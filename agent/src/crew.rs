@@ -75,8 +75,6 @@ impl Following {
 /// What all parts of an agent use; opened once, at its start.
 pub(crate) struct Shared {
     pub(crate) journal: Option<Journal>,
-    /// Whether the journal is all that there was.
-    pub(crate) trusted: bool,
     pub(crate) status: Arc<Status>,
     /// By the names of their destinations.
     pub(crate) remotes: HashMap<String, Arc<Remote>>,
@@ -137,6 +135,12 @@ impl Crew {
 
     /// Puts somebody to work for each.
     pub(crate) fn start(&mut self, contexts: Vec<Arc<WatchContext>>) -> Result<(), AgentError> {
+        // All of them before any begins: a census that knows the first alone is over when that one is.
+        for context in &contexts {
+            if let Some(census) = self.census_of(context) {
+                census.join(context.number);
+            }
+        }
         for context in contexts {
             if context.settings.mode == Mode::Append {
                 self.follow(&context)?;
@@ -158,11 +162,14 @@ impl Crew {
         Ok(())
     }
 
+    /// The census, where this watch is scanned for it.
+    fn census_of(&self, context: &WatchContext) -> Option<Arc<Census>> {
+        let takes_part = !context.once && context.settings.mode != Mode::Append;
+        self.census.clone().filter(|_| takes_part)
+    }
+
     fn scan(&mut self, context: &Arc<WatchContext>) -> Result<(), AgentError> {
-        let census = self.census.clone().filter(|_| !context.once);
-        if let Some(census) = &census {
-            census.join(context.number);
-        }
+        let census = self.census_of(context);
         let Shared { admission, journal, .. } = &self.shared;
         let journal = (journal.clone(), census);
         let scanner =
@@ -203,8 +210,9 @@ impl Crew {
     fn follow(&mut self, context: &Arc<WatchContext>) -> Result<(), AgentError> {
         let state_dir = &self.settings.state_dir;
         let receipts = receipts(&self.settings)?;
-        let Shared { journal, trusted, status, .. } = &self.shared;
-        let journal = (journal.clone(), *trusted);
+        let Shared { journal, status, .. } = &self.shared;
+        let doubt = journal.as_ref().map(Journal::doubt).transpose()?.flatten();
+        let journal = (journal.clone(), doubt.is_none());
         let follower =
             Follower::new(Arc::clone(context), journal, (receipts, state_dir), Arc::clone(status))?;
         let tells_end = TellsEnd::new(&self.ends.scanner_ended, &context.waker);
@@ -230,6 +238,7 @@ impl Crew {
 
     /// Those that were told to end and have.
     fn join_ended(&mut self) {
+        self.makers.retain(|maker| !maker.is_finished());
         let scanned = self.scanners.extract_if(.., |(_, thread)| thread.is_finished());
         let followed = self.followers.extract_if(.., |follower| follower.has_ended());
         for (watch, thread) in scanned.chain(followed.map(Following::into_thread)) {

@@ -165,7 +165,7 @@ mod tests {
         let root = Root::open(home.path()).expect("it opens");
         let rules = home.path().join("sub/.skiffignore");
         fs::create_dir(home.path().join("sub")).expect("made");
-        let long = "#".repeat(MOST_BYTES as usize + 1);
+        let long = "#".repeat(usize::try_from(MOST_BYTES).expect("it fits into memory") + 1);
         let ways: [&dyn Fn(); 3] = [
             &|| symlink("/etc/hostname", &rules).expect("linked"),
             &|| fs::create_dir(&rules).expect("made"),

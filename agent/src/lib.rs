@@ -30,6 +30,7 @@ pub mod login;
 pub mod machine;
 pub mod metrics;
 pub mod naming;
+mod no_replace;
 #[cfg(test)]
 mod not_shown;
 #[cfg(feature = "otel")]

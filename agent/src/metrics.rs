@@ -174,14 +174,14 @@ fn watches(snapshot: &Snapshot) -> Vec<Family> {
         (
             "skiff_backlog_items",
             Kind::Gauge,
-            "Files found and not yet delivered; at least so many.",
+            "Files found and not yet delivered, logs that have more among them; at least so many.",
             |watch, _| number(watch.pending.items),
         ),
         ("skiff_backlog_bytes", Kind::Gauge, "Their bytes.", |watch, _| number(watch.pending.bytes)),
         (
             "skiff_oldest_pending_age_seconds",
             Kind::Gauge,
-            "Since when the oldest of them waits; 0: none does.",
+            "Since when the oldest of them waits, or nothing came of a log; 0: none does.",
             |watch, now| watch.pending.oldest_ms.map_or(0.0, |since| seconds(now.saturating_sub(since))),
         ),
         (
@@ -196,7 +196,7 @@ fn watches(snapshot: &Snapshot) -> Vec<Family> {
         (
             "skiff_last_success_timestamp_seconds",
             Kind::Gauge,
-            "When a file was delivered last; 0: none yet.",
+            "When a file, or more of a log, was delivered last; 0: none yet.",
             |watch, _| watch.last_delivery_ms.map_or(0.0, seconds),
         ),
         ("skiff_watch_paused", Kind::Gauge, "1: somebody paused it.", |watch, _| {

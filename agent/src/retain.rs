@@ -24,6 +24,9 @@ use crate::route;
 use crate::source::{Look, Root, SourceError};
 use crate::status::Status;
 
+/// What is told of, by these names.
+const DISK: &str = "the disk";
+const ROOM: &str = "making room";
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// A disk that stays too full is gone over so often.
@@ -115,7 +118,11 @@ impl Keeper {
         let (mut rested, mut rest) = (settings.rescan, settings.rescan);
         while !self.context.waker.is_stopped() {
             let is_due = settings.retain.is_limited() && rested >= settings.rescan;
-            let too_full = rested >= rest && self.is_too_full();
+            let is_full = self.is_too_full();
+            if !is_full {
+                self.context.remark(DISK, None);
+            }
+            let too_full = rested >= rest && is_full;
             if is_due || too_full {
                 let made = self.make_room();
                 if let Err(error) = &made {
@@ -136,6 +143,9 @@ impl Keeper {
         let ignores = Ignores::of(self.context.settings.taken.ignore_file.as_deref());
         let mut walk = Walk { ignores, ..Walk::default() };
         self.walk(&root, None, &mut walk)?;
+        if !walk.is_partial {
+            self.context.remark(ROOM, None);
+        }
         let mut went = 0_u64;
         let mut more_delivered = walk.delivered.is_cut || walk.is_partial;
         let mut left_bytes = walk.delivered_bytes;
@@ -175,7 +185,8 @@ impl Keeper {
         }
         match settings.when_full {
             WhenFull::KeepUndelivered => {
-                self.context.complain("the disk is above high_water, and no delivered file is left to go");
+                let full = "the disk is above high_water, and no delivered file is left to go";
+                self.context.remark(DISK, Some(full));
                 false
             }
             WhenFull::DeleteUndelivered => {
@@ -210,7 +221,8 @@ impl Keeper {
     }
 
     fn remove(&self, root: &Root, candidate: &Candidate) -> bool {
-        let gone = finish::expire(root, &candidate.path, candidate.stamp);
+        let marker = self.context.settings.settle_marker.as_deref();
+        let gone = finish::expire(root, &candidate.path, candidate.stamp, marker);
         gone.unwrap_or_else(|error| {
             tracing::warn!(watch = %self.context.settings.name, path = %candidate.path, %error, "cannot delete");
             false
@@ -276,14 +288,17 @@ impl Keeper {
         stamp: Stamp,
         ignores: &mut Ignores,
     ) -> Result<bool, SourceError> {
+        // A done-file goes with its file.
         let named = self.context.globs.matches(path.as_bytes())
+            && !self.context.is_done_file(path)
             && self.context.settings.taken.takes(path.as_bytes(), stamp.size);
         Ok(named && !ignores.ignores(root, path, false)?)
     }
 
     fn leave_out(&self, walk: &mut Walk, error: &SourceError) {
         walk.is_partial = true;
-        self.context.complain(&format!("a folder is left out while room is made: {error}"));
+        let left_out = format!("a folder is left out while room is made: {error}");
+        self.context.remark(ROOM, Some(&left_out));
     }
 }
 

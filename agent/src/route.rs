@@ -55,11 +55,6 @@ pub fn base(name: &str) -> &str {
     name.split_once('>').map_or(name, |(base, _)| base)
 }
 
-/// Those of `live`, watches and legs, that these names of the configuration stand for.
-pub fn of_names<'a>(live: impl Iterator<Item = &'a str>, names: &[String]) -> Vec<String> {
-    live.filter(|live| names.iter().any(|name| name == base(live))).map(str::to_owned).collect()
-}
-
 /// The names of all legs of the watch; its own where it has none.
 pub fn siblings(watch: &Watch) -> Vec<String> {
     match &watch.route {
@@ -91,6 +86,8 @@ pub fn destinations(watch: &Watch) -> &[String] {
 #[derive(Debug, Default)]
 pub struct Muster {
     marks: Mutex<Marks>,
+    /// The destinations that a watch delivers to now, where it does to all of several.
+    routes: Mutex<HashMap<String, Vec<String>>>,
 }
 
 /// An item is of a leg, as in the journal.
@@ -103,6 +100,25 @@ struct Marks {
 }
 
 impl Muster {
+    /// From now on the watch of the configuration, whose leg this may be, has this route.
+    pub fn route(&self, watch: &Watch) {
+        let mut routes = self.routes.lock().expect("nothing panics while it holds the lock");
+        let base = base(&watch.name).to_owned();
+        match &watch.route {
+            Route::All(names) => drop(routes.insert(base, names.clone())),
+            Route::One | Route::Failover(_) | Route::Spread(_) => drop(routes.remove(&base)),
+        }
+    }
+
+    /// The other legs of the watch: of its route now, as a shipment may have begun by an earlier one.
+    fn others(&self, watch: &Watch) -> Option<Vec<String>> {
+        let Route::All(then) = &watch.route else { return None };
+        let routes = self.routes.lock().expect("nothing panics while it holds the lock");
+        let names = routes.get(base(&watch.name)).unwrap_or(then);
+        let others = names.iter().filter(|name| **name != watch.to);
+        Some(others.map(|to| leg(base(&watch.name), to)).collect())
+    }
+
     /// The leg `watch` has delivered these, with durable receipts: for each, whether all other legs have too. Of two
     /// that ask at once, the later one hears of both. Blocks.
     pub fn arrived(
@@ -111,9 +127,7 @@ impl Muster {
         receipts: &[Receipt],
         journal: Option<&Journal>,
     ) -> Result<Vec<bool>, JournalError> {
-        let Route::All(names) = &watch.route else { return Ok(vec![true; receipts.len()]) };
-        let others = names.iter().filter(|name| **name != watch.to);
-        let others: Vec<String> = others.map(|to| leg(base(&watch.name), to)).collect();
+        let Some(others) = self.others(watch) else { return Ok(vec![true; receipts.len()]) };
         let missing = self.mark(watch, &others, receipts);
         let mut complete = Vec::with_capacity(receipts.len());
         let mut folders = HashMap::new();
@@ -227,6 +241,18 @@ mod tests {
         assert!(!goes(&muster, "to = ['a', 'b']", "a"));
         assert!(!goes(&muster, "to = ['c', 'b']", "b"), "c has not got it");
         assert!(goes(&muster, "to = ['b', 'c']", "c"));
+    }
+
+    /// A shipment that began before a change ends after it.
+    #[test]
+    fn whoever_ends_later_asks_those_that_are_destinations_now() {
+        let muster = Muster::default();
+        let change = |route| legs(&settings(route), "m").watches.iter().for_each(|leg| muster.route(leg));
+        change("to = ['a', 'b']");
+        assert!(!goes(&muster, "to = ['a', 'b', 'c']", "a"), "b has not got it");
+        assert!(goes(&muster, "to = ['a', 'b', 'c']", "b"), "c gets nothing any more");
+        change("to = ['a', 'b', 'c']");
+        assert!(!goes(&muster, "to = ['a', 'b']", "b"), "c is to get it, too");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the dispatcher or the settler is full, so that its memory is bounded whatever lies in the folder. Blocks: runs in a
 //! thread of its own.
 
+mod leftover;
 mod place;
 mod settled;
 mod unsettled;
@@ -31,6 +32,7 @@ use crate::source::Root;
 use crate::wake::{Wake, Waker};
 use crate::watch::Events;
 use crate::watched::WatchedFolder;
+use leftover::Leftover;
 
 /// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
 const SETTLING: usize = 16 << 10;
@@ -80,10 +82,13 @@ pub struct Scanner {
     former: Vec<(String, DeliveredFolder)>,
     /// Files that wait and were met by the first scan, and whether they were delivered by another route.
     met_first: HashMap<RelPath, bool>,
+    leftover: Leftover,
     ignores: Ignores,
     first_scan: bool,
     next_scan: Moment,
     watched: WatchedFolder,
+    /// How long a file holds still at least, where the folder's file system tells times coarsely.
+    least_rest: Duration,
     events: Option<Events>,
     trouble: bool,
     /// Whether the scan left something out because of a pause, which may be over by now, or of a stop.
@@ -122,9 +127,11 @@ impl Scanner {
             cached: None,
             former: Vec::new(),
             met_first: HashMap::new(),
+            leftover: Leftover::default(),
             first_scan: true,
             next_scan,
             watched,
+            least_rest: Duration::ZERO,
             events: None,
             trouble: false,
             interrupted: false,
@@ -153,6 +160,7 @@ impl Scanner {
                 looked => looked?,
             }
             self.tell_unsettled(clock::now());
+            self.tell_looked();
             if self.settler.is_empty() && !self.first_scan {
                 self.waker.answer(ticket);
             }
@@ -204,6 +212,7 @@ impl Scanner {
             Some(paths) => paths.iter().try_for_each(|path| self.look(root, path))?,
             None => self.scan_whole(root)?,
         }
+        self.end_leftover(root)?;
         let now = clock::now();
         // Polling a large tree must not become all that is done.
         let rest = now.since(begin) * POLL_SHARE;
@@ -220,6 +229,19 @@ impl Scanner {
             self.former.clear();
         }
         Ok(())
+    }
+
+    /// Whether the scan has looked into every folder, and of the watch's own file system.
+    fn is_whole(&self) -> bool {
+        !self.trouble && !self.interrupted && !self.watched.misses_mount()
+    }
+
+    /// Tells when all that the first scan met is handed on, or no longer waited for.
+    fn tell_looked(&self) {
+        let waits = || self.met_first.keys().any(|path| self.settler.waits_for(path));
+        if self.leftover.is_over() && !self.first_scan && !self.context.has_looked() && !waits() {
+            self.context.set_looked();
+        }
     }
 
     fn id(&self, path: &RelPath) -> ItemId {

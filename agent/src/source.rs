@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2, statat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat, openat2, statat};
 use rustix::io::Errno;
 use skiff_common::RelPath;
 use skiff_common::growth::FileId;
@@ -33,6 +33,15 @@ use named::pinned;
 /// What skiff keeps for itself in a watched folder.
 pub(crate) const OWN_FOLDER: &str = ".skiff";
 
+/// By what the kernel knows FAT and exFAT.
+const FAT: [i128; 2] = [0x4d44, 0x2011_bab0];
+
+/// Whether this is what a folder is called in which another skiff has what it brings to a file system here, until it is whole.
+pub(crate) fn is_brought(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(b".skiff-").unwrap_or_default();
+    digits.len() == 24 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Which folder it is, however it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FolderId {
@@ -46,7 +55,7 @@ pub struct FolderId {
 pub struct Root {
     folder: Arc<OwnedFd>,
     path: PathBuf,
-    /// Where files stand that are asked for by another name.
+    /// Where files stand that are read by another name.
     called: Arc<HashMap<RelPath, RelPath>>,
     /// Whether a symlink to a file inside stands for that file.
     follows: bool,
@@ -88,7 +97,8 @@ impl Root {
         }
     }
 
-    /// The same folder, where these names stand for other files of it.
+    /// The same folder for who sends its files under other names: where [`open_item`](Self::open_item) alone, by which they are
+    /// read, takes these names for those of other files.
     #[must_use]
     pub fn called(&self, names: HashMap<RelPath, RelPath>) -> Self {
         Self { called: Arc::new(names), ..self.clone() }
@@ -111,6 +121,11 @@ impl Root {
     pub fn is_mounted(&self) -> bool {
         let parent = openat(&*self.folder, "..", FOLDER, Mode::empty()).and_then(fstat);
         matches!((fstat(&*self.folder), parent), (Ok(here), Ok(parent)) if here.st_dev != parent.st_dev)
+    }
+
+    /// Whether it is FAT or exFAT, which number their files anew with each mount, and tell times to two seconds only.
+    pub fn is_fat(&self) -> bool {
+        fstatfs(&*self.folder).is_ok_and(|of| FAT.iter().any(|magic| i128::from(of.f_type) == *magic))
     }
 
     /// What stands at `path`.

@@ -70,11 +70,6 @@ impl Agent {
         let (shared, opening) = shared(settings, plan)?;
         let contexts = contexts(settings, &shared, plan)?;
         let paused = paused(settings, plan);
-        let names = settings.watches.iter().map(|watch| watch.name.as_str());
-        let pausing = route::of_names(names, &paused.names());
-        for context in &contexts {
-            context.waker.pause(pausing.contains(&context.settings.name));
-        }
         let (live, lives) = watch::channel(windows::live(settings, &shared.remotes));
         let mut windows = plan.service.is_some().then(|| Windows::new(lives));
         let mut rests = windows.as_mut().map(Windows::look).unwrap_or_default();
@@ -99,7 +94,7 @@ impl Agent {
             remotes: shared.remotes.values().cloned().collect(),
             orders,
             board,
-            paused: pausing,
+            paused: paused.names(),
             service: plan.service.is_some(),
             scanner_ended: Arc::clone(&scanner_ended),
             once: plan.once,
@@ -161,12 +156,11 @@ pub use dispatch::Outcome;
 
 fn shared(settings: &Settings, plan: &Plan) -> Result<(Shared, Opening), AgentError> {
     let (journal, opening) = journal(settings, plan)?;
-    tell_trust(&opening.trust);
+    tell_trust(&opening);
     let status = Arc::new(Status::default());
     let overall = Arc::new(Limiter::new(settings.bandwidth));
     let shared = Shared {
         journal,
-        trusted: opening.trust == Trust::Kept,
         remotes: remotes(settings, &status, plan, &overall),
         status,
         overall,
@@ -203,7 +197,15 @@ fn serve(
 
 fn journal(settings: &Settings, plan: &Plan) -> Result<(Option<Journal>, Opening), AgentError> {
     if plan.no_journal {
-        return Ok((None, Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh }));
+        return Ok((
+            None,
+            Opening {
+                pending: Vec::new(),
+                held: Vec::new(),
+                trust: Trust::Fresh,
+                doubt: Some(String::new()),
+            },
+        ));
     }
     let (journal, opening) = Journal::open(&settings.state_dir)?;
     Ok((Some(journal), opening))
@@ -223,10 +225,20 @@ fn paused(settings: &Settings, plan: &Plan) -> Paused {
     })
 }
 
-fn tell_trust(trust: &Trust) {
-    if let Trust::Rebuilt { reason, quarantine } = trust {
-        tracing::error!(%reason, quarantine = %quarantine.display(),
-            "the journal could not be trusted: it is set aside and rebuilt by comparing with the destination");
+/// Also where somebody else has opened it first, such as `skiff retry`.
+fn tell_trust(Opening { trust, doubt, .. }: &Opening) {
+    match (trust, doubt) {
+        (Trust::Rebuilt { reason, quarantine }, _) => {
+            tracing::error!(%reason, quarantine = %quarantine.display(),
+                "the journal could not be trusted: it is set aside and rebuilt by comparing with the destination");
+        }
+        (_, Some(why)) if !why.is_empty() => {
+            tracing::warn!(
+                why,
+                "the journal was set aside and is not rebuilt yet: it goes on comparing with the destination"
+            );
+        }
+        (Trust::Kept | Trust::Fresh, _) => {}
     }
 }
 

@@ -13,6 +13,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind, RecursiveMode, Watcher as _};
 use skiff_common::RelPath;
 
+use crate::source::is_brought;
 use crate::wake::Waker;
 
 /// A live watch on a folder; dropping it ends the events.
@@ -82,7 +83,7 @@ fn wake_for(root: &Path, waker: &Waker, path: &Path) {
     if bytes.is_empty() {
         return waker.all();
     }
-    if bytes == b".skiff" || bytes.starts_with(b".skiff/") {
+    if bytes == b".skiff" || bytes.starts_with(b".skiff/") || bytes.split(|b| *b == b'/').any(is_brought) {
         return;
     }
     if let Ok(path) = RelPath::parse(bytes) {

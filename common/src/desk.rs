@@ -1,7 +1,7 @@
 //! The dispatcher's decisions: which shipment runs when, what waits and why, what is given up.
 //!
 //! Owns all deliveries under way. Promises that records come before the effects that rely on them, that no destination
-//! has more than its limit under way, that a destination in trouble is tried by one shipment at a time, and that an item
+//! runs more than its limit, that a destination in trouble is tried by one shipment at a time, and that an item
 //! travels in one shipment at a time: of two, the slower could put an older version over a newer one. Takes time and
 //! chance as arguments and acts through the [`Effect`]s it returns.
 

@@ -31,6 +31,8 @@ pub(crate) struct Lane {
     queue: Vec<(Moment, ShipmentId, Command)>,
     failures: u32,
     closed_until: Option<Moment>,
+    /// After trouble: until then one that was taken from elsewhere is on its way to try it.
+    promised_until: Option<Moment>,
     /// Nothing starts, though nothing is wrong.
     rests: bool,
     /// What has started by now, to tell whose turn it is.
@@ -44,8 +46,17 @@ const FAIR_TURN: u32 = 4;
 
 impl Lane {
     pub(crate) fn new(limit: usize, retry: Retry) -> Self {
-        let (running, queue) = (HashSet::new(), Vec::new());
-        Self { limit, retry, running, queue, failures: 0, closed_until: None, rests: false, started: 0 }
+        Self {
+            limit,
+            retry,
+            running: HashSet::new(),
+            queue: Vec::new(),
+            failures: 0,
+            closed_until: None,
+            promised_until: None,
+            rests: false,
+            started: 0,
+        }
     }
 
     /// Queues a shipment that may start at `due`.
@@ -80,6 +91,7 @@ impl Lane {
             return Some(until - now);
         }
         self.failures = self.failures.saturating_add(1);
+        self.promised_until = None;
         let wait = self.wait(self.failures, fault, chance)?;
         self.closed_until = Some(now + wait);
         Some(wait)
@@ -153,6 +165,22 @@ impl Lane {
     pub(crate) fn takes_more(&self, now: Moment) -> bool {
         let is_closed = self.closed_until.is_some_and(|until| until > now);
         !self.rests && (self.failures == 0 || (!is_closed && self.is_empty()))
+    }
+
+    /// Whether what waits elsewhere may come here: one alone, as long as it has to try.
+    pub(crate) fn takes_from_others(&self, now: Moment) -> bool {
+        self.takes_more(now) && self.promised_until().is_none_or(|until| until <= now)
+    }
+
+    /// One that waited elsewhere was dropped there, to try this one once its file is found again. If that is gone, another
+    /// may after as long as a failure would have cost.
+    pub(crate) fn promise(&mut self, now: Moment) {
+        self.promised_until = Some(now + self.retry.wait(self.failures, 1.0));
+    }
+
+    /// Until when one is on its way to try it.
+    pub(crate) fn promised_until(&self) -> Option<Moment> {
+        self.promised_until.filter(|_| self.failures > 0)
     }
 
     /// Whether what waits here gets no further for now.

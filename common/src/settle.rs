@@ -128,6 +128,11 @@ impl Settler {
         self.seen.len() >= self.capacity
     }
 
+    /// Whether this file is being waited for.
+    pub fn waits_for(&self, path: &RelPath) -> bool {
+        self.seen.contains_key(path)
+    }
+
     /// How many files are being waited for.
     pub fn len(&self) -> usize {
         self.seen.len()

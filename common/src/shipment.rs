@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::item::{Item, ItemId};
 
-/// Names a shipment, at the destination too: 20 hexadecimal digits that depend on its members alone, so that a
-/// retry finds what an earlier attempt left.
+/// Names a shipment, at the destination too: 20 hexadecimal digits that depend on the members it was planned with, its watch
+/// and its destination alone, so that a retry finds what an earlier attempt left. It keeps them when a member leaves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShipmentId(String);
 

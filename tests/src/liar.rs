@@ -69,12 +69,12 @@ impl Liar {
     pub fn with_scp(wire: &[u8]) -> Self {
         let script = TempDir::new().expect("there is room for a temporary folder");
         fs::write(script.path().join("wire"), wire).expect("the folder is writable");
-        Liar::in_folder(script, "cat \"${0%/*}/wire\"; exec 1>&-; cat >/dev/null\n")
+        Liar::in_folder(script, "cat \"${0%/*}/wire\"; exec 1>&- 2>&-; cat >/dev/null\n")
     }
 
     /// One that has nothing but `scp`, in whose place these commands of `sh` run.
     pub fn in_place_of_scp(commands: &str) -> Self {
-        Liar::running(&format!("{commands}\nexec 1>&-; cat >/dev/null\n"))
+        Liar::running(&format!("{commands}\nexec 1>&- 2>&-; cat >/dev/null\n"))
     }
 
     fn running(text: &str) -> Self {

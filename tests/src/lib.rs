@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod asyncssh;
 pub mod bench;
+pub mod between;
 pub mod campaign;
 pub mod chromium;
 pub mod confined;
@@ -34,6 +35,7 @@ pub mod user;
 pub mod wait;
 
 pub use agent::Agent;
+pub use between::Between;
 pub use dropbear::Dropbear;
 pub use fault_proxy::FaultProxy;
 pub use rclone::Rclone;

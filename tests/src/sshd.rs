@@ -200,6 +200,14 @@ impl Sshd {
         assert!(started, "{SERVER} does not start again:\n{}", self.log());
     }
 
+    /// What the sessions hold open below the folder to deliver to, also what has no name any longer.
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let open = |session: Pid| fs::read_dir(format!("/proc/{}/fd", session.as_raw_nonzero())).ok();
+        let open = process::descendants(self.pid()).into_iter().filter_map(open).flatten().flatten();
+        let files = open.filter_map(|file| fs::read_link(file.path()).ok());
+        files.filter(|file| file.starts_with(self.root())).collect()
+    }
+
     /// Ends every session but not the server. Returns how many processes that were.
     pub fn kill_sessions(&self) -> usize {
         kill_below(self.server.as_ref().expect("the server runs"))

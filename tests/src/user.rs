@@ -103,9 +103,11 @@ impl User {
 
     /// The same on a terminal that goes away once it `is_under_way`. The exit code.
     pub fn left_by_a_terminal(&self, words: &[String], is_under_way: impl FnMut() -> bool) -> Option<i32> {
+        // The kernel tells the shell alone, and the shell tells its jobs.
+        const HUNG_UP: &str = "& trap \"kill -HUP $!\" HUP; wait $!; wait $!";
         let file = self.home().join("code");
         let (mut script, transcript) =
-            self.terminal(words, ("trap : HUP; ", &format!("; echo $? >{}", file.display())));
+            self.terminal(words, ("", &format!("{HUNG_UP}; echo $? >{}", file.display())));
         let shown = || String::from_utf8_lossy(&fs::read(&transcript).unwrap_or_default()).into_owned();
         assert!(wait::came_true(wait::LIMIT, is_under_way), "{:?}", shown());
         script.kill().expect("it runs");

@@ -228,9 +228,9 @@ fn delivered(state_dir: &std::path::Path, watch: &Watch) -> std::io::Result<Deli
             (Some(name), Some(path)) => {
                 let size = receipt["size"].as_u64().unwrap_or(0);
                 // What was delivered whole grows when its watch is told so.
-                let grows = receipt["grown"] == true || watch.mode == Mode::Append;
-                let grown = grows.then_some(found.grown.len());
-                if grows {
+                let is_log = receipt["grown"] == true || watch.mode == Mode::Append;
+                let grown = is_log.then_some(found.grown.len());
+                if is_log {
                     found.grown.push((name.clone(), size));
                 }
                 let digests = [text("theirs"), text("digest")];

@@ -47,7 +47,7 @@ pub(super) async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, 
         list.extend(answered.await.map_err(|_| Refusal::ended())?);
     }
     if of(&["all", "growing"]) {
-        list.extend(roster.iter().flat_map(|context| context.logs()));
+        list.extend(roster.iter().filter_map(|context| context.growing()).flat_map(|growing| growing.logs));
     }
     list.retain(|item| {
         item.path.contains(&wanted)

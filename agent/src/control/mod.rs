@@ -29,8 +29,7 @@ use tokio::task::JoinSet;
 use crate::context::WatchContext;
 use crate::dispatch::Order;
 use crate::journal::Journal;
-use crate::status::snapshot::Item;
-use crate::status::{History, Snapshot, Status, latest, wall_ms};
+use crate::status::{History, Snapshot, Status, add_growing, latest, wall_ms};
 
 pub(crate) use door::read_token;
 pub use door::{ControlError, connect, socket_path};
@@ -68,26 +67,26 @@ pub struct Control {
 impl Control {
     /// The dispatcher's snapshot, with what it doesn't know. Blocks for a few looks at the journal's files.
     pub(crate) fn look(&self) -> Snapshot {
-        let mut snapshot = Snapshot::clone(&self.board.borrow());
+        let mut snapshot = self.told();
         snapshot.journal_bytes = Journal::bytes_on_disk(&self.state_dir);
         snapshot.time_ms = wall_ms();
         snapshot.throughput = throughput::of(&self.history, snapshot.pending.bytes);
-        // Logs that grow are no matter of the dispatcher's.
-        let roster = self.roster.read().expect("nothing panics while it holds the lock").clone();
-        for watch in &mut snapshot.watches {
-            let context = roster.iter().find(|context| context.settings.name == watch.name);
-            watch.pending.more |= context.is_some_and(|context| context.logs().iter().any(is_behind));
-            snapshot.pending.more |= watch.pending.more;
-        }
-        let logs = roster.iter().map(|context| context.problems());
+        let logs = self.contexts().into_iter().map(|context| context.problems());
         snapshot.problems = latest(std::iter::once(std::mem::take(&mut snapshot.problems)).chain(logs));
         snapshot
     }
-}
 
-/// Whether a log may have bytes that are not delivered; of one that nobody has seen yet nobody knows.
-fn is_behind(log: &Item) -> bool {
-    log.bytes.is_none() || log.bytes > log.delivered_bytes
+    /// The dispatcher's snapshot, with the logs that grow, which are no matter of its own.
+    fn told(&self) -> Snapshot {
+        let mut snapshot = Snapshot::clone(&self.board.borrow());
+        let growing: Vec<_> = self.contexts().iter().filter_map(|context| context.growing()).collect();
+        add_growing(&mut snapshot, &growing, &self.status);
+        snapshot
+    }
+
+    fn contexts(&self) -> Vec<Arc<WatchContext>> {
+        self.roster.read().expect("nothing panics while it holds the lock").clone()
+    }
 }
 
 /// Asks for the configuration to be read again.

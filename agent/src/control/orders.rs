@@ -76,8 +76,8 @@ pub(super) async fn pause(
     let written = tokio::task::spawn_blocking(move || file.set(&names, paused)).await;
     let written = written.map_err(Refusal::internal)?;
     written.map_err(|error| Refusal::internal(format!("cannot write down what is paused: {error}")))?;
-    let live = route::of_names(roster.iter().map(|context| context.settings.name.as_str()), &watches);
-    order(control, |answer| Order::Pause(live, paused, answer)).await?;
+    let names = watches.clone();
+    order(control, |answer| Order::Pause(names, paused, answer)).await?;
     Ok(object(&json!({ "watches": watches, "paused": paused })))
 }
 

@@ -26,10 +26,8 @@ pub(super) async fn sample(control: Arc<Control>) {
         let now = counts(&control.status);
         let [delivered_files, delivered_bytes, sent_bytes] = std::array::from_fn(|at| now[at] - before[at]);
         before = now;
-        let (held, pending) = {
-            let board = control.board.borrow();
-            (board.held.clone(), board.pending.clone())
-        };
+        let held = control.board.borrow().held.clone();
+        let pending = control.told().pending;
         control.history.add(Sample {
             time_ms: wall_ms(),
             delivered_files,

@@ -94,9 +94,6 @@ impl Crew {
         reloaded.removed = gone.map(|context| context.settings.name.clone()).collect();
         reloaded.destinations = moved;
         change.leave = left.iter().map(|context| context.number).collect();
-        if let Some(census) = &self.census {
-            change.leave.iter().for_each(|watch| census.leave(*watch));
-        }
         let join = change.join.clone();
         self.end_followers(&left).await;
         let (answer, answered) = oneshot::channel();
@@ -108,6 +105,12 @@ impl Crew {
             self.ends.live.send_replace(windows::live(&new, &self.shared.remotes));
             self.settings = new;
             self.start(join)?;
+            // Not before its successor has joined: whoever stays and is scanned meanwhile would forget what both have met.
+            if let Some(census) = &self.census {
+                for context in &left {
+                    census.leave(context.number);
+                }
+            }
         }
         self.join_ended();
         Ok(reloaded)
@@ -213,3 +216,6 @@ fn resting(old: &Settings, new: &Settings, moved: &[String]) -> Vec<(String, Str
     });
     resting.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use skiff_common::delivery::record::HeldItem;
 use skiff_common::{Item, ItemId, Moment, Shipment};
 use tokio::sync::watch;
 
-use super::{Dispatcher, Live, UnderWay};
+use super::{Begun, Dispatcher, Live};
 use crate::clock;
 use crate::remote::Link;
 use crate::ship;
@@ -16,7 +16,7 @@ use crate::status::snapshot::{
     Destination, DestinationState, Held, LastError, OnItsWay, Pending, Problem, Snapshot, Source, Totals,
     Watch,
 };
-use crate::status::{Problems, Status, millis, wall_ms};
+use crate::status::{Problems, Status, add_growing, millis, wall_ms};
 
 /// How often it is told at most: people see no more, and a snapshot goes over all that is under way.
 const EVERY: Duration = Duration::from_millis(500);
@@ -149,9 +149,12 @@ impl Dispatcher {
         }
         self.board.last = Some(now);
         // While something is on its way, it comes further without a word to us.
-        self.board.is_stale = self.under_way.values().any(|under_way| under_way.runs);
+        self.board.is_stale = self.begun.values().any(|begun| begun.runs);
         let snapshot = self.snapshot(now);
-        self.pulse.say(&snapshot);
+        let mut told = snapshot.clone();
+        let growing: Vec<_> = self.watches.values().filter_map(|live| live.context.growing()).collect();
+        add_growing(&mut told, &growing, &self.status);
+        self.pulse.say(&told);
         self.board.out.send_replace(Arc::new(snapshot));
     }
 
@@ -183,7 +186,7 @@ impl Dispatcher {
 
     fn totals(&self) -> Totals {
         let status = &self.status;
-        let again: u64 = self.under_way.values().map(UnderWay::sent_again).sum();
+        let again: u64 = self.begun.values().map(Begun::sent_again).sum();
         Totals {
             found_files: Status::get(&status.found_files),
             found_bytes: Status::get(&status.found_bytes),
@@ -266,9 +269,9 @@ impl Dispatcher {
     }
 
     fn on_its_way(&self, now: Moment) -> Vec<OnItsWay> {
-        let view = |(id, under_way): (&skiff_common::ShipmentId, &UnderWay)| {
+        let view = |(id, begun): (&skiff_common::ShipmentId, &Begun)| {
             let shipment = self.desk.shipment(id)?;
-            let (took, sent) = (now.since(under_way.since), under_way.sent());
+            let (took, sent) = (now.since(begun.since), begun.sent());
             Some(OnItsWay {
                 shipment: id.to_string(),
                 watch: shipment.watch.clone(),
@@ -277,12 +280,12 @@ impl Dispatcher {
                 files: shipment.items.len() as u64,
                 bytes: shipment.bytes(),
                 sent_bytes: sent.min(shipment.bytes()),
-                step: under_way.step.to_owned(),
+                step: begun.step.to_owned(),
                 since_ms: wall_ms().saturating_sub(millis(took)),
                 bytes_per_second: sent * 1000 / millis(took).max(1),
             })
         };
-        let running = self.under_way.iter().filter(|(_, under_way)| under_way.runs);
+        let running = self.begun.iter().filter(|(_, begun)| begun.runs);
         let mut views: Vec<_> = running.take(MOST_ON_ITS_WAY).filter_map(view).collect();
         views.sort_by(|a, b| (a.since_ms, &a.shipment).cmp(&(b.since_ms, &b.shipment)));
         views

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skiff_common::delivery::{Command, Receipt, Record};
+use skiff_common::delivery::{Command, HeldItem, Receipt, Record};
 use skiff_common::desk::Effect;
-use skiff_common::{ItemId, RelPath, Shipment, ShipmentId};
+use skiff_common::{ItemId, Moment, RelPath, Shipment, ShipmentId};
 use tracing::field::Empty;
 
-use super::{DispatchError, Dispatcher, Stop, UnderWay, Urgency, board, worker};
+use super::{Begun, DispatchError, Dispatcher, Stop, Urgency, board, worker};
 use crate::admission::Standing;
 use crate::clock;
 use crate::journal::{JournalError, NO_SPACE_PAUSE};
@@ -50,6 +50,12 @@ impl Dispatcher {
         }
         for effect in rest {
             self.act(effect);
+        }
+        // Not before: what is delivered and stays is held by now, with the stamp that it has.
+        for (watch, path) in std::mem::take(&mut self.wanted) {
+            if let Some(context) = self.context(&watch) {
+                context.waker.path(path);
+            }
         }
         Ok(())
     }
@@ -106,41 +112,8 @@ impl Dispatcher {
                 self.look_again(&watch, item, path);
             }
             Effect::Again(item, path, watch) => self.look_again(&watch, item, path),
-            Effect::Hold(held, until) => {
-                self.board.held(&held);
-                if held.quarantined
-                    && let Some(context) = self.context(&held.watch)
-                {
-                    self.quarantines.tell(&context.settings, &held);
-                }
-                self.status.failed(if held.quarantined { "quarantined" } else { "item" });
-                tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
-                    quarantined = held.quarantined, "not delivered: {}", held.reason);
-                let again = self.admission.set(held.item, Standing::Held(held.stamp));
-                if let Some(context) = self.context(&held.watch).filter(|_| again) {
-                    context.waker.path(held.path.clone());
-                }
-                match (until, self.context(&held.watch).map(|context| context.number)) {
-                    (Some(until), Some(watch)) if !self.given_up => {
-                        self.held.push(Reverse((until, watch, held.path, held.item)));
-                    }
-                    _ => self.give_up(&held.path, &held.reason),
-                }
-            }
-            Effect::Pass(held) => {
-                self.status.failed("item");
-                tracing::warn!(watch = %held.watch, path = %held.path,
-                    "not delivered, and left to a later scan, as too many are held: {}", held.reason);
-                let most = skiff_common::desk::MOST_HELD;
-                self.board.problem(
-                    "held items",
-                    &format!("there are more than {most}; those beyond are tried by each scan"),
-                );
-                self.admission.clear(held.item);
-                if self.once {
-                    self.give_up(&held.path, &held.reason);
-                }
-            }
+            Effect::Hold(held, until) => self.hold(held, until),
+            Effect::Pass(held) => self.pass(&held),
             Effect::Failed(id, reason, Some(wait)) => {
                 tracing::warn!(shipment = %id, again_in_ms = wait.as_millis(), "{reason}");
             }
@@ -149,6 +122,43 @@ impl Dispatcher {
                 self.given_up = true;
                 tracing::warn!(shipment = %id, "given up: {reason}");
             }
+        }
+    }
+
+    fn hold(&mut self, held: HeldItem, until: Option<Moment>) {
+        let again = self.admission.set(held.item, Standing::Held(held.stamp));
+        self.board.held(&held);
+        if held.quarantined
+            && let Some(context) = self.context(&held.watch)
+        {
+            self.quarantines.tell(&context.settings, &held);
+        }
+        self.status.failed(if held.quarantined { "quarantined" } else { "item" });
+        tracing::warn!(watch = %held.watch, path = %held.path, attempts = held.attempts,
+            quarantined = held.quarantined, "not delivered: {}", held.reason);
+        if let Some(context) = self.context(&held.watch).filter(|_| again) {
+            context.waker.path(held.path.clone());
+        }
+        match (until, self.context(&held.watch).map(|context| context.number)) {
+            (Some(until), Some(watch)) if !self.given_up => {
+                self.held.push(Reverse((until, watch, held.path, held.item)));
+            }
+            _ => self.give_up(&held.path, &held.reason),
+        }
+    }
+
+    fn pass(&mut self, held: &HeldItem) {
+        self.status.failed("item");
+        tracing::warn!(watch = %held.watch, path = %held.path,
+            "not delivered, and left to a later scan, as too many are held: {}", held.reason);
+        let most = skiff_common::desk::MOST_HELD;
+        self.board.problem(
+            "held items",
+            &format!("there are more than {most}; those beyond are tried by each scan"),
+        );
+        self.admission.clear(held.item);
+        if self.once {
+            self.give_up(&held.path, &held.reason);
         }
     }
 
@@ -179,32 +189,33 @@ impl Dispatcher {
     fn start(&mut self, id: ShipmentId, command: Command) {
         let shipment = self.desk.shipment(&id).expect("only shipments under way are started").clone();
         // Begun once, it ends by the settings that held then.
-        let begun = self.under_way.remove(&id).or_else(|| self.begin(&shipment));
-        let Some(mut under_way) = begun else { return };
-        under_way.step = match command {
+        let goes_on = self.begun.remove(&id).or_else(|| self.begin(&shipment));
+        let Some(mut begun) = goes_on else { return };
+        begun.step = match command {
             Command::Stage { .. } => "sending",
             Command::Publish(_) => "publishing",
             Command::Finish(_) => "finishing",
         };
-        under_way.runs = true;
-        under_way.cut = Arc::default();
-        let cut = matches!(command, Command::Stage { .. }).then(|| Arc::clone(&under_way.cut));
-        let span = tracing::info_span!(target: "delivery", parent: &under_way.span, "step",
-            otel.name = under_way.step, otel.status_code = Empty, error.type = Empty);
-        let (context, progress) = (Arc::clone(&under_way.context), Arc::clone(&under_way.progress));
-        self.under_way.insert(id.clone(), under_way);
+        begun.runs = true;
+        begun.cut = Arc::default();
+        let cut = matches!(command, Command::Stage { .. }).then(|| Arc::clone(&begun.cut));
+        let span = tracing::info_span!(target: "delivery", parent: &begun.span, "step",
+            otel.name = begun.step, otel.status_code = Empty, error.type = Empty);
+        let (context, progress) = (Arc::clone(&begun.context), Arc::clone(&begun.progress));
+        self.begun.insert(id.clone(), begun);
         let work = worker::Work {
             context,
             receipts: Arc::clone(&self.receipts),
             journal: self.journal.clone(),
+            admission: Arc::clone(&self.admission),
             shipment,
         };
         let work = worker::until_cut(counting(progress, Box::pin(work.run(command))), cut);
         self.workers.spawn(async move { (id, worker::traced(span, work).await) });
     }
 
-    fn begin(&self, shipment: &Shipment) -> Option<UnderWay> {
-        Some(UnderWay {
+    fn begin(&self, shipment: &Shipment) -> Option<Begun> {
+        Some(Begun {
             context: self.context(&shipment.watch)?,
             step: "",
             cut: Arc::default(),
@@ -232,10 +243,8 @@ impl Dispatcher {
             "delivered and verified");
         for receipt in receipts {
             let delivered = Standing::Delivered(receipt.item().stamp.fingerprint());
-            if self.admission.set(shipment.item_id(receipt.item()), delivered)
-                && let Some(context) = self.context(&shipment.watch)
-            {
-                context.waker.path(receipt.item().path.clone());
+            if self.admission.set(shipment.item_id(receipt.item()), delivered) {
+                self.wanted.push((shipment.watch.clone(), receipt.item().path.clone()));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Records are stored before the effects that rely on them. Owns the planners, the timers and the workers. Lacks
 //! decisions (`skiff_common::desk`), the effects (`effects`) and the work itself (`worker`).
 
+mod begun;
 mod board;
 mod effects;
 mod late;
@@ -16,12 +17,12 @@ mod tests;
 mod worker;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_common::batch::{Planned, Planner};
-use skiff_common::delivery::{Event, Record};
+use skiff_common::delivery::Record;
 use skiff_common::desk::{Desk, Rank};
 use skiff_common::{Item, ItemId, Moment, RelPath, Shipment, ShipmentId};
 use tokio::sync::{Notify, mpsc};
@@ -31,12 +32,13 @@ use crate::admission::Admission;
 use crate::clock;
 use crate::context::WatchContext;
 use crate::hooks::Quarantines;
-use crate::journal::{Journal, Opening, Trust};
+use crate::journal::{Journal, Opening};
 use crate::receipts::Receipts;
 use crate::remote::Remote;
 use crate::route;
 use crate::scan::Settled;
-use crate::status::{Progress, Status};
+use crate::status::Status;
+use begun::Begun;
 use board::Board;
 use late::Late;
 pub use orders::{Change, Order};
@@ -65,7 +67,8 @@ pub struct Dispatcher {
     remotes: Vec<Arc<Remote>>,
     /// No destination any more, but something is on its way there.
     retired: Vec<Arc<Remote>>,
-    under_way: HashMap<ShipmentId, UnderWay>,
+    /// The shipments that have begun, of those that the desk has under way.
+    begun: HashMap<ShipmentId, Begun>,
     orders: mpsc::Receiver<Order>,
     /// Those that came while nothing could be recorded.
     deferred: VecDeque<Order>,
@@ -77,12 +80,15 @@ pub struct Dispatcher {
     receipts: Arc<Receipts>,
     status: Arc<Status>,
     pub(crate) scanner_ended: Arc<Notify>,
-    /// Told by each scanner that is idle.
+    /// Told by each scanner and follower that is idle.
     idle: Arc<Notify>,
     once: bool,
-    fresh: bool,
+    /// See [`Opening::doubt`].
+    doubt: Option<String>,
     desk: Desk,
     late: Late,
+    /// Watches of the configuration that somebody has paused, also those that are not there now.
+    paused: HashSet<String>,
     /// Destinations that are paused, and why.
     rests: BTreeMap<String, String>,
     settled: mpsc::Receiver<Settled>,
@@ -92,6 +98,8 @@ pub struct Dispatcher {
     /// Ends what the journal has of watches and destinations that are no longer configured.
     dropped: Vec<Record>,
     changes: HashMap<ItemId, u32>,
+    /// Files that were asked for while they were under way, and are delivered.
+    wanted: Vec<(String, RelPath)>,
     given_up: bool,
     /// For who waits for space instead of the next input.
     stop: Option<Stop>,
@@ -112,30 +120,6 @@ impl Live {
     fn new(context: Arc<WatchContext>) -> Self {
         let planner = Planner::new(limits(&context.settings));
         Self { context, planner, full: false, asks: false }
-    }
-}
-
-/// A shipment that has begun, by the settings that held then.
-struct UnderWay {
-    context: Arc<WatchContext>,
-    step: &'static str,
-    /// Ends what is being sent.
-    cut: Arc<Notify>,
-    runs: bool,
-    since: Moment,
-    progress: Progress,
-    wire_bytes: u64,
-    /// From its begin to its end, for who traces.
-    span: tracing::Span,
-}
-
-impl UnderWay {
-    fn sent(&self) -> u64 {
-        Status::get(&self.progress)
-    }
-
-    fn sent_again(&self) -> u64 {
-        self.sent().saturating_sub(self.wire_bytes)
     }
 }
 
@@ -163,8 +147,11 @@ impl Dispatcher {
         }
         let mut board = Board::new(setup.board);
         setup.contexts.iter().for_each(|context| board.expect(&context.settings.name));
-        for watch in &setup.paused {
-            desk.pause(watch);
+        let paused: HashSet<String> = setup.paused.into_iter().collect();
+        for context in &setup.contexts {
+            let rests = paused.contains(route::base(&context.settings.name));
+            context.waker.pause(rests);
+            desk.set_paused(&context.settings.name, rests);
         }
         let idle = Arc::new(Notify::new());
         setup.contexts.iter().for_each(|context| context.waker.tell_idle(&idle));
@@ -173,7 +160,7 @@ impl Dispatcher {
             watches: watches.collect(),
             remotes: setup.remotes,
             retired: Vec::new(),
-            under_way: HashMap::new(),
+            begun: HashMap::new(),
             orders: setup.orders,
             deferred: VecDeque::new(),
             board,
@@ -186,9 +173,10 @@ impl Dispatcher {
             scanner_ended: setup.scanner_ended,
             idle,
             once: setup.once,
-            fresh: opening.trust != Trust::Kept,
+            doubt: opening.doubt.clone(),
             desk,
             late: Late::default(),
+            paused,
             rests: BTreeMap::new(),
             settled,
             workers: JoinSet::new(),
@@ -196,6 +184,7 @@ impl Dispatcher {
             resumed: Vec::new(),
             dropped: Vec::new(),
             changes: HashMap::new(),
+            wanted: Vec::new(),
             given_up: false,
             stop: None,
             outcome: Outcome::default(),
@@ -234,6 +223,8 @@ impl Dispatcher {
         let mut deadline = None;
         while !self.is_over(urgency) {
             self.pulse.beat();
+            self.end_dropped();
+            self.end_doubt().await?;
             self.share_room();
             self.publish();
             match self.next_input(&mut stop, urgency, deadline).await {
@@ -308,7 +299,7 @@ impl Dispatcher {
             }))),
             found = self.settled.recv(), if room => Input::Settled(found),
             Some(order) = self.orders.recv(), if urgency == Urgency::Run => Input::Order(order),
-            () = self.idle.notified(), if self.once => Input::ScannerIdle,
+            () = self.idle.notified(), if self.once || self.doubt.is_some() => Input::ScannerIdle,
             () = self.scanner_ended.notified() => Input::ScannerEnded,
             () = timer => Input::Timer,
         }
@@ -353,7 +344,7 @@ impl Dispatcher {
         Status::add(&self.status.found_bytes, found.item.stamp.size);
         self.board.touch();
         self.board.found(&live.context.settings.name);
-        let survey = (self.fresh && found.first_scan) || found.may_stand;
+        let survey = (self.doubt.is_some() && found.first_scan) || found.may_stand;
         let id = ItemId::of(&live.context.settings.name, &found.item.path);
         if self.desk.failures_of(id) >= ALONE_AFTER {
             // What fails in company may not fail alone: two names that are one there, or a tar that can't hold it.
@@ -398,7 +389,8 @@ impl Dispatcher {
         };
         let cut: Vec<_> = self.watches.iter_mut().filter_map(due).collect();
         for (watch, planned) in cut {
-            self.plan(watch, planned, self.fresh).await?;
+            // What of it may stand there is known.
+            self.plan(watch, planned, false).await?;
         }
         while let Some(Reverse((due, ..))) = self.held.peek()
             && *due <= now
@@ -411,45 +403,6 @@ impl Dispatcher {
         }
         let effects = self.desk.tick(now);
         self.apply(effects).await
-    }
-
-    async fn report(&mut self, (id, report): (ShipmentId, worker::Report)) -> Result<(), DispatchError> {
-        self.board.touch();
-        self.note_failure(&id, &report);
-        if let Some(failure) = report.failure {
-            self.outcome.destination_failure = Some(failure);
-        }
-        if let Some(under_way) = self.under_way.get_mut(&id) {
-            under_way.runs = false;
-        }
-        let effects = if report.cut {
-            self.desk.put_back(&id, clock::now())
-        } else {
-            self.desk.on(&id, report.event, clock::now(), clock::chance())
-        };
-        self.apply(effects).await?;
-        if self.desk.shipment(&id).is_none()
-            && let Some(over) = self.under_way.remove(&id)
-        {
-            Status::add(&self.status.resent_bytes, over.sent_again());
-            self.close_retired();
-            // What of it has failed may be held since.
-            self.forget_unless_watched(&over.context.settings.name).await?;
-        }
-        Ok(())
-    }
-
-    fn note_failure(&mut self, id: &ShipmentId, report: &worker::Report) {
-        let Event::Failed { reason, destination, .. } = &report.event else { return };
-        let Some(code) = report.code() else {
-            tracing::info!(shipment = %id, "{reason}");
-            return;
-        };
-        Status::add(&self.status.failures, 1);
-        self.status.failed(code);
-        if let Some(shipment) = self.desk.shipment(id).filter(|_| *destination) {
-            self.board.failed(&shipment.destination, code, reason);
-        }
     }
 
     fn context(&self, watch: &str) -> Option<Arc<WatchContext>> {

@@ -11,6 +11,7 @@ use super::{DispatchError, Dispatcher, Live};
 use crate::clock;
 use crate::context::WatchContext;
 use crate::remote::Remote;
+use crate::route;
 use crate::status::snapshot::{Item, ItemState};
 
 /// An order to the dispatcher.
@@ -23,7 +24,7 @@ pub enum Order {
     RetryDestinations(oneshot::Sender<()>),
     /// The files of these items that waited are gone.
     Gone(Vec<HeldItem>),
-    /// These watches are to be paused, or to go on.
+    /// These watches of the configuration, with all their legs, are to be paused, or to go on.
     Pause(Vec<String>, bool, oneshot::Sender<()>),
     /// This destination is to rest, and why; or to go on.
     Rest(String, Option<String>, oneshot::Sender<()>),
@@ -111,22 +112,26 @@ impl Dispatcher {
         if rests {
             let desk = &self.desk;
             let of_it = |id| desk.shipment(id).is_some_and(|shipment| shipment.destination == destination);
-            let cut = self.under_way.iter().filter(|(id, under_way)| under_way.runs && of_it(id));
-            cut.for_each(|(_, under_way)| under_way.cut.notify_one());
+            let cut = self.begun.iter().filter(|(id, begun)| begun.runs && of_it(id));
+            cut.for_each(|(_, begun)| begun.cut.notify_one());
         }
         let effects = self.desk.rest(destination, rests, clock::now());
         self.apply(effects).await
     }
 
     async fn pause(&mut self, watch: &str, paused: bool) -> Result<(), DispatchError> {
-        if let Some(context) = self.context(watch) {
-            context.waker.pause(paused);
-        }
         if paused {
-            self.desk.pause(watch);
-            return Ok(());
+            self.paused.insert(watch.to_owned());
+        } else {
+            self.paused.remove(watch);
         }
-        let effects = self.desk.unpause(watch, clock::now());
+        let contexts = self.watches.values().map(|live| &live.context);
+        let legs = contexts.filter(|context| route::base(&context.settings.name) == watch);
+        for context in legs {
+            context.waker.pause(paused);
+            self.desk.set_paused(&context.settings.name, paused);
+        }
+        let effects = self.desk.tick(clock::now());
         self.apply(effects).await
     }
 
@@ -139,15 +144,19 @@ impl Dispatcher {
         }
         for context in join {
             self.board.expect(&context.settings.name);
-            context.waker.pause(self.desk.is_paused(&context.settings.name));
+            // Whatever legs it had when somebody said so.
+            let paused = self.paused.contains(route::base(&context.settings.name));
+            context.waker.pause(paused);
+            self.desk.set_paused(&context.settings.name, paused);
             self.desk.add_watch(&context.settings.name, super::setup::watch_retry(&context.settings));
-            self.desk.set_failover(&context.settings.name, crate::route::destinations(&context.settings));
+            self.desk.set_failover(&context.settings.name, route::destinations(&context.settings));
+            context.waker.tell_idle(&self.idle);
             self.watches.insert(context.number, Live::new(context));
         }
         for live in leaving {
             self.let_go(live).await?;
         }
-        self.under_way.retain(|id, _| self.desk.shipment(id).is_some());
+        self.begun.retain(|id, _| self.desk.shipment(id).is_some());
         for (name, limit, retry) in retune {
             let effects = self.desk.retune(&name, limit, retry, clock::now());
             self.apply(effects).await?;
@@ -191,6 +200,10 @@ impl Dispatcher {
         }
         let effects = self.desk.withdraw(watch);
         self.apply(effects).await?;
+        if self.context(watch).is_none() {
+            // One that comes back by this name is paused if it is to be then.
+            self.desk.set_paused(watch, false);
+        }
         self.forget_unless_watched(watch).await
     }
 
@@ -227,7 +240,7 @@ impl Dispatcher {
     /// Ends the connections to what is no longer a destination, once nothing is on its way there.
     pub(super) fn close_retired(&mut self) {
         let used = |remote: &Arc<Remote>| {
-            let places = self.under_way.values().flat_map(|under_way| &under_way.context.places);
+            let places = self.begun.values().flat_map(|begun| &begun.context.places);
             places.into_iter().any(|place| Arc::ptr_eq(&place.remote, remote))
         };
         let (busy, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retired).into_iter().partition(used);

@@ -98,7 +98,7 @@ pub struct Setup<'a> {
     pub orders: mpsc::Receiver<Order>,
     /// Where it is told how things stand.
     pub board: watch::Sender<Arc<Snapshot>>,
-    /// Watches that somebody paused.
+    /// Watches of the configuration that somebody paused.
     pub paused: Vec<String>,
     /// Whether it is a service that tells systemd how it is.
     pub service: bool,

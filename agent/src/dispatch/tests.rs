@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use skiff_common::delivery::record::HeldItem;
-use skiff_common::delivery::{Staged, Trouble};
+use skiff_common::delivery::{Event, Staged, Trouble};
 use skiff_common::desk::Effect;
 use skiff_common::{Fault, ShipmentKind, Stamp};
 use skiff_config::Settings;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::context::context;
+use crate::journal::Trust;
 use crate::reach::reach;
 use crate::remote::Limiter;
 use crate::status::snapshot::{Snapshot, Source};
@@ -64,7 +65,7 @@ fn dispatcher(home: &Path, once: bool, (journal, opening): (Option<Journal>, Ope
 fn alone(once: bool) -> (tempfile::TempDir, Dispatcher) {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(home.path().join("state")).expect("a new name");
-    let nothing = Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh };
+    let nothing = Opening { pending: Vec::new(), held: Vec::new(), trust: Trust::Fresh, doubt: None };
     let dispatcher = dispatcher(home.path(), once, (None, nothing));
     (home, dispatcher)
 }
@@ -191,7 +192,23 @@ async fn what_is_cut_off_for_a_pause_has_not_failed() {
     assert_eq!(report.code(), None, "nor does it fail for those who trace");
     dispatcher.report((id.clone(), report)).await.expect("there is no journal");
     assert_eq!(Status::get(&dispatcher.status.failures), 0);
-    assert!(dispatcher.under_way[&id].runs, "where the pause is over, it goes on at once");
+    assert!(dispatcher.begun[&id].runs, "where the pause is over, it goes on at once");
+}
+
+/// Others that deliver to the same destination may wait for it without a reason of their own.
+#[tokio::test(start_paused = true)]
+async fn a_watched_folder_that_hangs_is_told_of() {
+    let (_home, dispatcher) = alone(false);
+    let context = &dispatcher.watches[&0].context;
+    assert_eq!(worker::told_if_late(context, std::future::ready(1)).await, 1);
+    let hangs = worker::told_if_late(context, std::future::pending::<()>());
+    assert!(tokio::time::timeout(Duration::from_secs(600), hangs).await.is_err());
+    let problems = context.problems();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].what.ends_with("/a") && problems[0].reason.contains("does not answer"),
+        "{problems:?}"
+    );
 }
 
 /// Some units allow less than the time between two looks at the disk.

@@ -1,13 +1,15 @@
 //! Does one command of one shipment and reports one event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use skiff_common::delivery::manifest::ManifestStyle;
+use skiff_common::delivery::record::Delivered;
 use skiff_common::delivery::{Command, Disposal, Event, Placement, Receipt, Stood, Trouble};
 use skiff_common::fault::Classify as _;
-use skiff_common::{Digest, Fault, RelPath, RemotePath, Shipment};
+use skiff_common::{Digest, Fault, ItemId, RelPath, RemotePath, Shipment, Stamp};
 use skiff_config::ManifestFile;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_blocking;
@@ -15,6 +17,7 @@ use tracing::Instrument as _;
 
 use super::Failure;
 use super::manifest::{self, ManifestError};
+use crate::admission::Admission;
 use crate::context::WatchContext;
 use crate::finish::{self, After};
 use crate::hooks;
@@ -49,6 +52,7 @@ pub(super) struct Work {
     pub(super) context: Arc<WatchContext>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) journal: Option<Journal>,
+    pub(super) admission: Arc<Admission>,
     pub(super) shipment: Shipment,
 }
 
@@ -61,6 +65,27 @@ pub(super) async fn until_cut(work: impl Future<Output = Report>, cut: Option<Ar
         () = cut.notified() => {
             Report { cut: true, ..local_failure("cut off, as its destination is paused".to_owned()) }
         }
+    }
+}
+
+/// How long a watched folder may take to be opened before that is told.
+const LATE: Duration = Duration::from_secs(30);
+
+/// Waits for what only the watched folder's file system can hold up. Those who ask how things stand are told, since others
+/// that deliver to the same destination may wait for it, too.
+pub(super) async fn told_if_late<T>(context: &WatchContext, opened: impl Future<Output = T>) -> T {
+    let late = async {
+        tokio::time::sleep(LATE).await;
+        let path = context.settings.path.display();
+        let why = "it does not answer, so what is to be read from it keeps its place at its destination";
+        tracing::warn!(watch = %context.settings.name, %path, "the watched folder: {why}");
+        context.failed(&path, why);
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        opened = opened => opened,
+        never = late => never,
     }
 }
 
@@ -77,9 +102,10 @@ pub(super) async fn traced(span: tracing::Span, work: impl Future<Output = Repor
 impl Work {
     /// Does `command`.
     pub(super) async fn run(self, command: Command) -> Report {
-        // On a file system that hangs, no thread of the others' is to hang.
+        // On a file system that hangs, none of the runtime's own threads is to hang. The shipment does, in its place at the
+        // destination.
         let context = Arc::clone(&self.context);
-        let root = spawn_blocking(move || context.root()).await;
+        let root = told_if_late(&self.context, spawn_blocking(move || context.root())).await;
         let Some(root) = root.expect("opening doesn't panic and isn't aborted") else {
             return local_failure("the watched folder isn't there".to_owned());
         };
@@ -234,8 +260,11 @@ impl Work {
             Ok(complete) => {
                 let each = receipts.iter().zip(complete);
                 let disposals = each.map(|(receipt, complete)| self.dispose_of(root, receipt, complete));
-                let disposals = disposals.collect();
+                let disposals: Vec<_> = disposals.collect();
                 finish::tidy(root);
+                if disposals.iter().any(|disposal| matches!(disposal, Disposal::Left(_))) {
+                    self.context.tell_aside(root);
+                }
                 disposals
             }
             Err(error) => {
@@ -251,7 +280,31 @@ impl Work {
             return Disposal::Kept;
         }
         let marker = self.context.settings.settle_marker.as_deref();
-        finish::dispose(root, receipt, &self.context.after, marker)
+        match finish::dispose(root, receipt, &self.context.after, marker) {
+            Disposal::PutBack { stamp, trouble, .. } => {
+                let others = self.of_others(receipt, stamp);
+                // Their scanners have been told already that it came back.
+                for other in &others {
+                    self.admission.restamp(other.item, other.stamp);
+                }
+                Disposal::PutBack { stamp, others, trouble }
+            }
+            disposal => disposal,
+        }
+    }
+
+    /// What the other legs, all of which have it, have delivered, now that it has another stamp.
+    fn of_others(&self, receipt: &Receipt, stamp: Stamp) -> Vec<Delivered> {
+        let path = &receipt.item().path;
+        let legs = route::siblings(&self.context.settings).into_iter();
+        let others = legs.filter(|leg| *leg != self.shipment.watch);
+        let delivered = others.map(|leg| Delivered {
+            folder: ItemId::of_folder(&leg, path.folder().as_ref()),
+            item: ItemId::of(&leg, path),
+            stamp: stamp.fingerprint(),
+            digest: receipt.digests().blake3,
+        });
+        delivered.collect()
     }
 }
 

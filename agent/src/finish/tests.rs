@@ -1,8 +1,13 @@
 //! What goes, what stays because it isn't what was delivered, and what a crash left half-way.
 
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use super::private::{LEAVING, SET_ASIDE, put_back, restore_entry, take_out};
 use super::*;
-use crate::source::OWN_FOLDER;
+use crate::not_shown::not_shown;
+use crate::source::{Look, OWN_FOLDER};
 use skiff_common::delivery::{Command, Delivery, Event, Placed, Staged};
 use skiff_common::digest::Hasher;
 use skiff_common::{Algorithm, Item, Shipment, ShipmentKind};
@@ -84,6 +89,179 @@ fn it_moves_with_its_folders_and_never_over_another_file() {
     assert_eq!(fs::read(sent.path().join("sub/a~1")).expect("there"), b"content");
 }
 
+fn stamp_of(root: &Root, name: &str) -> Stamp {
+    match root.look(&path(name)).expect("it is there") {
+        Look::File { stamp, .. } => stamp,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until the clock by which files are stamped has moved on from when this one was.
+fn wait_for_tick(root: &Root, than: Stamp) {
+    let ticked = || {
+        fs::write(root.path().join("tick"), "tick").expect("written");
+        stamp_of(root, "tick").ctime_ns > than.ctime_ns
+    };
+    while !ticked() {}
+}
+
+/// A folder on another file system than `folder`, if there is one.
+fn elsewhere(folder: &Path) -> Option<tempfile::TempDir> {
+    let other = tempfile::tempdir_in("/dev/shm").ok();
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let other = other.filter(|other| device(other.path()) != device(folder));
+    if other.is_none() {
+        not_shown("a move to another file system", "/dev/shm is none");
+    }
+    other
+}
+
+/// There the kernel says so before it looks whether the name is taken.
+#[test]
+fn it_moves_to_another_file_system_beside_files_of_its_name() {
+    let (folder, root) = root();
+    let Some(sent) = elsewhere(folder.path()) else { return };
+    fs::create_dir(sent.path().join("sub")).expect("made");
+    for name in ["a", "a~1"] {
+        fs::write(sent.path().join("sub").join(name), "other").expect("written");
+    }
+    let receipt = receipt(&root, "sub/a");
+    assert_eq!(dispose(&root, &receipt, &After::Move(sent.path().to_owned()), None), Disposal::Removed);
+    assert!(!folder.path().join("sub/a").exists());
+    assert_eq!(fs::read(sent.path().join("sub/a~1")).expect("there"), b"other");
+    assert_eq!(fs::read(sent.path().join("sub/a~2")).expect("there"), b"content");
+    assert_eq!(fs::read_dir(sent.path().join("sub")).expect("read").count(), 3, "nothing else stays there");
+}
+
+#[test]
+fn what_cannot_move_is_not_touched() {
+    let (folder, root) = root();
+    let receipt = receipt(&root, "sub/a");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    let disposal = dispose(&root, &receipt, &After::Move(file), None);
+    assert!(matches!(disposal, Disposal::Left(Trouble::Failed { .. })), "{disposal:?}");
+    assert_eq!(stamp_of(&root, "sub/a"), receipt.item().stamp);
+}
+
+/// As with a target that is full, or a disk that fails.
+#[test]
+fn what_cannot_be_copied_is_not_touched() {
+    let (folder, root) = root();
+    let Some(sent) = elsewhere(folder.path()) else { return };
+    let receipt = receipt(&root, "sub/a");
+    let open = root.open_item(&path("sub/a")).expect("it opens");
+    let wrong = Digest::new(Algorithm::Blake3, [0; 32]);
+    let target = Target::open(sent.path(), &path("sub/a")).expect("made");
+    let mut leave = Leave::Moved { target, digest: &wrong };
+    let stays = remove(&root, &path("sub/a"), &open, &mut leave, None).expect_err("the copy differs");
+    assert!(matches!(stays, Stays { why: Why::Failed(_), stamp: None }), "{stays:?}");
+    assert_eq!(stamp_of(&root, "sub/a"), receipt.item().stamp);
+}
+
+/// Otherwise it would be taken for a new version, each time.
+#[test]
+fn what_was_out_and_is_back_has_the_stamp_that_is_told() {
+    let (_folder, root) = root();
+    let sent = tempfile::tempdir().expect("a folder");
+    let open = root.open_item(&path("sub/a")).expect("it opens");
+    let digest = *receipt(&root, "sub/a").digests();
+    let target = Target::open(sent.path(), &path("sub/a")).expect("made");
+    // Nothing gets a name in a folder that was removed.
+    fs::remove_dir(sent.path().join("sub")).expect("it is empty");
+    let mut leave = Leave::Moved { target, digest: &digest.blake3 };
+    wait_for_tick(&root, open.stamp);
+    let stays = remove(&root, &path("sub/a"), &open, &mut leave, None).expect_err("it can't move");
+    assert!(matches!(stays.why, Why::Failed(_)), "{stays:?}");
+    assert_eq!(stays.stamp, Some(stamp_of(&root, "sub/a")));
+    assert_ne!(stays.stamp, Some(open.stamp), "or this shows nothing");
+}
+
+#[test]
+fn its_marker_comes_back_if_it_stays() {
+    let (folder, root) = root();
+    fs::write(folder.path().join("sub/a.done"), "").expect("written");
+    let sent = tempfile::tempdir().expect("a folder");
+    let open = root.open_item(&path("sub/a")).expect("it opens");
+    let digest = *receipt(&root, "sub/a").digests();
+    let target = Target::open(sent.path(), &path("sub/a")).expect("made");
+    fs::remove_dir(sent.path().join("sub")).expect("it is empty");
+    let mut leave = Leave::Moved { target, digest: &digest.blake3 };
+    remove(&root, &path("sub/a"), &open, &mut leave, Some(".done")).expect_err("it can't move");
+    assert!(folder.path().join("sub/a").exists() && folder.path().join("sub/a.done").exists());
+}
+
+#[test]
+fn the_marker_of_what_expires_goes_with_it() {
+    let (folder, root) = root();
+    fs::write(folder.path().join("sub/a.done"), "").expect("written");
+    let stamp = stamp_of(&root, "sub/a");
+    let changed = Stamp { size: 99, ..stamp };
+    assert!(!expire(&root, &path("sub/a"), changed, Some(".done")).expect("it is looked at"));
+    assert!(folder.path().join("sub/a.done").exists(), "another version may be what it is of");
+    assert!(expire(&root, &path("sub/a"), stamp, Some(".done")).expect("it goes"));
+    assert!(!folder.path().join("sub/a.done").exists());
+}
+
+/// A death between the two: with it the next file of that name would count as complete from its first byte.
+#[test]
+fn a_marker_that_was_left_half_way_goes_where_its_file_has_gone() {
+    let (folder, root) = root();
+    let leaving = folder.path().join(OWN_FOLDER).join(LEAVING).join("sub");
+    fs::create_dir_all(&leaving).expect("made");
+    for name in ["a.done", "gone.done", "left.done", "left", "note"] {
+        fs::write(leaving.join(name), "").expect("written");
+    }
+    assert_eq!(restore(&root, Some(".done")).expect("restored"), 4);
+    for (name, is_back) in [("a.done", true), ("gone.done", false), ("left.done", true), ("note", true)] {
+        assert_eq!(folder.path().join("sub").join(name).exists(), is_back, "{name}");
+    }
+    assert!(!leaving.exists(), "nothing stays");
+}
+
+/// A reload: who restores puts it back under the hands of who removes.
+#[test]
+fn a_marker_that_another_put_back_goes_unless_a_file_came() {
+    let (folder, root) = root();
+    let (marker, item) = (folder.path().join("sub/a.done"), path("sub/a"));
+    let from = root.folder_of(&item).expect("it opens");
+    for file_came in [false, true] {
+        fs::write(&marker, "").expect("written");
+        fs::write(folder.path().join("sub/a"), "content").expect("written");
+        let taken =
+            Marker::take_out(&root, &from, &item, ".done").expect("taken out").expect("it stands there");
+        assert!(!marker.exists());
+        assert_eq!(restore(&root, Some(".done")).expect("restored"), 1);
+        if !file_came {
+            fs::remove_file(folder.path().join("sub/a")).expect("it is there");
+        }
+        taken.end();
+        assert_eq!(marker.exists(), file_came);
+    }
+}
+
+#[test]
+fn what_is_set_aside_is_told_of_as_long_as_it_is() {
+    let (folder, root) = root();
+    assert_eq!(told_aside(&root), None);
+    for name in ["one", "two"] {
+        let leaving = folder.path().join(OWN_FOLDER).join(LEAVING);
+        fs::create_dir_all(&leaving).expect("made");
+        fs::write(leaving.join(name), "left").expect("written");
+        fs::write(folder.path().join(name), "new").expect("written");
+        assert_eq!(restore(&root, None).expect("restored"), 0);
+    }
+    let told = told_aside(&root).expect("two are set aside");
+    let aside = folder.path().join(OWN_FOLDER).join(SET_ASIDE);
+    assert!(told.starts_with("2 ") && told.contains(&aside.display().to_string()), "{told}");
+    for folder in fs::read_dir(&aside).expect("it is there") {
+        for file in fs::read_dir(folder.expect("read").path()).expect("a folder") {
+            fs::remove_file(file.expect("read").path()).expect("it is ours");
+        }
+    }
+    assert_eq!(told_aside(&root), None);
+}
+
 #[test]
 fn its_marker_goes_with_it() {
     let (folder, root) = root();
@@ -101,7 +279,7 @@ fn what_a_crash_left_half_way_goes_back() {
     fs::rename(folder.path().join("sub/a"), private.join("a")).expect("renamed");
     fs::write(private.join("taken"), "old").expect("written");
     fs::write(folder.path().join("sub/taken"), "new").expect("written");
-    assert_eq!(restore(&root).expect("restored"), 1);
+    assert_eq!(restore(&root, None).expect("restored"), 1);
     assert_eq!(fs::read(folder.path().join("sub/a")).expect("back"), b"content");
     assert_eq!(fs::read(folder.path().join("sub/taken")).expect("untouched"), b"new");
 }
@@ -113,7 +291,7 @@ fn what_cannot_go_back_is_set_aside_and_keeps_nothing_from_leaving() {
     let leaving = folder.path().join(OWN_FOLDER).join(LEAVING).join("sub");
     fs::create_dir_all(&leaving).expect("made");
     fs::write(leaving.join("a"), "before").expect("written");
-    assert_eq!(restore(&root).expect("restored"), 0);
+    assert_eq!(restore(&root, None).expect("restored"), 0);
     let aside = folder.path().join(OWN_FOLDER).join(SET_ASIDE).join("0/a");
     assert_eq!(fs::read(aside).expect("it is kept"), b"before");
     let receipt = receipt(&root, "sub/a");
@@ -130,7 +308,7 @@ fn what_is_planted_is_not_followed_when_a_removal_is_undone() {
     let own = folder.path().join(OWN_FOLDER);
     fs::create_dir(&own).expect("made");
     symlink(outside.path(), own.join(LEAVING)).expect("planted");
-    assert!(restore(&root).is_err());
+    assert!(restore(&root, None).is_err());
     assert!(!folder.path().join("journal").exists(), "nothing comes in");
 
     // Nor out, where a folder that was left became a symlink.
@@ -138,7 +316,7 @@ fn what_is_planted_is_not_followed_when_a_removal_is_undone() {
     fs::create_dir_all(own.join(LEAVING).join("link")).expect("made");
     fs::write(own.join(LEAVING).join("link/f"), "left").expect("written");
     symlink(outside.path(), folder.path().join("link")).expect("planted");
-    assert_eq!(restore(&root).expect("it is done"), 0);
+    assert_eq!(restore(&root, None).expect("it is done"), 0);
     assert!(!outside.path().join("f").exists(), "nothing goes out");
     assert_eq!(fs::read(own.join(SET_ASIDE).join("0/f")).expect("it is kept"), b"left");
 
@@ -146,7 +324,7 @@ fn what_is_planted_is_not_followed_when_a_removal_is_undone() {
     symlink(outside.path(), &own).expect("planted");
     fs::create_dir(outside.path().join(LEAVING)).expect("made");
     fs::write(outside.path().join(LEAVING).join("secret"), "").expect("written");
-    assert!(restore(&root).is_err());
+    assert!(restore(&root, None).is_err());
     assert!(!folder.path().join("secret").exists());
 }
 
@@ -158,7 +336,7 @@ fn a_private_folder_that_others_may_write_to_is_not_used() {
     fs::create_dir_all(own.join(LEAVING)).expect("made");
     fs::write(own.join(LEAVING).join("planted"), "").expect("written");
     fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).expect("opened");
-    assert!(restore(&root).is_err());
+    assert!(restore(&root, None).is_err());
     let delivered = receipt(&root, "sub/a");
     assert!(matches!(dispose(&root, &delivered, &After::Delete, None), Disposal::Left(_)));
     assert!(folder.path().join("sub/a").exists());
@@ -191,13 +369,16 @@ fn what_another_has_put_back_or_removed_is_no_failure() {
     let item = path("sub/a");
     let from = root.folder_of(&item).expect("it opens");
     let leaving = take_out(&root, &from, &item).expect("taken out");
-    assert_eq!(restore(&root).expect("restored"), 1);
+    assert_eq!(restore(&root, None).expect("restored"), 1);
     put_back(&root, &leaving, &from, &item).expect("it is back");
     assert_eq!(fs::read(folder.path().join("sub/a")).expect("back"), b"content");
 
     let leaving = take_out(&root, &from, &item).expect("taken out");
     unlinkat(&leaving, "a", AtFlags::empty()).expect("it goes");
-    assert_eq!(restore_entry(&root, &leaving, Some(&path("sub")), OsStr::new("a")).expect("no failure"), 0);
+    assert_eq!(
+        restore_entry(&root, &leaving, (Some(&path("sub")), OsStr::new("a")), None).expect("no failure"),
+        0
+    );
     assert!(!folder.path().join(OWN_FOLDER).join(SET_ASIDE).exists());
 }
 

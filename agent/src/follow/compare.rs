@@ -10,10 +10,10 @@ use crate::source::{Root, SourceError};
 
 impl Follower {
     /// What a rotation loses that copies and truncates, nobody can tell; that it may have is said.
-    pub(super) fn tell_copied(&self, file: FileId, id: LogId, outcome: Outcome) -> Outcome {
+    pub(super) fn tell_copied(&self, file: FileId, id: LogId, outcome: &Outcome) {
         let (log, path) = (self.log(id), self.folder.path_of(file));
-        if outcome != Outcome::Same(false)
-            && outcome != Outcome::Refused
+        if *outcome != Outcome::Same(false)
+            && *outcome != Outcome::Refused
             && let Some(copy) = path
         {
             if log.ended {
@@ -23,7 +23,6 @@ impl Follower {
                 tracing::info!(watch = %self.context.settings.name, path = %log.path, %copy, "it goes on in another file");
             }
         }
-        outcome
     }
 
     pub(super) fn begins_with(

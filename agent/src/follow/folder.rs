@@ -19,6 +19,9 @@ use crate::source::{Look, OpenItem, Root, SourceError, stamp};
 /// has by default, with room for a few such watches.
 const MOST_HELD: usize = 192;
 
+/// The most bytes of a path: two of them, and more, have to fit into a record of the journal.
+pub(super) const LONGEST_PATH: usize = 1_500;
+
 /// A file that is held open.
 struct Held {
     item: OpenItem,
@@ -37,6 +40,8 @@ pub(super) struct Folder {
     unseen: Vec<RelPath>,
     /// How many mount points it left out, and what was told of them last.
     mount_points: (usize, usize),
+    /// Files that this look met whose paths are too long, and those of the look before, which were told of.
+    too_long: (HashSet<RelPath>, HashSet<RelPath>),
 }
 
 impl Folder {
@@ -50,6 +55,7 @@ impl Folder {
             closed: Closed::default(),
             unseen: Vec::new(),
             mount_points: (0, 0),
+            too_long: (HashSet::new(), HashSet::new()),
         }
     }
 
@@ -62,25 +68,24 @@ impl Folder {
     ) -> Option<Vec<Sighting>> {
         self.look += 1;
         let files = self.list_all(root, context)?;
-        let known: HashMap<FileId, RelPath> =
-            ledger.all().filter(|(log, _)| !log.ended).map(|(log, _)| (log.file, log.path.clone())).collect();
-        let followed: HashSet<FileId> = ledger.files().collect();
+        let devices = files.iter().map(|(_, stamp)| stamp.dev).collect();
+        let followed = Followed::of(ledger, &devices);
         let numbers: HashMap<(u64, u64), FileId> =
             self.held.keys().map(|file| ((file.dev, file.ino), *file)).collect();
         let mut seen: HashMap<FileId, Sighting> = HashMap::new();
         for (path, stamp) in files {
             let held = numbers.get(&(stamp.dev, stamp.ino)).copied();
-            let is_known =
-                held.is_some() || followed.iter().any(|file| (file.dev, file.ino) == (stamp.dev, stamp.ino));
+            let is_known = held.is_some() || followed.may_be(stamp);
             if !is_known && !self.is_meant(root, &path, stamp, context) {
                 continue;
             }
-            let Some(file) = held.or_else(|| identify(root, &path, context, &known)) else { continue };
-            if held.is_none() && !followed.contains(&file) && !self.is_meant(root, &path, stamp, context) {
+            let Some(file) = held.or_else(|| identify(root, &path, context, &followed)) else { continue };
+            if held.is_none() && !followed.is_one(file, &path) && !self.is_meant(root, &path, stamp, context)
+            {
                 continue;
             }
             // Met under two names (a hard link, or a rename meanwhile): the one that it had before, if it has it still.
-            let had = known.get(&file);
+            let had = followed.paths.get(&file);
             match seen.get(&file) {
                 Some(_) if had != Some(&path) || root.look(&path).is_err() => {}
                 _ => {
@@ -89,6 +94,7 @@ impl Folder {
                 }
             }
         }
+        self.tell_too_long(context);
         self.hold(root, &mut seen);
         self.see_unseen(ledger, &mut seen);
         self.see_nameless(&mut seen);
@@ -180,12 +186,13 @@ impl Folder {
     }
 
     fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp, context: &WatchContext) -> bool {
-        // Two of them, and more, have to fit into a record of the journal.
-        const LONGEST: usize = 1_500;
-        path.as_bytes().len() <= LONGEST
-            && context.wants(root, path)
-            && context.takes(path, stamp)
-            && !self.is_ignored(root, path, context)
+        let is_meant =
+            context.wants(root, path) && context.takes(path, stamp) && !self.is_ignored(root, path, context);
+        if is_meant && path.as_bytes().len() > LONGEST_PATH {
+            self.too_long.0.insert(path.clone());
+            return false;
+        }
+        is_meant
     }
 
     /// What may be ignored waits until that can be told.
@@ -194,6 +201,20 @@ impl Folder {
             self.closed.met(context, path.folder().as_ref(), &error);
             true
         })
+    }
+
+    /// Once of each, for as long as it stands there.
+    fn tell_too_long(&mut self, context: &WatchContext) {
+        let (met, told) = std::mem::take(&mut self.too_long);
+        for path in met.difference(&told) {
+            let why = format!(
+                "it is not followed, for its path has {} bytes, and {LONGEST_PATH} are the most. Try: a watch of a folder further down",
+                path.as_bytes().len()
+            );
+            tracing::warn!(watch = %context.settings.name, %path, "{why}");
+            context.failed(path, &why);
+        }
+        self.too_long.1 = met;
     }
 
     fn hold(&mut self, root: &Root, seen: &mut HashMap<FileId, Sighting>) {
@@ -255,13 +276,59 @@ impl Folder {
     }
 }
 
+/// Which files are followed, as far as that tells which of those that are met have to be looked into.
+struct Followed {
+    files: HashSet<FileId>,
+    /// Devices and numbers.
+    numbers: HashSet<(u64, u64)>,
+    /// What logs are called.
+    paths: HashMap<FileId, RelPath>,
+    /// Numbers and births of those of whose device nothing is there, which may have another number now; and what they are called.
+    lost: HashMap<(u64, i64), Option<RelPath>>,
+    lost_numbers: HashSet<u64>,
+}
+
+impl Followed {
+    /// Files of logs and of what may become one, where something is on `devices`.
+    fn of(ledger: &Ledger, devices: &HashSet<u64>) -> Self {
+        let files: HashSet<FileId> = ledger.files().collect();
+        let logs = ledger.all().filter(|(log, _)| !log.ended);
+        let paths: HashMap<FileId, RelPath> = logs.map(|(log, _)| (log.file, log.path.clone())).collect();
+        let lost = files.iter().filter(|file| !devices.contains(&file.dev));
+        let lost: HashMap<_, _> =
+            lost.map(|file| ((file.ino, file.born_ns), paths.get(file).cloned())).collect();
+        Self {
+            numbers: files.iter().map(|file| (file.dev, file.ino)).collect(),
+            lost_numbers: lost.keys().map(|(ino, _)| *ino).collect(),
+            files,
+            paths,
+            lost,
+        }
+    }
+
+    /// Whether a file with that stamp can be one of them.
+    fn may_be(&self, stamp: Stamp) -> bool {
+        self.numbers.contains(&(stamp.dev, stamp.ino)) || self.lost_numbers.contains(&stamp.ino)
+    }
+
+    fn is_one(&self, file: FileId, path: &RelPath) -> bool {
+        self.files.contains(&file) || self.is_lost(file, path)
+    }
+
+    /// Whether a log has that file.
+    fn is_logs(&self, file: FileId, path: &RelPath) -> bool {
+        self.paths.contains_key(&file) || self.is_lost(file, path)
+    }
+
+    fn is_lost(&self, file: FileId, path: &RelPath) -> bool {
+        let was = self.lost.get(&(file.ino, file.born_ns));
+        // Without a birth the number alone says little.
+        was.is_some_and(|was| file.born_ns != 0 || was.as_ref() == Some(path))
+    }
+}
+
 /// Which file it is, of one that can be read. One that can't be is met only if it is followed: it isn't gone.
-fn identify(
-    root: &Root,
-    path: &RelPath,
-    context: &WatchContext,
-    known: &HashMap<FileId, RelPath>,
-) -> Option<FileId> {
+fn identify(root: &Root, path: &RelPath, context: &WatchContext, followed: &Followed) -> Option<FileId> {
     let error = match root.open_item(path).and_then(|item| item.id()) {
         Ok(file) => return Some(file),
         Err(SourceError::Gone { .. }) => return None,
@@ -269,7 +336,7 @@ fn identify(
     };
     context.complain(&error);
     context.failed(path, &error);
-    root.id_of(path).ok().filter(|file| known.contains_key(file))
+    root.id_of(path).ok().filter(|file| followed.is_logs(*file, path))
 }
 
 /// The stamp of an open file.

@@ -7,20 +7,18 @@
 mod compare;
 mod folder;
 mod reading;
+mod telling;
 mod work;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skiff_common::growth::{FileId, Ledger, Log, LogId, Note, Outcome};
-use skiff_common::retry::Retry;
-use skiff_common::{ItemId, RelPath};
+use skiff_common::growth::{FileId, Ledger, Log, LogId, Note, Outcome, Task};
 use tokio::runtime::Handle;
 
-use crate::clock;
 use crate::context::WatchContext;
 use crate::journal::{Journal, JournalError, NO_SPACE_PAUSE};
 use crate::machine::sender;
@@ -30,10 +28,11 @@ use crate::route;
 use crate::scan::ScanError;
 use crate::source::Root;
 use crate::status::Status;
-use crate::status::snapshot::{Item, ItemState};
 use crate::watched::{Sight, WatchedFolder};
 use folder::Folder;
-use reading::Known;
+use reading::{Known, Pace};
+use telling::Telling;
+pub(crate) use telling::log_item;
 
 /// How often what grew is recorded. What a crash loses of it is found again at the destination; a record each time would
 /// wear out flash.
@@ -59,10 +58,10 @@ pub(crate) struct Follower {
     known: HashMap<LogId, Known>,
     soon: HashMap<LogId, Log>,
     recorded: Instant,
-    failures: u32,
-    /// Why the last step failed, unless one went well since.
-    failure: Option<String>,
-    not_before: Instant,
+    pace: Pace,
+    telling: Telling,
+    /// Whether the destination answered since that was asked last.
+    reached: Cell<bool>,
     /// When a step that runs at a stop is given up.
     given_up_at: OnceCell<Instant>,
 }
@@ -94,9 +93,9 @@ impl Follower {
             known: HashMap::new(),
             soon: HashMap::new(),
             recorded: Instant::now(),
-            failures: 0,
-            failure: None,
-            not_before: Instant::now(),
+            pace: Pace::default(),
+            telling: Telling::new(),
+            reached: Cell::new(false),
             given_up_at: OnceCell::new(),
         })
     }
@@ -126,10 +125,10 @@ impl Follower {
                 let looked = begin.elapsed();
                 self.note(notes)?;
                 self.folder.keep_only(&self.ledger);
-                if !waker.is_paused() && !self.rests() && Instant::now() >= self.not_before {
-                    self.work_off(&root)?;
-                }
                 patience = (looked * LOOK_SHARE).max(self.context.settings.flush_interval);
+                if !waker.is_paused() && !self.rests() && self.telling.may_begin() {
+                    self.work_off(&root, begin + patience)?;
+                }
             } else {
                 patience = self.context.settings.flush_interval.max(Duration::from_secs(1));
             }
@@ -149,14 +148,14 @@ impl Follower {
         self.context.places[0].remote.rests()
     }
 
-    /// Does all that can be done before the next look.
-    fn work_off(&mut self, root: &Root) -> Result<(), ScanError> {
+    /// Does what can be done until the next look is due, a step at least: what isn't looked at may be packed meanwhile.
+    fn work_off(&mut self, root: &Root, due: Instant) -> Result<(), ScanError> {
         let waker = Arc::clone(&self.context.waker);
-        while !waker.is_stopped()
-            && !waker.is_paused()
-            && !self.rests()
-            && let Some(step) = self.ledger.next_step()
-        {
+        while !waker.is_stopped() && !waker.is_paused() && !self.rests() {
+            let Some(step) = self.ledger.next_step() else {
+                self.context.set_looked();
+                break;
+            };
             if let Some(record) = step.record {
                 self.record(&[record], &[])?;
                 if self.is_stopped() {
@@ -165,66 +164,39 @@ impl Follower {
                 }
             }
             tracing::trace!(watch = %self.context.settings.name, task = ?step.task, "to do");
-            let log = self.log(step.task.log()).path;
-            let ended = self.work(root, &step.task);
-            let (outcome, failure) = match ended {
-                Ok(outcome) => (outcome, None),
-                Err(failure) => (Outcome::Failed, Some(failure)),
-            };
-            let notes = self.ledger.on(&step.task, &outcome);
-            self.note(notes)?;
-            match failure {
-                Some(Unended::Remote(error)) => {
-                    self.failed(&log, &error);
-                    break;
-                }
-                Some(Unended::Stopped) => break,
-                Some(Unended::Receipts(error)) => {
-                    self.complain(&log, &format!("cannot write the receipts: {error}"));
-                    self.not_before = Instant::now() + NO_SPACE_PAUSE;
-                    break;
-                }
-                None => (self.failures, self.failure) = (0, None),
+            if !self.take(root, &step.task)? || Instant::now() >= due {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Tells in the log, and those who ask how things stand, why one isn't delivered.
-    fn complain(&self, log: &RelPath, why: &str) {
-        self.context.complain(why);
-        self.context.failed(log, why);
-    }
-
-    fn failed(&mut self, log: &RelPath, error: &RemoteError) {
-        self.failures = self.failures.saturating_add(1);
-        let settings = &self.context.settings;
-        let retry = Retry { first: settings.retry_first, max: settings.retry_max, attempts: None };
-        let wait = retry.wait(self.failures, clock::chance());
-        self.not_before = Instant::now() + wait;
-        Status::add(&self.status.failures, 1);
-        self.status.failed(error.code());
-        let failure = format!("{error}. Try: {}", error.hint_in(&self.context.places[0].root));
-        tracing::warn!(watch = %settings.name, path = %log, again_in_ms = wait.as_millis(), "{failure}");
-        self.context.failed(log, &failure);
-        self.failure = Some(failure);
-    }
-
-    /// Tells those who ask how far each log is delivered.
-    fn tell(&self) {
-        let logs = self.ledger.all().filter(|(log, _)| !log.ended);
-        let item = |(log, size): (&Log, Option<u64>)| {
-            let item = Item { bytes: size, ..log_item(&self.context.settings.name, log) };
-            match &self.failure {
-                Some(failure) if size.is_none_or(|size| size > log.shipped) => {
-                    Item { attempts: self.failures, reason: Some(failure.clone()), ..item }
-                }
-                _ => item,
+    /// Takes a step; whether another one may follow.
+    fn take(&mut self, root: &Root, task: &Task) -> Result<bool, ScanError> {
+        let log = self.log(task.log()).path;
+        let (outcome, failure) = match self.work(root, task) {
+            Ok(outcome) => (outcome, None),
+            Err(Unended::Remote(error @ RemoteError::Denied { .. })) => {
+                self.denied(task, &log, &error);
+                (Outcome::Denied, None)
             }
+            Err(failure) => (Outcome::Failed, Some(failure)),
         };
-        let mut items: Vec<Item> = logs.map(item).collect();
-        items.sort_by(|a, b| a.path.cmp(&b.path));
-        self.context.set_logs(items);
+        let notes = self.ledger.on(task, &outcome);
+        self.note(notes)?;
+        match failure {
+            None => {
+                self.ended(task, &outcome);
+                return Ok(true);
+            }
+            Some(Unended::Remote(error)) => self.failed(&log, &error),
+            Some(Unended::Stopped) => {}
+            Some(Unended::Receipts(error)) => {
+                self.complain(&log, &format!("cannot write the receipts: {error}"));
+                self.telling.rest(NO_SPACE_PAUSE);
+            }
+        }
+        Ok(false)
     }
 
     fn note(&mut self, notes: Vec<Note>) -> Result<(), ScanError> {
@@ -239,6 +211,7 @@ impl Follower {
                 Note::Forget(log) => {
                     self.soon.remove(&log);
                     self.known.remove(&log);
+                    self.telling.forget(log);
                     over.push(log);
                 }
             }
@@ -293,7 +266,10 @@ impl Follower {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                done = doing => done.map_err(Unended::Remote),
+                done = doing => {
+                    self.reached.set(matches!(done, Ok(_) | Err(RemoteError::Denied { .. })));
+                    done.map_err(Unended::Remote)
+                }
                 () = stopped => Err(Unended::Stopped),
             }
         })
@@ -335,22 +311,6 @@ impl Follower {
         let Some(seen) = self.folder.look(root, &self.context, &self.ledger) else { return false };
         let followed: HashSet<FileId> = self.ledger.files().collect();
         seen.iter().any(|sighting| followed.contains(&sighting.file))
-    }
-}
-
-/// A log as it is listed, by what is recorded of it.
-pub(crate) fn log_item(watch: &str, log: &Log) -> Item {
-    Item {
-        item: ItemId::of(watch, &log.path).to_string(),
-        watch: watch.to_owned(),
-        path: log.path.to_string(),
-        state: ItemState::Growing,
-        bytes: None,
-        attempts: 0,
-        reason: None,
-        delivered: None,
-        digest: None,
-        delivered_bytes: Some(log.shipped),
     }
 }
 

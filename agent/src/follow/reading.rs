@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use skiff_common::Algorithm;
 use skiff_common::digest::{Digests, Hasher};
@@ -12,7 +13,38 @@ use skiff_common::digest::{Digests, Hasher};
 const EDGE: u64 = 4096;
 /// The most that is read and sent in one step, held in memory. Enough that a long round trip costs little.
 const MOST: u64 = 4 << 20;
+/// What is sent in one step at first, and at least, so that a step's round trips don't cost more than its bytes.
+const LEAST: u64 = 256 << 10;
+/// A step that took longer is followed by smaller ones, for nobody looks at the folder meanwhile.
+const LONG: Duration = Duration::from_secs(4);
+/// A step that was over sooner is followed by larger ones.
+const SHORT: Duration = Duration::from_secs(1);
 const PIECE: usize = 256 << 10;
+
+/// How much is sent in one step.
+pub(super) struct Pace(u64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(LEAST)
+    }
+}
+
+impl Pace {
+    /// At most so many bytes.
+    pub(super) const fn most(&self) -> u64 {
+        self.0
+    }
+
+    /// A step of so many bytes took so long.
+    pub(super) fn took(&mut self, bytes: u64, time: Duration) {
+        if time > LONG {
+            self.0 = (self.0 / 2).max(LEAST);
+        } else if time < SHORT && bytes >= self.0 {
+            self.0 = (self.0 * 2).min(MOST);
+        }
+    }
+}
 
 /// What is known of what was shipped of a log.
 #[derive(Clone)]
@@ -122,10 +154,10 @@ impl Known {
         self.length += piece.len() as u64;
     }
 
-    /// What `file` holds beyond it.
-    pub(super) fn next(&self, file: &File, block: u64) -> io::Result<Read<Next>> {
+    /// What `file` holds beyond it, up to `most` bytes.
+    pub(super) fn next(&self, file: &File, block: u64, most: u64) -> io::Result<Read<Next>> {
         let before = self.length - self.edge.len() as u64;
-        let most = self.edge.len() + usize::try_from(MOST).expect("it is small");
+        let most = self.edge.len() + usize::try_from(most).expect("it is small");
         if read_at(file, 0, self.head.len())? != self.head {
             return Ok(Read::Truncated);
         }
@@ -175,6 +207,23 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn steps_are_as_large_as_goes_within_seconds() {
+        let mut pace = Pace::default();
+        pace.took(LEAST - 1, Duration::ZERO);
+        assert_eq!(pace.most(), LEAST, "there was no more to send");
+        for _ in 0..10 {
+            pace.took(pace.most(), Duration::from_millis(900));
+        }
+        assert_eq!(pace.most(), MOST);
+        pace.took(MOST, Duration::from_secs(2));
+        assert_eq!(pace.most(), MOST);
+        for _ in 0..10 {
+            pace.took(pace.most(), Duration::from_secs(5));
+        }
+        assert_eq!(pace.most(), LEAST);
+    }
 
     #[test]
     fn reading_stops_between_two_pieces_and_goes_on_from_there() {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 
-use skiff_common::Algorithm;
 use skiff_common::digest::Hasher;
+use skiff_common::{Algorithm, RelPath};
 use skiff_config::Environment;
 
 use super::*;
@@ -107,6 +107,50 @@ async fn a_mount_point_below_does_not_end_a_look() {
     let mut rig = rig(Some("/"), "exclude = ['/[!p]*/', '/p[!r]*/']", |_, _| None);
     let root = Root::open(&rig.path).expect("it is there");
     assert!(rig.follower.folder.look(&root, &rig.context, &rig.follower.ledger).is_some());
+}
+
+/// Where the patterns name it, people are told, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_path_is_too_long_is_told_of() {
+    let mut rig = rig(None, "include = ['**/*.log']", |_, _| None);
+    let mut deep = rig.path.clone();
+    for _ in 0..7 {
+        deep.push("d".repeat(240));
+    }
+    fs::create_dir_all(&deep).expect("there is room");
+    fs::write(deep.join("deep.log"), LOG).expect("there is room");
+    fs::write(deep.join("other.txt"), LOG).expect("there is room");
+    let root = Root::open(&rig.path).expect("it is there");
+    let mut look = || {
+        let seen = rig.follower.folder.look(&root, &rig.context, &rig.follower.ledger);
+        let paths: Vec<_> = seen.expect("it can be looked at").into_iter().map(|seen| seen.path).collect();
+        assert_eq!(paths, [Some(RelPath::parse(b"app.log").expect("a path"))]);
+        rig.context.problems()
+    };
+    let told = look();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].what.ends_with("/deep.log") && told[0].reason.contains("1695 bytes"), "{told:?}");
+    assert_eq!(look(), told, "at the same time: not again");
+}
+
+/// As on file systems that are another device each time that they are mounted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followed_log_is_met_under_any_name_though_its_device_has_another_number() {
+    let mut rig = rig(None, "include = ['*.log']", |state, path| {
+        let (journal, _) = Journal::open(state).expect("it opens");
+        let root = Root::open(path).expect("it is there");
+        let log = root.open_item(&RelPath::parse(b"app.log").expect("a path")).expect("it is there");
+        let id = log.id().expect("it is open");
+        let before = FileId { dev: id.dev + 1, ..id };
+        journal.note_growth("logs", vec![delivered_log(before)], &[]).expect("recorded");
+        Some(journal)
+    });
+    fs::rename(rig.path.join("app.log"), rig.path.join("app.log.1")).expect("it is there");
+    fs::write(rig.path.join("app.log.2"), LOG).expect("there is room");
+    let root = Root::open(&rig.path).expect("it is there");
+    let seen = rig.follower.folder.look(&root, &rig.context, &rig.follower.ledger);
+    let paths: Vec<_> = seen.expect("it can be looked at").into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths, [Some(RelPath::parse(b"app.log.1").expect("a path"))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

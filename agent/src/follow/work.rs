@@ -1,6 +1,7 @@
 //! Does one task: reads here, asks there, and says what came of it.
 
 use std::fs::File;
+use std::time::Instant;
 
 use skiff_common::delivery::OnConflict;
 use skiff_common::digest::Hasher;
@@ -13,18 +14,19 @@ use super::{Follower, Unended};
 use crate::receipts::{self, Grown};
 use crate::remote::scp::grow::{BLOCK, Changed, Copies, More, Stands};
 use crate::source::{Root, SourceError};
-use crate::status::Status;
 
 impl Follower {
     pub(super) fn work(&mut self, root: &Root, task: &Task) -> Result<Outcome, Unended> {
         match task {
             Task::Match { file, log, length, digests } => {
                 let outcome = self.begins_with(root, *file, *length, &digests.blake3)?;
-                Ok(self.tell_copied(*file, *log, outcome))
+                self.tell_copied(*file, *log, &outcome);
+                Ok(outcome)
             }
             Task::Inside { file, log, name } => {
                 let outcome = self.is_inside(root, *file, name)?;
-                Ok(self.tell_copied(*file, *log, outcome))
+                self.tell_copied(*file, *log, &outcome);
+                Ok(outcome)
             }
             Task::Twin { file, with, .. } => Ok(self.are_alike(root, *file, *with)),
             Task::Rename { log, from, to } => self.rename(*log, from, to),
@@ -82,12 +84,12 @@ impl Follower {
             Changed::Yes => Outcome::Moved,
             Changed::Absent => Outcome::Absent,
             Changed::Moved => Outcome::Changed,
-            Changed::Taken(digest) => Outcome::Taken { ours: self.is_ours(&self.log(id).path, to, digest) },
+            Changed::Taken(digest) => self.taken(&self.log(id).path, to, digest),
         };
         if outcome == Outcome::Moved {
             tracing::info!(watch = %self.context.settings.name, %from, %to, "its copy was renamed");
             let log = self.log(id);
-            if log.verified == log.shipped {
+            if log.shipped > 0 && log.verified == log.shipped {
                 self.receipt(&log, to)?;
             }
         }
@@ -111,14 +113,9 @@ impl Follower {
         }
     }
 
-    /// Asked only in conflicts, which are rare; it reads the receipts.
-    fn is_ours(&self, log: &RelPath, name: &RelPath, digest: Option<Digest>) -> bool {
-        let Some(digest) = digest else { return false };
-        let known = self.receipts.delivered_before(self.destination(), self.watch(), name, &digest);
-        let ours = known.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the receipts, so the file at the destination counts as foreign");
-            false
-        });
+    /// What it is that has the name, and tells of it where it isn't ours.
+    fn taken(&self, log: &RelPath, name: &RelPath, digest: Option<Digest>) -> Outcome {
+        let ours = digest.is_some_and(|digest| self.is_ours(name, &digest));
         if !ours {
             let why = format!("another file named {name} stands at the destination");
             self.context.complain(&why);
@@ -127,7 +124,16 @@ impl Follower {
                 self.context.failed(log, &why);
             }
         }
-        ours
+        Outcome::Taken { ours }
+    }
+
+    /// Asked only in conflicts, which are rare; it reads the receipts.
+    fn is_ours(&self, name: &RelPath, digest: &Digest) -> bool {
+        let known = self.receipts.delivered_before(self.destination(), self.watch(), name, digest);
+        known.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the receipts, so the file at the destination counts as foreign");
+            false
+        })
     }
 
     fn measure(&mut self, root: &Root, id: LogId, name: &RelPath) -> Result<Outcome, Unended> {
@@ -160,6 +166,13 @@ impl Follower {
         if let Some(known) = at_size.filter(|known| known.digests().agree_with(&theirs)) {
             if size > log.shipped {
                 tracing::debug!(path = %log.path, bytes = size - log.shipped, "goes on where its copy ends");
+            }
+            if size < log.shipped {
+                let shipped = log.shipped;
+                let why = format!(
+                    "the copy {name} has {size} of {shipped} bytes at the destination: the rest is sent again"
+                );
+                self.context.complain(&why);
             }
             let same = Some(known.digests());
             self.known.insert(id, known);
@@ -219,7 +232,7 @@ impl Follower {
     fn ship(&mut self, root: &Root, log: &Log, name: &RelPath, known: &Known) -> Result<Outcome, Unended> {
         let algorithm = self.algorithm()?;
         let Some(file) = self.file(root, log.file, &log.path) else { return Ok(Outcome::Refused) };
-        let read = known.next(&file, BLOCK).and_then(|next| Ok((next, stamp_of(&file)?)));
+        let read = known.next(&file, BLOCK, self.pace.most()).and_then(|next| Ok((next, stamp_of(&file)?)));
         let (next, (stamp, mode)) = match read {
             Ok((Read::Is(next), stamp)) => (next, stamp),
             Ok((Read::Truncated, _)) => return Ok(Outcome::Truncated),
@@ -234,29 +247,31 @@ impl Follower {
         let digest = hasher.digests().by(algorithm).expect("it was computed for that");
         let before = known.length;
         let cargo = More { name, bytes, from, before, digest, mode, mtime_ns: stamp.mtime_ns };
-        let copies = self.copies()?;
-        if before == 0 {
-            // If nobody hears that it is there, it still counts as ours later.
-            let claim = self.receipts.claim_grown(self.watch(), self.destination(), name, &after.digests());
-            claim.map_err(Unended::Receipts)?;
-        }
-        let changed = if before == 0 {
-            self.at_destination(copies.create(cargo))?
-        } else {
-            self.at_destination(copies.extend(cargo))?
-        };
-        match changed {
+        let begin = Instant::now();
+        match self.bring(log, cargo, &after)? {
             Changed::Yes => {}
-            Changed::Taken(digest) => {
-                return Ok(Outcome::Taken { ours: self.is_ours(&log.path, name, digest) });
-            }
+            Changed::Taken(digest) => return Ok(self.taken(&log.path, name, digest)),
             Changed::Moved | Changed::Absent => return Ok(Outcome::Changed),
         }
-        tracing::debug!(watch = %self.context.settings.name, %name, bytes = after.length - before, "delivered and verified");
-        Status::add(&self.status.delivered_bytes, after.length - before);
+        let sent = after.length - before;
+        self.pace.took(sent, begin.elapsed());
+        tracing::debug!(watch = %self.context.settings.name, %name, bytes = sent, "delivered and verified");
+        self.status.grew(&self.context.settings.name, sent);
         let shipped = Outcome::Shipped { length: after.length, digests: after.digests() };
         self.known.insert(log.id, after);
         Ok(shipped)
+    }
+
+    /// Begins a copy, or extends the one that is there, though somebody may have emptied it.
+    fn bring(&self, log: &Log, cargo: More<'_>, after: &Known) -> Result<Changed, Unended> {
+        let copies = self.copies()?;
+        if log.name.is_some() {
+            return self.at_destination(copies.extend(cargo));
+        }
+        // If nobody hears that it is there, it still counts as ours later.
+        let claim = self.receipts.claim_grown(self.watch(), self.destination(), cargo.name, &after.digests());
+        claim.map_err(Unended::Receipts)?;
+        self.at_destination(copies.create(cargo))
     }
 
     fn cut_back(&mut self, id: LogId, length: u64) -> Result<Outcome, Unended> {
@@ -290,7 +305,7 @@ impl Follower {
         }
         if is_right {
             self.receipt(&log, name)?;
-            Status::add(&self.status.delivered_files, 1);
+            self.status.grown_whole(&self.context.settings.name);
             tracing::info!(watch = %self.context.settings.name, path = %log.path, %name, bytes = log.shipped,
                 "the whole copy was verified");
         } else {

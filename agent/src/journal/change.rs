@@ -9,8 +9,9 @@ use skiff_common::{ItemId, Shipment, ShipmentId};
 
 use super::completed;
 use super::error::JournalError;
-use super::keys::{Kind, log_key, mount_key, part_key};
+use super::keys::{DOUBT, Kind, legs_key, log_key, mount_key, part_key};
 use super::ledger::Ledger;
+use super::legs::LegsNote;
 use super::mount::MountNote;
 use super::store::{Op, VALUE_BYTES};
 use super::value::{Entry, seal_held, seal_log, seal_shipment};
@@ -28,8 +29,12 @@ pub(super) enum Change {
     Grown(ItemId, Box<Log>),
     /// A log of a watch is over.
     Over(ItemId, LogId),
+    /// What the store doesn't know isn't delivered.
+    Certain,
     /// The mount that the folder of a watch is, if it is one.
     Mount(ItemId, Option<MountNote>),
+    /// The several destinations of a watch.
+    Legs(ItemId, LegsNote),
 }
 
 impl Change {
@@ -66,10 +71,12 @@ impl Ledger<'_> {
             Change::Grown(watch, log) => {
                 self.push(Op::put(Kind::Growing, log_key(watch, &log.id), seal_log(&log)))?;
             }
+            Change::Certain => self.push(Op::remove(Kind::Meta, DOUBT))?,
             Change::Mount(watch, Some(note)) => {
                 self.push(Op::put(Kind::Meta, mount_key(watch), note.seal()))?;
             }
             Change::Mount(watch, None) => self.push(Op::remove(Kind::Meta, &mount_key(watch)))?,
+            Change::Legs(watch, note) => self.push(Op::put(Kind::Meta, legs_key(watch), note.seal()))?,
             Change::Over(watch, log) => self.remove_all(Kind::Growing, &log_key(watch, &log))?,
             Change::Forget(folder) => {
                 // What is delivered of it from now on stands under lower keys.

@@ -8,6 +8,8 @@
 //! | completed | folder id ‖ number (u64 BE) | entries, many |
 //! | growing | watch ‖ log id | what is known of a log |
 //! | meta | `head` | the head (see `head`) |
+//! | meta | `legs` ‖ watch | its several destinations (see `legs`) |
+//! | meta | `doubt` | why what the store lacks may have been delivered (see `trust`) |
 //! | meta | `mount` ‖ watch | the mount that its folder was (see `mount`) |
 //!
 //! Each tree has values of one size, because sled rewrites leaves of up to 16 values: few small commits in a leaf of
@@ -52,6 +54,14 @@ impl Kind {
 
 /// The key of the head.
 pub(super) const HEAD: &[u8] = b"head";
+
+/// The key of the doubt about what the store lacks.
+pub(super) const DOUBT: &[u8] = b"doubt";
+
+/// The key of the destinations that a watch had.
+pub(super) fn legs_key(watch: ItemId) -> Vec<u8> {
+    [b"legs", &watch.bytes()[..]].concat()
+}
 
 /// The key of the mount that the folder of a watch was.
 pub(super) fn mount_key(watch: ItemId) -> Vec<u8> {

@@ -17,6 +17,7 @@ mod glance;
 mod head;
 mod keys;
 mod ledger;
+mod legs;
 mod lock;
 mod log;
 mod mount;
@@ -51,6 +52,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use error::JournalError;
 pub use folder::DeliveredFolder;
+pub use legs::LegsNote;
 pub use mount::MountNote;
 pub(crate) use state_folder::make_folder;
 pub use trust::{Opening, Trust};
@@ -58,7 +60,7 @@ pub use trust::{Opening, Trust};
 pub(crate) use value::any_value;
 
 use change::Change;
-use keys::{Kind, mount_key};
+use keys::{Kind, legs_key, mount_key};
 use lock::Lock;
 use reserve::Reserve;
 use slot::Slot;
@@ -162,6 +164,28 @@ impl Journal {
     /// Keeps that in mind, or that it is none; durable on return. Blocking.
     pub fn note_mount(&self, watch: &str, note: Option<MountNote>) -> Result<(), JournalError> {
         self.ask_blocking(Work::Write(vec![Change::Mount(ItemId::of_folder(watch, None), note)]))
+    }
+
+    /// Where this watch delivered to when it was scanned last, if it was to all of several. Blocking.
+    pub fn legs(&self, watch: &str) -> Result<Option<LegsNote>, JournalError> {
+        let note = self.slot.store()?.get(Kind::Meta, &legs_key(ItemId::of_folder(watch, None)))?;
+        Ok(note.and_then(|note| LegsNote::unseal(&note).ok()))
+    }
+
+    /// Keeps that in mind; durable on return. Blocking.
+    pub fn note_legs(&self, watch: &str, note: LegsNote) -> Result<(), JournalError> {
+        self.ask_blocking(Work::Write(vec![Change::Legs(ItemId::of_folder(watch, None), note)]))
+    }
+
+    /// Why what it doesn't know may have been delivered; `None`: it wasn't. See [`Opening::doubt`]. Blocking.
+    pub fn doubt(&self) -> Result<Option<String>, JournalError> {
+        trust::doubt_of(&*self.slot.store()?)
+    }
+
+    /// All that was there has been compared with the destinations: what it doesn't know wasn't delivered. Durable on
+    /// return.
+    pub async fn end_doubt(&self) -> Result<(), JournalError> {
+        self.ask(Work::Write(vec![Change::Certain])).await
     }
 
     /// Whether it takes records, and is opened again where the disk was full before. Blocking.

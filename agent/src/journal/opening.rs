@@ -9,7 +9,7 @@ use super::error::JournalError;
 use super::side::Side;
 use super::state_folder::{StateFolder, sync_folder};
 use super::store::Store;
-use super::trust::{Opening, Trust};
+use super::trust::{self, Opening, Trust};
 use super::verify::{Verified, verify};
 
 /// How many openings may die in a row. A release build can't catch a panic of sled's, so the next start has to know
@@ -46,7 +46,12 @@ pub(super) fn open(place: &StateFolder) -> Result<Opened, JournalError> {
     let (store, verified) = open_marked(place, acknowledged)?;
     let side = Side::create(&place.side(), verified.head.seq)?;
     let trust = if verified.head.seq == 0 { Trust::Fresh } else { Trust::Kept };
-    let opening = Opening { pending: verified.pending, held: verified.held, trust };
+    let mut doubt = trust::doubt_of(&store)?;
+    if trust == Trust::Fresh && doubt.is_none() {
+        trust::note_doubt(&store, "")?;
+        doubt = Some(String::new());
+    }
+    let opening = Opening { pending: verified.pending, held: verified.held, trust, doubt };
     Ok(Opened { store, side, opening })
 }
 
@@ -63,6 +68,11 @@ fn rebuild(place: &StateFolder, reason: String) -> Result<Opened, JournalError> 
     let quarantine = place.quarantine()?;
     tracing::error!(reason, quarantine = %quarantine.display(), "the journal can't be trusted; starting a fresh one");
     let mut opened = open(place)?;
+    let doubt = format!("{reason}; what was there is in {}", quarantine.display());
+    // Whoever opens it next may be somebody else, and has to know.
+    trust::note_doubt(&opened.store, &doubt)?;
+    opened.store.sync()?;
+    opened.opening.doubt = Some(doubt);
     opened.opening.trust = Trust::Rebuilt { reason, quarantine };
     Ok(opened)
 }

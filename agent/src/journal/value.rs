@@ -133,11 +133,17 @@ pub(super) fn seal_numbers(numbers: &[u64]) -> Vec<u8> {
 }
 
 pub(super) fn unseal_numbers<const COUNT: usize>(value: &[u8]) -> Result<[u64; COUNT], BadValue> {
+    let numbers = unseal_all_numbers(value)?;
+    <[_; COUNT]>::try_from(numbers).map_err(|_| BadValue::Damaged("a value has the wrong length"))
+}
+
+/// However many there are.
+pub(super) fn unseal_all_numbers(value: &[u8]) -> Result<Vec<u64>, BadValue> {
     let (numbers, rest) = unseal(value)?.as_chunks::<NUMBER_BYTES>();
-    match <[_; COUNT]>::try_from(numbers) {
-        Ok(numbers) if rest.is_empty() => Ok(numbers.map(u64::from_le_bytes)),
-        _ => Err(BadValue::Damaged("a value has the wrong length")),
+    if !rest.is_empty() {
+        return Err(BadValue::Damaged("a value has the wrong length"));
     }
+    Ok(numbers.iter().copied().map(u64::from_le_bytes).collect())
 }
 
 /// Whatever stands in the store, alone or in a right frame: it is read back as it was, or refused.

@@ -4,7 +4,7 @@ use skiff_common::RelPath;
 use skiff_common::escape::escaped_up_to;
 
 use crate::remote::RemoteError;
-use crate::source::OWN_FOLDER;
+use crate::source::{OWN_FOLDER, is_brought};
 
 /// The most that is kept of all that a server lists: some 1.7 million names of 30 bytes.
 const MOST_LISTED: usize = 256 << 20;
@@ -211,7 +211,7 @@ fn parse_time(text: &str) -> Option<Option<i64>> {
 
 /// Whether a path belongs to skiff: what is staged at the server isn't delivered, and what is staged here isn't written.
 pub(super) fn is_own(path: &RelPath) -> bool {
-    path.components().next() == Some(OWN_FOLDER.as_bytes())
+    path.components().next() == Some(OWN_FOLDER.as_bytes()) || path.components().any(is_brought)
 }
 
 #[cfg(test)]
@@ -320,7 +320,7 @@ mod tests {
                 assert!(room(enough).is_ok() && room(enough - 1).is_err(), "in pieces of {size}");
             }
         }
-        let refused = Room::default().take(2 << 20, 0, "listing");
+        let refused = Room::default().take((2 << 20) + 1, 0, "listing");
         assert!(matches!(refused, Err(RemoteError::Refused { .. })), "two million names without a letter");
     }
 
@@ -335,5 +335,7 @@ mod tests {
         let path = |text: &str| RelPath::parse(text.as_bytes()).expect("a path");
         assert!(is_own(&path(".skiff")) && is_own(&path(".skiff/a")));
         assert!(!is_own(&path(".skiffs")) && !is_own(&path("a/.skiff")));
+        assert!(is_own(&path("a/.skiff-0123456789abcdef01234567/new")));
+        assert!(!is_own(&path("a/.skiff-0123456789abcdef0123456")) && !is_own(&path("a/.skiff-")));
     }
 }

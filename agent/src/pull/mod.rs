@@ -411,11 +411,14 @@ fn is_retryable(error: &RemoteError) -> bool {
         | RemoteError::SourceEnded => true,
         RemoteError::Nonsense { .. }
         | RemoteError::Root { .. }
+        | RemoteError::Moved { .. }
         | RemoteError::NoShell { .. }
         | RemoteError::SftpAlone
         | RemoteError::NoSftp { .. }
         | RemoteError::NoTool { .. }
         | RemoteError::Refused { .. }
+        | RemoteError::Gone { .. }
+        | RemoteError::Denied { .. }
         | RemoteError::Full { .. }
         | RemoteError::Scp(_) => false,
     };

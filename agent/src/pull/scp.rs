@@ -194,6 +194,7 @@ struct Pass {
 }
 
 /// Takes what `scp -f` sends.
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else, and they come in any order")]
 struct Taker<'a> {
     pull: &'a Pull<'a>,
     source: &'a Wanted,
@@ -304,6 +305,7 @@ impl Taker<'_> {
         let to = match self.open.last() {
             None => {
                 self.check_first(name)?;
+                self.came = true;
                 if self.source.contents_only { None } else { self.source.name.clone() }
             }
             Some(above) => Some(below(above.as_ref(), name)?),

@@ -176,10 +176,11 @@ impl SftpGiver {
     async fn digest(&self, name: &[u8]) -> Result<Option<Digest>, RemoteError> {
         let Ok(attributes) = self.channel.look(Request::Stat(name), DIGESTS).await? else { return Ok(None) };
         let Some(size) = attributes.size else { return Ok(None) };
-        let begun = self.begun().remove(name).filter(|begun| begun.attributes == attributes);
+        let begun = self.begun().remove(name).filter(|begun| begun.attributes.is_unchanged(&attributes));
         if let Some(Begun { length, mut hasher, .. }) = begun {
             let read = self.read(name, length, size, |piece| hasher.update(&piece)).await?;
-            if read.is_some() && self.channel.look(Request::Stat(name), DIGESTS).await? == Ok(attributes) {
+            let now = self.channel.look(Request::Stat(name), DIGESTS).await?;
+            if read.is_some() && now.is_ok_and(|now| now.is_unchanged(&attributes)) {
                 return Ok(Some(hasher.digests().blake3));
             }
         }

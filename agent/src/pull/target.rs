@@ -13,13 +13,14 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, fstat, fstatvfs, futimens, linkat, mkdirat,
-    openat, renameat, renameat_with, syncfs, unlinkat,
+    AtFlags, Mode, OFlags, Timespec, Timestamps, fstat, fstatvfs, futimens, mkdirat, openat, renameat,
+    syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use skiff_common::digest::{Digests, Hasher};
 use skiff_common::{Algorithm, RelPath, Stamp};
 
+use crate::no_replace;
 use crate::source::{Look, OWN_FOLDER, Root, SourceError};
 pub(super) use part::{Part, token};
 
@@ -232,18 +233,8 @@ impl Target {
         if replace {
             return renameat(self.staging(), token, folder, name).map(|()| Published::Done);
         }
-        match renameat_with(self.staging(), token, folder, name, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(Published::Done),
-            Err(Errno::EXIST) => return Ok(Published::Taken),
-            // Not every file system knows this.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
-        match linkat(self.staging(), token, folder, name, AtFlags::empty()) {
-            Ok(()) => {
-                self.remove(part);
-                Ok(Published::Done)
-            }
+        match no_replace::rename((self.staging(), std::ffi::OsStr::new(token)), (folder, name)) {
+            Ok(()) => Ok(Published::Done),
             Err(Errno::EXIST) => Ok(Published::Taken),
             Err(errno) => Err(errno),
         }

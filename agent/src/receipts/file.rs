@@ -16,6 +16,9 @@ const AHEAD_BYTES: usize = 16 << 10;
 /// Lines that are longer together are none of a lone file.
 const SMALL_BYTES: usize = 4 << 10;
 
+/// Numbers that are missing at once: the file itself right after it was set aside, or one of those before it.
+const MOST_MISSING: usize = 1;
+
 /// Makes it, where it is missing.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     open(path).map(drop)
@@ -65,15 +68,15 @@ pub(super) fn append_within(path: &Path, files: ReceiptFiles, value: &Value) -> 
     Ok(())
 }
 
-/// It and all that were set aside, the latest first.
+/// It and all that were set aside, the latest first. While they are renamed one number is missing, and after a death within
+/// that until the next time.
 pub(super) fn all(path: &Path) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
-    let aside = (1..).map(|number| aside(path, number));
-    for (nth, path) in std::iter::once(path.to_owned()).chain(aside).enumerate() {
+    let mut missing = 0;
+    for path in std::iter::once(path.to_owned()).chain((1..).map(|number| aside(path, number))) {
         match File::open(path) {
             Ok(file) => files.push(file),
-            // Right after one was set aside, there is no new one yet.
-            Err(error) if error.kind() == ErrorKind::NotFound && nth == 0 => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && missing < MOST_MISSING => missing += 1,
             Err(error) if error.kind() == ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         }
@@ -174,19 +177,31 @@ fn ends_torn(path: &Path) -> io::Result<bool> {
     Ok(last != [b'\n'])
 }
 
-/// Sets it aside under the lock of who calls; the oldest goes, and so do those that are more than `keep`.
+/// Sets it aside under the lock of who calls; the oldest goes where there is no room, and so do those that are more than
+/// `keep`.
 fn rotate(path: &Path, keep: usize) -> io::Result<()> {
-    let absent = |error: io::Error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
-    let excess = (keep..).map(|number| aside(path, number)).take_while(|path| path.exists());
+    let is_free = |number: &usize| !aside(path, *number).exists();
+    let mut last = keep;
+    while !is_free(&(last + 1)) || !is_free(&(last + 2)) {
+        last += 1;
+    }
     // From the highest number on: a gap would hide what is behind it.
-    excess.collect::<Vec<_>>().iter().rev().try_for_each(|path| fs::remove_file(path).or_else(absent))?;
-    for number in (1..keep).rev() {
-        fs::rename(aside(path, number), aside(path, number + 1)).or_else(absent)?;
+    (keep + 1..=last).rev().try_for_each(|number| gone(fs::remove_file(aside(path, number))))?;
+    // Whoever died here left a gap, which has room for those before it.
+    let free = (1..=keep).find(is_free).unwrap_or(keep);
+    gone(fs::remove_file(aside(path, free)))?;
+    for number in (1..free).rev() {
+        gone(fs::rename(aside(path, number), aside(path, number + 1)))?;
     }
     fs::rename(path, aside(path, 1))?;
     // The new one has to be there after a power cut, and so has the old one under its new name.
     open(path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// What isn't there needs nothing done to it.
+fn gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 fn aside(path: &Path, number: usize) -> PathBuf {
@@ -279,6 +294,36 @@ mod tests {
         let sizes =
             all(&path).expect("read").into_iter().skip(1).map(|file| file.metadata().expect("open").len());
         assert!(sizes.into_iter().all(|size| size > 1000));
+    }
+
+    /// Who reads meanwhile meets the same.
+    #[test]
+    fn a_death_while_files_are_renamed_hides_none_and_costs_none() {
+        for (keep, standing, after) in [
+            (2, vec![2], vec![9, 0, 2]),
+            (2, vec![1], vec![9, 0, 1]),
+            (2, vec![1, 2], vec![9, 0, 1]),
+            (4, vec![1, 2, 4], vec![9, 0, 1, 2, 4]),
+            (4, vec![1, 3, 4], vec![9, 0, 1, 3, 4]),
+            (4, vec![2, 3, 4], vec![9, 0, 2, 3, 4]),
+            (2, vec![1, 2, 4, 5], vec![9, 0, 1]),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("receipts.jsonl");
+            fs::write(&path, "{\"n\":0}\n").expect("written");
+            for number in &standing {
+                fs::write(aside(&path, *number), format!("{{\"n\":{number}}}\n")).expect("written");
+            }
+            let before: Vec<_> = std::iter::once(0).chain(standing.iter().map(|n| *n as u64)).collect();
+            assert_eq!(numbers(folder.path(), usize::MAX, |_| true), before, "{standing:?} are read");
+            let files = ReceiptFiles { rotate_bytes: 1, keep: NonZeroUsize::new(keep).expect("more than 0") };
+            append(&path, files, std::iter::once(json!({ "n": 9 }))).expect("written");
+            assert_eq!(numbers(folder.path(), usize::MAX, |_| true), after, "{keep} of {standing:?}");
+        }
+        // The file itself is missing right after it was set aside.
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("receipts.jsonl.1"), "{\"n\":1}\n").expect("written");
+        assert_eq!(numbers(folder.path(), usize::MAX, |_| true), [1]);
     }
 
     #[test]

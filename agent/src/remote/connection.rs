@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use skiff_common::Shipment;
+use skiff_common::{RemotePath, Shipment};
 use skiff_config::Compression;
 use tokio::sync::Mutex;
 
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     /// How many channels somebody has taken and not given back; who fails never does.
     taken: AtomicUsize,
     used: std::sync::Mutex<Instant>,
+    /// The last warning.
+    warned: std::sync::Mutex<String>,
 }
 
 impl Connection {
@@ -68,6 +70,7 @@ impl Connection {
             session: Mutex::new(None),
             taken: AtomicUsize::new(0),
             used: std::sync::Mutex::new(Instant::now()),
+            warned: std::sync::Mutex::default(),
         }
     }
 
@@ -106,6 +109,15 @@ impl Connection {
         let session = Arc::new(Session::connect(&self.login).await?);
         *current = Some(Arc::clone(&session));
         Ok(session)
+    }
+
+    /// Warns of something in the folder `root`, unless that was the last warning.
+    pub(super) fn warn_once(&self, root: &RemotePath, words: &str) {
+        let mut warned = self.warned.lock().expect("nothing panics while it holds the lock");
+        if *warned != words {
+            words.clone_into(&mut warned);
+            tracing::warn!(destination = %self.name, folder = %root, "{words}");
+        }
     }
 
     /// Somebody uses a channel of it.
@@ -150,8 +162,13 @@ impl Connection {
 
     /// How long to wait for a step that reads `bytes` at the destination.
     pub(super) fn patience(&self, bytes: u64) -> Duration {
-        self.login.stall_timeout + Duration::from_secs(bytes / SLOWEST_DIGEST)
+        self.login.stall_timeout + reading(bytes)
     }
+}
+
+/// How long a destination may take to read so much.
+pub(super) const fn reading(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST_DIGEST)
 }
 
 /// What waits for its next use on the connection that it was made on.

@@ -50,6 +50,14 @@ pub enum RemoteError {
         /// The server's reason.
         why: String,
     },
+    /// The destination's folder is another one than that which was entered.
+    #[error(
+        "the folder {path} at the destination is another one than before: it was replaced, or something is mounted there now"
+    )]
+    Moved {
+        /// The folder.
+        path: String,
+    },
     /// The account runs no shell.
     #[error("the account runs no shell: {words}")]
     NoShell {
@@ -74,6 +82,20 @@ pub enum RemoteError {
     /// A step was refused.
     #[error("{attempt} failed at the server: {why}")]
     Refused {
+        /// What was being done.
+        attempt: &'static str,
+        /// The server's reason.
+        why: String,
+    },
+    /// What was staged of one shipment is no longer there; others are none the worse for it.
+    #[error("{attempt} failed at the server: what was staged has gone")]
+    Gone {
+        /// What was being done.
+        attempt: &'static str,
+    },
+    /// Just this was refused, about one file: others may be done.
+    #[error("{attempt} failed at the server: {why}")]
+    Denied {
         /// What was being done.
         attempt: &'static str,
         /// The server's reason.
@@ -114,7 +136,12 @@ impl RemoteError {
             | Self::Full { .. }
             | Self::Scp(_) => true,
             // Another watch may deliver into another folder there.
-            Self::Root { .. } | Self::Nonsense { .. } | Self::SourceEnded => false,
+            Self::Root { .. }
+            | Self::Moved { .. }
+            | Self::Nonsense { .. }
+            | Self::Gone { .. }
+            | Self::Denied { .. }
+            | Self::SourceEnded => false,
         }
     }
 
@@ -130,10 +157,11 @@ impl RemoteError {
             Self::Stalled { .. } => "stalled",
             Self::Nonsense { .. } => "bad-answer",
             Self::Root { .. } => "destination-folder",
+            Self::Moved { .. } => "destination-moved",
             Self::NoShell { .. } | Self::SftpAlone => "no-shell",
             Self::NoSftp { .. } => "no-sftp",
             Self::NoTool { .. } => "tool-missing",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Denied { .. } | Self::Gone { .. } => "refused",
             Self::Full { .. } => "low-space",
             Self::Scp(_) => "scp",
             Self::SourceEnded => "source",
@@ -161,6 +189,10 @@ impl RemoteError {
                     "make {path} at the destination and let the login user write to it, or correct `path`"
                 )
             }
+            Self::Moved { path } => format!(
+                "nothing: it is entered anew with the next try; but if a disk was mounted at {path} after skiff had delivered \
+                 there, look below the mount for what came before, and let the server start sshd after the mount"
+            ),
             Self::NoShell { .. } => {
                 "give the account a login shell there (`chsh -s /bin/sh USER`) and no ForceCommand, or SFTP (`ForceCommand \
                  internal-sftp`), or log in as another"
@@ -183,7 +215,7 @@ impl RemoteError {
             }
             Self::NoTool { tool } => format!("install {tool} at the destination"),
             Self::Full { .. } => "make room there, or change keep_free; it is tried again".to_owned(),
-            Self::Refused { .. } | Self::Scp(_) => {
+            Self::Refused { .. } | Self::Denied { .. } | Self::Scp(_) => {
                 "look at the free space and the rights at the destination".to_owned()
             }
             Self::Channel(error) => error.hint(),
@@ -200,6 +232,7 @@ impl RemoteError {
             Self::Nonsense { .. } => {
                 "the login shell has to run `sh`; see what it says: `ssh HOST true`".to_owned()
             }
+            Self::Gone { .. } => "it is sent again; see what clears .skiff there, if it happens often".to_owned(),
             Self::SourceEnded => "it is tried again".to_owned(),
         }
     }
@@ -207,17 +240,19 @@ impl RemoteError {
     /// What lies behind a refusal, if the words tell.
     fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Root { why, .. } | Self::Refused { why, .. } => Reason::of(why),
+            Self::Root { why, .. } | Self::Refused { why, .. } | Self::Denied { why, .. } => Reason::of(why),
             Self::Scp(ScpError::Refused { text, .. } | ScpError::SenderFailed { text }) => Reason::of(text),
             Self::Connect(_)
             | Self::Channel(_)
             | Self::Ended { .. }
             | Self::Stalled { .. }
             | Self::Nonsense { .. }
+            | Self::Moved { .. }
             | Self::NoShell { .. }
             | Self::SftpAlone
             | Self::NoSftp { .. }
             | Self::NoTool { .. }
+            | Self::Gone { .. }
             | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => None,
@@ -226,7 +261,7 @@ impl RemoteError {
 
     /// The folder at the destination, where it is known.
     fn folder(&self) -> Option<&str> {
-        if let Self::Root { path, .. } = self { Some(path) } else { None }
+        if let Self::Root { path, .. } | Self::Moved { path } = self { Some(path) } else { None }
     }
 }
 
@@ -242,7 +277,10 @@ impl Classify for RemoteError {
             | Self::Stalled { .. }
             | Self::Nonsense { .. }
             | Self::Root { .. }
+            | Self::Moved { .. }
             | Self::Refused { .. }
+            | Self::Gone { .. }
+            | Self::Denied { .. }
             | Self::Full { .. }
             | Self::Scp(_)
             | Self::SourceEnded => Fault::Retryable,

@@ -18,6 +18,7 @@ pub(crate) mod shell;
 mod space;
 mod survey;
 mod sweep;
+mod tail;
 mod traffic;
 mod transport;
 

@@ -2,6 +2,9 @@
 //!
 //! Owns the order of questions, which is the same by every transport. Lacks the steps themselves ([`Placer`]).
 
+use std::array;
+use std::iter::Peekable;
+
 use futures_util::future::BoxFuture;
 use skiff_common::delivery::conflict::{name_beside, name_of_content};
 use skiff_common::delivery::{OnConflict, Placed, Placement, Resolution, Trouble, resolve};
@@ -26,7 +29,7 @@ pub(super) trait Placer {
     async fn replace(&mut self, name: &RelPath, theirs: &Digest) -> Result<Replaced, RemoteError>;
 
     /// Syncs what stands under `name`.
-    async fn sync(&mut self, name: &RelPath) -> Result<(), RemoteError>;
+    async fn sync(&mut self, name: &RelPath) -> Result<Replaced, RemoteError>;
 }
 
 /// What stood under a name.
@@ -41,7 +44,7 @@ pub(super) enum Met {
     Trouble(String),
 }
 
-/// What became of a replacement.
+/// What became of a step with what stands under a name.
 pub(super) enum Replaced {
     /// Ours stands there.
     Done,
@@ -63,59 +66,80 @@ pub(super) async fn place(
     let path = &placement.item.path;
     let beside =
         [name_beside(path, sender, id), name_of_content(path, sender, id, &placement.digests.blake3)];
-    let (mut name, mut beside) = (path.clone(), beside.into_iter().peekable());
+    let mut names = Names { now: path.clone(), beside: beside.into_iter().peekable() };
     for _ in 0..ROUNDS {
-        let theirs = match placer.place(&name).await? {
-            Met::Nothing => return Ok(Placed::At(name)),
-            Met::File(theirs) => theirs,
-            Met::Other(what) => {
-                if conflicts.policy == OnConflict::KeepBoth
-                    && let Some(other) = beside.next()
-                {
-                    name = other;
-                    continue;
-                }
-                let reason =
-                    format!("cannot write {name} at the destination: something else stands there ({what})");
-                return Ok(Placed::Refused(Trouble::permanent(reason)));
-            }
-            Met::Trouble(why) => {
-                let reason = format!("cannot write {name} at the destination: {why}{}", remedy(&why, root));
-                return Ok(Placed::Refused(Trouble::retryable(reason)));
-            }
+        let end = match placer.place(&names.now).await? {
+            Met::Nothing => Some(Placed::At(names.now.clone())),
+            Met::File(theirs) => decide(placer, placement, (root, &mut names), &theirs, conflicts).await?,
+            Met::Other(what) => make_way(&mut names, &what, conflicts.policy),
+            Met::Trouble(why) => Some(refused("write", &names.now, &why, root)),
         };
-        let mut own = false;
-        if !placement.digests.agree_with(&theirs) {
-            // What was claimed for the source's own name may have come under one beside it before a crash.
-            own = (conflicts.ours_before)(path, &theirs).await
-                || (name != *path && (conflicts.ours_before)(&name, &theirs).await);
-        }
-        match resolve(&placement.digests, &theirs, |_| own, conflicts.policy, beside.peek().cloned()) {
-            Resolution::Same => {
-                placer.sync(&name).await?;
-                return Ok(Placed::At(name));
-            }
-            Resolution::Rename(other) => {
-                tracing::warn!(path = %name, beside = %other, "another file stands at the destination: keeping both");
-                name = other;
-                beside.next();
-            }
-            Resolution::Park => {
-                let reason = format!("another file named {name} stands at the destination");
-                return Ok(Placed::Refused(Trouble::permanent(reason)));
-            }
-            Resolution::Replace => match placer.replace(&name, &theirs).await? {
-                Replaced::Done => return Ok(Placed::At(name)),
-                Replaced::Changed => {}
-                Replaced::Failed(why) => {
-                    let reason =
-                        format!("cannot replace {name} at the destination: {why}{}", remedy(&why, root));
-                    return Ok(Placed::Refused(Trouble::retryable(reason)));
-                }
-            },
+        if let Some(end) = end {
+            return Ok(end);
         }
     }
-    Ok(Placed::Refused(Trouble::retryable(format!("{name} keeps changing at the destination"))))
+    let reason = format!("{} keeps changing at the destination", names.now);
+    Ok(Placed::Refused(Trouble::retryable(reason)))
+}
+
+/// The name that is tried, and those beside it that are left to try.
+struct Names {
+    now: RelPath,
+    beside: Peekable<array::IntoIter<RelPath, 2>>,
+}
+
+/// Where a file stands already; `None`: another round shows.
+async fn decide(
+    placer: &mut impl Placer,
+    placement: &Placement,
+    (root, names): (&RemotePath, &mut Names),
+    theirs: &Digest,
+    conflicts: &Conflicts<'_>,
+) -> Result<Option<Placed>, RemoteError> {
+    let (path, name) = (&placement.item.path, names.now.clone());
+    let mut own = false;
+    if !placement.digests.agree_with(theirs) {
+        // What was claimed for the source's own name may have come under one beside it before a crash.
+        own = (conflicts.ours_before)(path, theirs).await
+            || (name != *path && (conflicts.ours_before)(&name, theirs).await);
+    }
+    let beside = names.beside.peek().cloned();
+    let (attempt, done) = match resolve(&placement.digests, theirs, |_| own, conflicts.policy, beside) {
+        Resolution::Same => ("sync", placer.sync(&name).await?),
+        Resolution::Replace => ("replace", placer.replace(&name, theirs).await?),
+        Resolution::Rename(other) => {
+            tracing::warn!(path = %name, beside = %other, "another file stands at the destination: keeping both");
+            names.now = other;
+            names.beside.next();
+            return Ok(None);
+        }
+        Resolution::Park => {
+            let reason = format!("another file named {name} stands at the destination");
+            return Ok(Some(Placed::Refused(Trouble::permanent(reason))));
+        }
+    };
+    Ok(match done {
+        Replaced::Done => Some(Placed::At(name)),
+        Replaced::Changed => None,
+        Replaced::Failed(why) => Some(refused(attempt, &name, &why, root)),
+    })
+}
+
+/// Where something else stands.
+fn make_way(names: &mut Names, what: &str, policy: OnConflict) -> Option<Placed> {
+    let other = if policy == OnConflict::KeepBoth { names.beside.next() } else { None };
+    let Some(other) = other else {
+        let name = &names.now;
+        let reason = format!("cannot write {name} at the destination: something else stands there ({what})");
+        return Some(Placed::Refused(Trouble::permanent(reason)));
+    };
+    names.now = other;
+    None
+}
+
+fn refused(attempt: &str, name: &RelPath, why: &str, root: &RemotePath) -> Placed {
+    let reason = format!("cannot {attempt} {name} at the destination: {why}{}", remedy(why, root));
+    Placed::Refused(Trouble::retryable(reason))
 }
 
 /// What to do about the server's reason, if it is a known one.
@@ -153,8 +177,8 @@ mod tests {
             Ok(Replaced::Done)
         }
 
-        async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
-            Ok(())
+        async fn sync(&mut self, _name: &RelPath) -> Result<Replaced, RemoteError> {
+            Ok(Replaced::Done)
         }
     }
 

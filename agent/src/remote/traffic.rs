@@ -137,7 +137,7 @@ impl Traffic {
         usize::try_from(round_trip.div_ceil(ONE_CARRIES_US).clamp(1, MOST_CHANNELS)).expect("at most six")
     }
 
-    /// By what to pack for a destination that has what `unpacks` says, if a sample shrinks.
+    /// By what to pack for a destination that has what `unpacks` says. Whether it shrinks and pays is for others to say.
     pub(crate) fn codec(&self, unpacks: impl Fn(Codec) -> bool) -> Option<Codec> {
         let wanted: &[Codec] = match self.compression {
             Compression::Auto => &[Codec::Zstd, Codec::Gzip],
@@ -154,9 +154,9 @@ impl Traffic {
     }
 
     /// `raw` bytes were packed into `packed` ones in `took`.
-    pub(crate) fn packed(&self, raw: usize, packed: usize, took: Duration) {
+    pub(crate) fn packed(&self, raw: u64, packed: u64, took: Duration) {
         let mut pace = self.pace();
-        pace.pack.add(raw as u64, took);
+        pace.pack.add(raw, took);
         #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
         let share = packed as f64 / raw.max(1) as f64;
         pace.share = Some(share);

@@ -1,12 +1,13 @@
 //! A destination, by whichever transport serves there.
 //!
 //! Owns the choice between them: what the configuration says, or else a shell with `scp` where there is one, and SFTP where
-//! there isn't. Looked at anew with each connection.
+//! there isn't. Looked at anew with each connection, and where there was no shell from time to time: one moment without
+//! memory for a process there looks the same.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as Lock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skiff_common::delivery::{Placed, Placement, Receipt, Staged, Stood};
 use skiff_common::{Digest, ItemId, RelPath, RemotePath, Shipment};
@@ -26,6 +27,11 @@ use crate::source::Root;
 
 /// Between two tries to open a channel.
 const A_MOMENT: Duration = Duration::from_millis(50);
+/// So many tries, where a server may not have noticed yet that another channel has ended.
+const TRIES: usize = 20;
+
+/// How long no shell is looked for where there was none, unless logs wait for one: to ask costs a round trip or two.
+const SHELL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Items remembered as published at most: as many as can be under way; 1 MiB. Whose memory is lost is sent again, and found to stand.
 const PUBLISHED_AT_MOST: usize = 32 << 10;
@@ -36,7 +42,7 @@ pub struct Remote {
     transport: Transport,
     scp: ScpRemote,
     sftp: SftpRemote,
-    chosen: Mutex<Option<(Weak<Session>, Way)>>,
+    chosen: Mutex<Option<Chosen>>,
     rests: AtomicBool,
     /// What got its final name since skiff began, which a folder that was empty then doesn't tell.
     published: Lock<HashSet<ItemId>>,
@@ -47,6 +53,20 @@ pub struct Remote {
 enum Way {
     Scp,
     Sftp,
+}
+
+/// How it is reached over one connection.
+struct Chosen {
+    session: Weak<Session>,
+    way: Way,
+    /// When a shell was looked for last.
+    looked: Instant,
+}
+
+impl Chosen {
+    fn is_on(&self, session: &Arc<Session>) -> bool {
+        std::ptr::eq(self.session.as_ptr(), Arc::as_ptr(session))
+    }
 }
 
 /// What a destination turned out to be.
@@ -150,7 +170,6 @@ impl Remote {
 
     /// Right after a shell that ended: a server that allows one session may not have noticed yet.
     async fn probe_sftp_next(&self, root: &RemotePath) -> Result<sftp::Facts, RemoteError> {
-        const TRIES: usize = 20;
         for _ in 0..TRIES {
             match self.sftp.probe(root).await {
                 Err(RemoteError::Channel(ChannelError::Denied { .. })) => tokio::time::sleep(A_MOMENT).await,
@@ -181,7 +200,7 @@ impl Remote {
             true if self.has_published(shipment) => Survey::Yes,
             true => Survey::IfUsed,
         };
-        match self.way(root).await? {
+        match self.way_as_of(root, SHELL_AGAIN).await? {
             Way::Scp => self.scp.stage(root, source, shipment, survey).await,
             Way::Sftp => Box::pin(self.sftp.stage(root, source, shipment, survey)).await,
         }
@@ -244,13 +263,18 @@ impl Remote {
         root: &'a RemotePath,
         staging: &'a str,
     ) -> Result<Copies<'a>, RemoteError> {
-        match self.way(root).await? {
+        match self.way_as_of(root, Duration::ZERO).await? {
             Way::Scp => Ok(self.scp.copies(root, staging)),
             Way::Sftp => Err(RemoteError::SftpAlone),
         }
     }
 
     async fn way(&self, root: &RemotePath) -> Result<Way, RemoteError> {
+        self.way_as_of(root, Duration::MAX).await
+    }
+
+    /// The same, where a shell that was missing is looked for again if that is longer ago than `most`.
+    async fn way_as_of(&self, root: &RemotePath, most: Duration) -> Result<Way, RemoteError> {
         match self.transport {
             Transport::Scp => return Ok(Way::Scp),
             Transport::Sftp => return Ok(Way::Sftp),
@@ -259,10 +283,14 @@ impl Remote {
         // Held while one asks: the others want to know the same.
         let mut chosen = self.chosen.lock().await;
         let session = self.connection.session().await?;
-        if let Some((of, way)) = &*chosen
-            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(&session))
-        {
-            return Ok(*way);
+        if let Some(known) = chosen.as_mut().filter(|known| known.is_on(&session)) {
+            if known.way == Way::Scp || known.looked.elapsed() <= most {
+                return Ok(known.way);
+            }
+            known.looked = Instant::now();
+            // Who has a way to go needn't wait for this.
+            drop(chosen);
+            return Ok(Box::pin(self.look_for_shell(root, &session)).await);
         }
         let way = match Box::pin(self.probe(root)).await? {
             Probed::Scp(_) => Way::Scp,
@@ -272,8 +300,40 @@ impl Remote {
                 Way::Sftp
             }
         };
-        *chosen = Some((Arc::downgrade(&session), way));
+        self.sftp.serves(way == Way::Sftp);
+        *chosen = Some(Chosen { session: Arc::downgrade(&session), way, looked: Instant::now() });
         Ok(way)
+    }
+
+    /// Whether there is a shell by now, where there was none. What is staged by SFTP then is staged again.
+    async fn look_for_shell(&self, root: &RemotePath, session: &Arc<Session>) -> Way {
+        // Where one session is allowed, it has to be free for that.
+        self.sftp.close();
+        if !self.has_shell(root).await {
+            return Way::Sftp;
+        }
+        if let Some(known) = self.chosen.lock().await.as_mut().filter(|known| known.is_on(session)) {
+            known.way = Way::Scp;
+            self.sftp.serves(false);
+            tracing::info!(destination = %self.connection.name, "by a shell, which is there again");
+        }
+        Way::Scp
+    }
+
+    async fn has_shell(&self, root: &RemotePath) -> bool {
+        for _ in 0..TRIES {
+            match self.scp.try_probe(root).await {
+                Ok(Some(_)) => return true,
+                // The server may not have noticed yet that a channel has ended.
+                Ok(None) if !self.connection.channels.some_are_open() => tokio::time::sleep(A_MOMENT).await,
+                Ok(None) => return false,
+                Err(error) => {
+                    tracing::debug!(destination = %self.connection.name, %error, "still without a shell");
+                    return false;
+                }
+            }
+        }
+        false
     }
 }
 

@@ -3,8 +3,11 @@
 //! Promises that it is watched before it is scanned, so that nothing falls between the two. A folder that is gone or unmounted
 //! is waited for; one that can't be watched is polled.
 
+use std::time::Duration;
+
 use skiff_common::{ItemId, Moment, RelPath};
 
+use super::settled::REST_ON_FAT;
 use super::{POLL, ScanError, Scanner};
 use crate::clock;
 use crate::finish;
@@ -23,6 +26,7 @@ impl Scanner {
                 return Ok(None);
             }
         };
+        self.least_rest = if root.is_fat() { REST_ON_FAT } else { Duration::ZERO };
         self.look_for_mount(&root)?;
         self.restore(&root);
         self.attach();
@@ -46,7 +50,7 @@ impl Scanner {
         if self.context.once && !self.context.settings.removes() {
             return;
         }
-        match finish::restore(root) {
+        match finish::restore(root, self.context.settings.settle_marker.as_deref()) {
             Ok(0) => {}
             Ok(files) => {
                 tracing::info!(watch = %self.context.settings.name, files, "an interrupted removal was undone");

@@ -17,6 +17,9 @@ use crate::source::{Look, OpenItem, Root, SourceError};
 
 /// How long a file holds still at least where nothing else tells that it is complete: as long as `settle` is by default.
 const LEAST_REST: Duration = Duration::from_secs(1);
+/// How long at least on FAT, where a change soon after another one moves no time: one that comes after it was read would not
+/// be noticed. A little more than the two seconds to which times are told there.
+pub(super) const REST_ON_FAT: Duration = Duration::from_millis(2_500);
 
 impl Scanner {
     pub(super) fn look_at_due(&mut self, root: &Root) -> Result<(), ScanError> {
@@ -36,8 +39,11 @@ impl Scanner {
     ) -> Result<(), ScanError> {
         let id = self.id(path);
         let fingerprint = stamp.fingerprint();
-        let known = delivered.is_some_and(|delivered| delivered.has(id, fingerprint));
-        if known || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
+        let known = delivered.filter(|delivered| delivered.has(id, fingerprint));
+        if let Some(delivered) = known {
+            self.clear_leftover(root, path, stamp, delivered)?;
+        }
+        if known.is_some() || !self.is_meant(root, path, stamp) || !self.admission.is_new(id, fingerprint) {
             self.settler.forget(path);
             return Ok(());
         }
@@ -110,10 +116,13 @@ impl Scanner {
     /// hold still after all, or each file would be sent as it is when it is met.
     fn rest(&mut self, item: &Item, open: &OpenItem) -> Observation {
         let settings = &self.context.settings;
-        if !settings.settle.is_zero() || settings.settle_marker.is_some() || open.has_writer().is_some() {
+        let is_told = settings.settle_marker.is_some() || open.has_writer().is_some();
+        let least = if settings.settle.is_zero() && !is_told { LEAST_REST } else { Duration::ZERO };
+        let least = least.max(self.least_rest);
+        if settings.settle >= least {
             return Observation::Settled;
         }
-        self.settler.insist(&item.path, item.stamp, LEAST_REST, clock::now())
+        self.settler.insist(&item.path, item.stamp, least, clock::now())
     }
 
     fn hand_on(&mut self, item: Item) {
@@ -142,7 +151,7 @@ impl Scanner {
         Ok(self.former.iter().any(|(name, known)| known.has(ItemId::of(name, path), fingerprint)))
     }
 
-    fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
+    pub(super) fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
         self.context.wants(root, path)
             && (self.context.only.is_some()
                 || (self.context.takes(path, stamp) && !self.is_ignored(root, path)))

@@ -120,6 +120,17 @@ fn what_is_no_file_any_longer_is_not_waited_for() {
 }
 
 #[test]
+fn what_another_skiff_has_on_its_way_is_left_out() {
+    let mut rig = rig("settle = '1h'");
+    for folder in [".skiff-0123456789abcdef01234567", "sub/.skiff-0123456789abcdef01234567", "sub/.skiff-x"] {
+        fs::create_dir_all(rig.folder.join(folder)).expect("made");
+        fs::write(rig.folder.join(folder).join("new"), "content").expect("written");
+    }
+    rig.scan();
+    assert_eq!(rig.scanner.settler.len(), 1);
+}
+
+#[test]
 fn a_stop_ends_the_wait_for_room() {
     let mut rig = rig("settle = '1h'");
     rig.scanner.settler = Settler::new(Duration::from_secs(3600), 1);
@@ -213,6 +224,31 @@ fn what_is_gone_from_a_folder_that_was_no_mount_is_forgotten() {
     assert_eq!((rig.knows(None), rig.knows(Some("sub"))), (0, 0));
 }
 
+/// The file itself tells nothing: it was there before.
+#[test]
+fn a_done_file_that_appears_is_news_of_its_file() {
+    let mut rig = rig("settle = '0s'\nsettle_marker = '.done'");
+    fs::create_dir(rig.folder.join("sub")).expect("made");
+    fs::write(rig.folder.join("sub/a.csv"), "content").expect("written");
+    rig.scan();
+    assert!(rig.found.try_recv().is_err(), "it isn't complete");
+    fs::write(rig.folder.join("sub/a.csv.done"), "").expect("written");
+    rig.look("sub/a.csv.done");
+    assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("sub/a.csv")));
+    assert!(rig.found.try_recv().is_err(), "the done-file is none to deliver");
+}
+
+#[test]
+fn what_is_set_aside_is_shown_until_it_is_gone() {
+    let mut rig = rig("");
+    let aside = rig.folder.join(".skiff/set-aside/0");
+    fs::create_dir_all(&aside).expect("made");
+    fs::write(aside.join("file"), "content").expect("written");
+    rig.scan();
+    let problems = rig.scanner.context.problems();
+    assert!(problems.iter().any(|problem| problem.what == "set aside"), "{problems:?}");
+}
+
 #[test]
 fn a_pause_that_is_over_when_the_scan_ends_costs_no_folder() {
     let mut rig = rig("");
@@ -239,6 +275,25 @@ fn what_a_crash_left_half_way_out_goes_back_though_nothing_is_removed_any_longer
     fs::write(leaving.join("file"), "content").expect("written");
     rig.scan();
     assert!(rig.folder.join("file").exists());
+}
+
+/// A change within two seconds of another one moves no time there, so one after the read would not be noticed.
+#[test]
+fn on_fat_a_file_holds_still_for_longer_than_times_are_told_to() {
+    let mut rig = rig("settle = '0s'");
+    fs::write(rig.folder.join("a"), "content").expect("written");
+    let root = rig.root().expect("the folder is there");
+    assert_eq!(rig.scanner.least_rest, Duration::ZERO, "tests run on a disk that tells times exactly");
+    rig.scanner.least_rest = settled::REST_ON_FAT;
+    let begin = clock::now();
+    rig.scanner.scan_all(&root).expect("the journal works");
+    assert!(rig.found.try_recv().is_err());
+    let due = rig.scanner.settler.next_due().expect("it is waited for");
+    assert!(due.since(begin) > Duration::from_secs(2), "{due:?}");
+
+    rig.start_again("settle = '0s'");
+    rig.scan();
+    assert_eq!(rig.found.try_recv().map(|found| found.item.path).ok(), Some(path("a")));
 }
 
 #[test]

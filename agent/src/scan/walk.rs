@@ -26,6 +26,8 @@ struct Met {
 impl Scanner {
     pub(super) fn scan_whole(&mut self, root: &Root) -> Result<(), ScanError> {
         self.begin()?;
+        self.context.tell_aside(root);
+        self.look_for_leftover()?;
         self.scan_folder(root, None)?;
         self.end()
     }
@@ -38,7 +40,7 @@ impl Scanner {
     pub(super) fn end(&mut self) -> Result<(), ScanError> {
         self.tell_left_out();
         self.closed.looked(&self.context);
-        let whole = !self.trouble && !self.interrupted && !self.watched.misses_mount();
+        let whole = self.is_whole();
         Ok(self.census.as_ref().map_or(Ok(()), |census| census.end(self.context.number, whole))?)
     }
 
@@ -134,8 +136,15 @@ impl Scanner {
         self.closed.met(&self.context, folder, error);
     }
 
-    /// Looks at one path that an event or a timer named.
+    /// Looks at one path that an event or a timer named. A done-file that appears is news of its file.
     pub(super) fn look(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
+        if let Some(of) = self.context.marked_by(path).filter(|_| self.context.only.is_none()) {
+            self.look_at(root, &of)?;
+        }
+        self.look_at(root, path)
+    }
+
+    fn look_at(&mut self, root: &Root, path: &RelPath) -> Result<(), ScanError> {
         match root.look(path) {
             Ok(Look::File { .. }) if self.is_ignore_file(path) => {
                 // What it ignored, or ignores now, is looked at again.
@@ -147,6 +156,7 @@ impl Scanner {
                 if self.cached.as_ref().is_none_or(|cached| cached.folder() != id) {
                     self.cached = self.delivered_in(folder.as_ref())?;
                 }
+                self.leftover.read_anew();
                 let delivered = self.cached.take();
                 let outcome = self.consider(root, path, stamp, mode, delivered.as_ref());
                 self.cached = delivered;

@@ -16,12 +16,12 @@ use skiff_common::delivery::Trouble;
 use skiff_common::digest::{Digests, Hasher};
 use skiff_common::{Algorithm, Item};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 pub(crate) use body::BodySender;
 pub(crate) use hashing::{also_sha256, hashed_for};
 pub(crate) use pack::Codec;
-pub(crate) use segment::{SEGMENT, Segment, send_segments};
+pub(crate) use segment::{LARGE, Segment, send_segments};
 pub(crate) use tar_batch::{batch_bytes, send_batch};
 
 use crate::source::Root;
@@ -66,6 +66,24 @@ pub(crate) fn send_single(
         left_out -= out as u64;
         body.send(&piece[out..])
     })
+}
+
+/// The same in a thread of its own, which ends when nobody takes what it hands on.
+pub(crate) fn start_single(
+    root: &Root,
+    item: &Item,
+    algorithm: Algorithm,
+    skip: u64,
+) -> (mpsc::Receiver<Vec<u8>>, JoinHandle<Outcome>) {
+    let (mut body, pieces) = body();
+    let (root, item) = (root.clone(), item.clone());
+    let reader = spawn_blocking(move || {
+        let outcome = send_single(&root, &item, algorithm, skip, &mut body);
+        outcome.and_then(|digests| {
+            body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
+        })
+    });
+    (pieces, reader)
 }
 
 /// Reads `item` whole for its digests.

@@ -8,7 +8,10 @@ use crate::source::Root;
 
 /// A segment's bytes: what OpenSSH lets through a channel in a round trip. Each channel keeps two of them in memory, so
 /// six channels 24 MiB.
-pub(crate) const SEGMENT: usize = 2 << 20;
+const SEGMENT: usize = 2 << 20;
+
+/// Items smaller than this don't gain enough by a further channel to pay for it.
+pub(crate) const LARGE: u64 = 16 * SEGMENT as u64;
 
 /// A piece of an item.
 #[derive(Debug)]

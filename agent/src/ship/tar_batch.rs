@@ -57,7 +57,8 @@ fn send_member(
 fn append(archive: &mut tar::Builder<impl Write>, item: &Item, content: impl Read) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(item.mode);
+    // Who unpacks it has to read it.
+    header.set_mode(item.mode | 0o400);
     header.set_size(item.stamp.size);
     header.set_mtime(u64::try_from(item.stamp.mtime_ns.div_euclid(1_000_000_000)).unwrap_or(0));
     let path = Path::new(OsStr::from_bytes(item.path.as_bytes()));

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, Dir, statat};
 use rustix::io::Errno;
 
 use super::item::{Look, look};
-use super::{OWN_FOLDER, SourceError};
+use super::{OWN_FOLDER, SourceError, is_brought};
 
 /// One entry of a folder.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub struct Entry {
     pub look: Look,
 }
 
-/// A folder's entries, in no order. What vanishes meanwhile is left out, and so is skiff's own folder at the top.
+/// A folder's entries, in no order. What vanishes meanwhile is left out, and so is skiff's own folder at the top,
+/// and what another skiff has on its way.
 pub struct Listing {
     pub(super) handle: OwnedFd,
     pub(super) entries: Dir,
@@ -35,7 +36,8 @@ impl Iterator for Listing {
                 Err(errno) => return Some(Err(SourceError::new("list", &self.shown, errno))),
             };
             let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." || (self.is_top && name == OWN_FOLDER.as_bytes()) {
+            let is_own = (self.is_top && name == OWN_FOLDER.as_bytes()) || is_brought(name);
+            if name == b"." || name == b".." || is_own {
                 continue;
             }
             match statat(&self.handle, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {

@@ -1,5 +1,6 @@
 //! What the agent is doing, for those who watch it. A sink: nothing decides by it.
 
+mod growing;
 mod history;
 mod problems;
 mod progress;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+pub(crate) use growing::{Growing, add as add_growing};
 pub use history::{Histories, History, Sample};
 pub(crate) use problems::{MOST_PROBLEMS, Problems, latest};
 pub use progress::{Progress, counted, counting, note_sent};
@@ -41,6 +43,8 @@ pub struct Status {
     /// What the destinations took to read back what was sent.
     pub digest_times: Histogram,
     failures_by_code: Mutex<BTreeMap<String, u64>>,
+    /// By watch.
+    grown: Mutex<BTreeMap<String, growing::Grown>>,
 }
 
 impl Status {
@@ -52,6 +56,26 @@ impl Status {
     /// Reads a count.
     pub fn get(count: &AtomicU64) -> u64 {
         count.load(Ordering::Relaxed)
+    }
+
+    /// So much of what a log of `watch` grew by was delivered and verified.
+    pub(crate) fn grew(&self, watch: &str, bytes: u64) {
+        Self::add(&self.delivered_bytes, bytes);
+        let mut all = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        let grown = all.entry(watch.to_owned()).or_default();
+        (grown.bytes, grown.last_ms) = (grown.bytes + bytes, Some(wall_ms()));
+    }
+
+    /// The whole copy of a log of `watch` was verified.
+    pub(crate) fn grown_whole(&self, watch: &str) {
+        Self::add(&self.delivered_files, 1);
+        let mut all = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(watch.to_owned()).or_default().files += 1;
+    }
+
+    fn grown(&self, watch: &str) -> growing::Grown {
+        let all = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(watch).cloned().unwrap_or_default()
     }
 
     /// Something failed, by its stable code.

@@ -81,15 +81,15 @@ pub struct Totals {
     pub last_delivery_ms: Option<u64>,
 }
 
-/// Found and not yet delivered. While a backlog is larger than what the agent takes on at once, a watch is paused or a log
-/// that grows is not delivered to its end, more lies in the folders than is counted here.
+/// Found and not yet delivered, what logs that grow have more included. While a backlog is larger than what the agent takes on at
+/// once, a watch is paused or nobody has seen yet how long a log is, more lies in the folders than is counted here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Files.
     pub items: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// When the oldest was last changed or moved into its folder.
+    /// When the oldest was last changed or moved into its folder; since when nothing came of a log that has more.
     pub oldest_ms: Option<u64>,
     /// Whether more lies in the folders than is counted here.
     pub more: bool,

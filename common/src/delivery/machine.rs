@@ -218,6 +218,11 @@ impl Delivery {
                 Disposal::Kept => kept.push(self.remember(receipt)),
                 Disposal::Removed => {}
                 Disposal::Left(trouble) => left.push(Left { item: receipt.item().clone(), trouble }),
+                Disposal::PutBack { stamp, others, trouble } => {
+                    kept.extend(others);
+                    // Held with its old stamp it would look like a new version, and be tried again at once.
+                    left.push(Left { item: Item { stamp, ..receipt.item().clone() }, trouble });
+                }
             }
         }
         self.phase = Phase::Finished;

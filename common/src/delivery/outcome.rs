@@ -1,8 +1,10 @@
 //! What became of each member of a shipment, step by step.
 
+use super::record::Delivered;
 use crate::digest::{Digest, Digests};
 use crate::fault::Fault;
 use crate::path::RelPath;
+use crate::stamp::Stamp;
 
 /// Why a member leaves its shipment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,4 +75,13 @@ pub enum Disposal {
     Removed,
     /// It was to go and stays, for this reason.
     Left(Trouble),
+    /// The same, but it was out of its folder and is back, which moved the time of its last change.
+    PutBack {
+        /// Its stamp now; the version is the one that was delivered.
+        stamp: Stamp,
+        /// What others that deliver from this folder have delivered is this version.
+        others: Vec<Delivered>,
+        /// Why it stays.
+        trouble: Trouble,
+    },
 }

@@ -16,7 +16,7 @@ pub enum Record {
     Finished {
         /// The shipment.
         shipment: ShipmentId,
-        /// The delivered items whose source stays.
+        /// The delivered items whose source stays; also those of other watches, where it has a new stamp.
         delivered: Vec<Delivered>,
     },
     /// An item waits or is quarantined.

@@ -1,10 +1,14 @@
 //! Which of several destinations a watch delivers to: the first that works.
 //!
 //! A shipment's destination is part of its name, so none changes it: it is dropped as if it had never been planned, its
-//! files are found again, and planned for another. A destination that recovers is tried by one shipment first.
+//! files are found again, and planned for another. A destination that recovers is tried by one shipment first, and of those that
+//! wait elsewhere, no more than one at a time is dropped for that.
+
+use std::collections::BTreeSet;
 
 use super::{Desk, Effect};
 use crate::fault::Fault;
+use crate::lane::Lane;
 use crate::moment::Moment;
 use crate::shipment::ShipmentId;
 
@@ -37,9 +41,17 @@ impl Desk {
             return Some((name, true));
         }
         // `min_by_key` takes the first of equals.
-        let wait = |lane: &crate::lane::Lane| (lane.rests(), lane.standing().closed_until.unwrap_or(now));
+        let wait = |lane: &Lane| (lane.rests(), lane.standing().closed_until.unwrap_or(now));
         let soonest = lanes.by_ref().min_by_key(|(_, lane)| wait(lane));
         soonest.map(|(name, _)| (name, false))
+    }
+
+    /// The first that takes what waits elsewhere, of those that nobody is on the way to try.
+    fn takes_over<'n>(&self, names: &'n [String], tried: &BTreeSet<String>, now: Moment) -> Option<&'n str> {
+        let takes = |name: &&String| {
+            !tried.contains(*name) && self.lanes.get(*name).is_some_and(|lane| lane.takes_from_others(now))
+        };
+        names.iter().find(takes).map(String::as_str)
     }
 
     /// The shipment's destination is in trouble: whether another takes its items. If not, it stays where it is.
@@ -48,9 +60,10 @@ impl Desk {
         let (watch, destination) = (shipment.watch.clone(), shipment.destination.clone());
         let Some(names) = self.failover.get(&watch).cloned() else { return false };
         let others: Vec<String> = names.into_iter().filter(|name| *name != destination).collect();
-        if !matches!(self.choose(&others, now), Some((_, true))) {
+        let Some(other) = self.takes_over(&others, &BTreeSet::new(), now).map(str::to_owned) else {
             return false;
-        }
+        };
+        self.lane(&other).promise(now);
         // The trouble still counts, and closes the circuit.
         let lane = self.lanes.get_mut(&destination).expect("shipments go to known destinations");
         lane.trouble(id, fault, now, chance);
@@ -64,12 +77,22 @@ impl Desk {
         }
         let stuck = self.lanes.iter().filter(|(_, lane)| lane.is_stuck(now));
         let queued = stuck.flat_map(|(name, lane)| lane.queued().map(move |id| (name, id)));
-        let moves = |(name, id): &(&String, &ShipmentId)| {
-            let names = self.failover.get(&self.deliveries[*id].shipment().watch);
-            let other = names.and_then(|names| self.choose(names, now));
-            other.is_some_and(|(other, works)| works && other != *name)
-        };
-        let moving: Vec<ShipmentId> = queued.filter(moves).map(|(_, id)| id.clone()).collect();
+        // What isn't known to work gets the one that has waited longest; more would only come back.
+        let (mut moving, mut tried) = (Vec::new(), BTreeSet::new());
+        for (name, id) in queued {
+            let names = self.failover.get(&self.deliveries[id].shipment().watch);
+            let Some(other) = names.and_then(|names| self.takes_over(names, &tried, now)) else { continue };
+            if other == name {
+                continue;
+            }
+            if self.lanes[other].standing().failures > 0 {
+                tried.insert(other.to_owned());
+            }
+            moving.push(id.clone());
+        }
+        for name in tried {
+            self.lane(&name).promise(now);
+        }
         moving.iter().flat_map(|id| self.drop_shipment(id)).collect()
     }
 
@@ -77,11 +100,13 @@ impl Desk {
     pub(super) fn next_reroute(&self) -> Option<Moment> {
         let waits = |names: &&Vec<String>| {
             let mut lanes = names.iter().filter_map(|name| self.lanes.get(name));
-            lanes.any(|lane| lane.queued().next().is_some() && lane.standing().closed_until.is_some())
+            let is_stuck = |lane: &Lane| lane.rests() || lane.standing().closed_until.is_some();
+            lanes.any(|lane| lane.queued().next().is_some() && is_stuck(lane))
         };
         let waiting = self.failover.values().filter(waits).flatten();
         let lanes = waiting.filter_map(|name| self.lanes.get(name));
+        let times = lanes.flat_map(|lane| [lane.standing().closed_until, lane.promised_until()]);
         // One whose time had come at the last look has nothing to wait for.
-        lanes.filter_map(|lane| lane.standing().closed_until).filter(|until| *until > self.ticked).min()
+        times.flatten().filter(|until| *until > self.ticked).min()
     }
 }

@@ -9,15 +9,14 @@ use crate::retry::Retry;
 use crate::shipment::{Shipment, ShipmentId};
 
 impl Desk {
-    /// Nothing more of this watch starts; what runs goes on to its end.
-    pub fn pause(&mut self, watch: &str) {
-        self.paused.insert(watch.to_owned());
-    }
-
-    /// The watch goes on.
-    pub fn unpause(&mut self, watch: &str, now: Moment) -> Vec<Effect> {
-        self.paused.remove(watch);
-        self.tick(now)
+    /// Nothing more of this watch starts, and what runs goes on to its end; or it goes on with the next
+    /// [`tick`](Self::tick).
+    pub fn set_paused(&mut self, watch: &str, paused: bool) {
+        if paused {
+            self.paused.insert(watch.to_owned());
+        } else {
+            self.paused.remove(watch);
+        }
     }
 
     /// Whether the watch is paused.

@@ -3,6 +3,7 @@
 mod failover;
 
 use super::*;
+use crate::delivery::record::Delivered;
 use crate::delivery::{Disposal, Placed, Staged};
 use crate::digest::{Algorithm, Digest, Digests};
 use crate::shipment::ShipmentKind;
@@ -230,12 +231,37 @@ fn what_cannot_be_disposed_of_is_tried_less_and_less_and_sent_once() {
     }
 }
 
+/// It was out of its folder for a moment: with the stamp of before, each attempt would make it a new version.
+#[test]
+fn what_was_put_back_is_held_as_it_stands_now_and_is_that_version_for_others_too() {
+    let mut desk = desk(1, RETRY);
+    let plan = shipment(&["a"]);
+    desk.plan(plan.clone(), false, at(0));
+    desk.on(&plan.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
+    desk.on(&plan.id, Event::Published(vec![Placed::At(plan.items[0].path.clone())]), at(2), 0.5);
+    let stamp = Stamp { ctime_ns: 9, ..plan.items[0].stamp };
+    let other = Delivered {
+        folder: ItemId::of_folder("v", None),
+        item: ItemId::of("v", &plan.items[0].path),
+        stamp: stamp.fingerprint(),
+        digest: digests(1).blake3,
+    };
+    let put_back =
+        Disposal::PutBack { stamp, others: vec![other], trouble: Trouble::retryable("no room there") };
+    let effects = desk.on(&plan.id, Event::Finished(vec![put_back]), at(3), 0.5);
+    assert!(
+        matches!(&effects[0], Effect::Record(Record::Finished { delivered, .. }) if *delivered == [other])
+    );
+    let held = effects.iter().find_map(|e| if let Effect::Hold(held, _) = e { Some(held) } else { None });
+    assert_eq!(held.map(|held| (held.stamp, held.attempts)), Some((stamp.fingerprint(), 1)));
+}
+
 #[test]
 fn nothing_of_a_paused_watch_starts_and_what_runs_goes_on() {
     let mut desk = desk(1, RETRY);
     let (first, second) = (shipment(&["a"]), shipment(&["b"]));
     desk.plan(first.clone(), false, at(0));
-    desk.pause("w");
+    desk.set_paused("w", true);
     assert!(starts(&desk.plan(second, false, at(0))).is_empty());
     let effects = desk.on(&first.id, Event::Staged(vec![landed(1, 1)]), at(1), 0.5);
     assert!(matches!(starts(&effects)[..], [Command::Publish(_)]));
@@ -244,7 +270,8 @@ fn nothing_of_a_paused_watch_starts_and_what_runs_goes_on() {
     let effects = desk.on(&first.id, Event::Finished(vec![Disposal::Kept]), at(3), 0.5);
     assert!(starts(&effects).is_empty());
     assert_eq!(desk.next_due(), None, "a paused watch is no reason to wake");
-    assert_eq!(starts(&desk.unpause("w", at(4))).len(), 1);
+    desk.set_paused("w", false);
+    assert_eq!(starts(&desk.tick(at(4))).len(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::came::Rules;
 use super::newcomer::Newcomers;
 use super::tracked::{Presence, Tracked};
 use super::{FileId, Log, LogId, Note, Outcome, Sighting, Task};
@@ -53,7 +54,7 @@ impl Ledger {
         self.look += 1;
         let seen: BTreeMap<FileId, &Sighting> =
             sightings.iter().map(|sighting| (sighting.file, sighting)).collect();
-        let mut notes = Vec::new();
+        let mut notes = self.find_on_other_devices(sightings);
         let mut left = BTreeSet::new();
         let look = self.look;
         for tracked in self.logs.values_mut().filter(|tracked| !tracked.log.ended) {
@@ -66,6 +67,28 @@ impl Ledger {
             }
         }
         self.newcomers.meet(sightings, &left, &self.logs, look);
+        notes
+    }
+
+    /// The number of a device may be another one since it was mounted again. A log of which no file is seen on its device is
+    /// known by the rest: its file's number, and its birth or else its name. It is measured before anything relies on that.
+    fn find_on_other_devices(&mut self, sightings: &[Sighting]) -> Vec<Note> {
+        let devices: BTreeSet<u64> = sightings.iter().map(|sighting| sighting.file.dev).collect();
+        let followed: BTreeSet<FileId> = self.files().collect();
+        let strange = |tracked: &Tracked| tracked.recalled && !devices.contains(&tracked.log.file.dev);
+        let mut notes = Vec::new();
+        for tracked in self.logs.values_mut().filter(|tracked| strange(tracked)) {
+            let log = &mut tracked.log;
+            let mut alike = sightings.iter().filter(|Sighting { file, path, .. }| {
+                file.is_on_another_device(log.file)
+                    && (file.born_ns != 0 || path.as_ref() == Some(&log.path))
+                    && (log.ended || !followed.contains(file))
+            });
+            if let (Some(only), None) = (alike.next(), alike.next()) {
+                log.file = only.file;
+                notes.push(Note::Keep(log.clone()));
+            }
+        }
         notes
     }
 
@@ -128,12 +151,13 @@ impl Ledger {
                 vec![Note::Forget(*log)]
             }
             _ => {
-                let (policy, trusted, look) = (self.policy, self.trusted, self.look);
+                let rules = Rules { policy: self.policy, trusted: self.trusted, look: self.look };
                 let Some(tracked) = self.logs.get_mut(&task.log()) else { return Vec::new() };
                 match outcome {
                     Outcome::Failed => tracked.sure = false,
-                    Outcome::Refused => tracked.refused_at = Some(look),
-                    _ => return tracked.on(task, outcome, (policy, trusted), look),
+                    Outcome::Refused => tracked.refused_at = Some(rules.look),
+                    Outcome::Denied => return tracked.refused(task, rules.look),
+                    _ => return tracked.on(task, outcome, rules),
                 }
                 Vec::new()
             }
@@ -153,6 +177,10 @@ impl Ledger {
             (_, Outcome::Same(same)) => {
                 self.newcomers.compared(file, log, *same, self.look);
                 Vec::new()
+            }
+            (_, Outcome::Denied) => {
+                let look = self.look;
+                self.logs.get_mut(&log).map_or_else(Vec::new, |tracked| tracked.refused(task, look))
             }
             _ => {
                 // Met again at the next look.

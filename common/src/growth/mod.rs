@@ -5,6 +5,7 @@
 //! that each step is safe to repeat. Owns neither files nor the destination: what is seen and what came of a step come
 //! in, tasks and records come out.
 
+mod came;
 mod ledger;
 mod names;
 mod newcomer;
@@ -31,6 +32,13 @@ pub struct FileId {
     pub ino: u64,
     /// When it was made, in nanoseconds since 1970; 0 where the file system doesn't tell.
     pub born_ns: i64,
+}
+
+impl FileId {
+    /// Whether it can be the file `other`, if the device's number is another one.
+    pub const fn is_on_another_device(self, other: Self) -> bool {
+        self.dev != other.dev && self.ino == other.ino && self.born_ns == other.born_ns
+    }
 }
 
 /// Names a log for good: also when its content goes on in another file.

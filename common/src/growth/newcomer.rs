@@ -117,7 +117,9 @@ impl Newcomer {
             return Fate::Waits;
         }
         if let Some(task) = self.asked_of_those_left(file, logs) {
-            return Fate::Asks(task);
+            // Where the copy can't be looked into it is no log of its own either, until that is known.
+            let waits = matches!(task, Task::Inside { .. }) && logs[&task.log()].is_hindered(look);
+            return if waits { Fate::Waits } else { Fate::Asks(task) };
         }
         if self.succeeds || look >= self.still_since + LOOKS_OF_A_TWIN {
             return Fate::Begins;

@@ -71,7 +71,7 @@ impl Ledger {
     /// What is to be done for one log.
     fn of(&self, id: LogId) -> Option<Task> {
         let tracked = &self.logs[&id];
-        if self.rests(tracked) {
+        if self.rests(tracked) || tracked.is_hindered(self.look) {
             return None;
         }
         let log = &tracked.log;

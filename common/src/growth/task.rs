@@ -166,7 +166,7 @@ pub enum Outcome {
         /// Its digests.
         digests: Digests,
     },
-    /// `Append`, `CutBack`: the copy is not as it was left.
+    /// `Append`, `CutBack`: the copy is not as it was left; of `Append`, also where it isn't there.
     Changed,
     /// `Measure`, `Append`: the file doesn't begin any more with what was shipped.
     Truncated,
@@ -174,8 +174,10 @@ pub enum Outcome {
     Verified(bool),
     /// `Finish`: noted.
     Finished,
-    /// This log can't go on for now, others can.
+    /// This log can't go on before the next look, others can.
     Refused,
+    /// The destination refused just this; a copy that was to get another name has the one that it had.
+    Denied,
     /// Nobody knows whether it was done.
     Failed,
 }

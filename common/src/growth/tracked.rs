@@ -1,14 +1,18 @@
-//! One log, and what is known of it in this process alone: what was seen of its file, and what came of its tasks.
+//! One log, and what is known of it in this process alone: what was seen of its file, and what stands in its way.
 //!
-//! Promises to say what of it has to be recorded. Lacks the other logs, and the choice of what is done next.
+//! Promises to say whether its record changed. Lacks the other logs, what its tasks come to, which is `came`'s, and the choice
+//! of what is done next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FileId, Log, Loss, Note, Outcome, Sighting, Task};
+use super::{FileId, Log, Loss, Sighting};
 use crate::Algorithm;
-use crate::delivery::OnConflict;
 use crate::digest::{Digests, Hasher};
 use crate::path::RelPath;
+
+/// What the destination refuses is asked for again after 2 looks, then after twice as many each time, up to 2 to the power of
+/// this: each time may cost what is sent for it.
+const MOST_DOUBLINGS: u32 = 8;
 
 /// Where a log's file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,21 @@ pub(super) enum Presence {
     Unnamed { written: bool },
     /// Nowhere.
     Lost,
+}
+
+/// Something that the destination refused.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Refused {
+    in_a_row: u32,
+    /// The look from which on it is asked again.
+    until: u64,
+}
+
+impl Refused {
+    pub(super) fn again(&mut self, look: u64) {
+        self.in_a_row = (self.in_a_row + 1).min(MOST_DOUBLINGS);
+        self.until = look + (1 << self.in_a_row);
+    }
 }
 
 /// A log, and what is known of it in this process alone.
@@ -46,6 +65,10 @@ pub(super) struct Tracked {
     pub(super) still_since: u64,
     pub(super) gone_since: Option<u64>,
     pub(super) refused_at: Option<u64>,
+    /// What the destination does not do about its copy.
+    pub(super) hindered: Refused,
+    /// Names that the destination does not give its copy.
+    pub(super) denied: BTreeMap<RelPath, Refused>,
 }
 
 impl Tracked {
@@ -66,6 +89,8 @@ impl Tracked {
             avoid: BTreeSet::new(),
             still_since: 0,
             refused_at: None,
+            hindered: Refused::default(),
+            denied: BTreeMap::new(),
         }
     }
 
@@ -124,83 +149,26 @@ impl Tracked {
         true
     }
 
-    /// What came of a task about it; returns what is to be recorded.
-    pub(super) fn on(
-        &mut self,
-        task: &Task,
-        outcome: &Outcome,
-        rules: (OnConflict, bool),
-        look: u64,
-    ) -> Vec<Note> {
-        self.recalled &= !matches!(task, Task::Measure { .. });
-        match (task, outcome) {
-            (_, Outcome::Truncated) => self.end(look),
-            (Task::Rename { to, .. } | Task::Create { name: to, .. }, Outcome::Taken { ours }) => {
-                self.taken_by(to, *ours, rules, look, matches!(task, Task::Create { .. }));
-            }
-            (Task::Rename { to, .. }, Outcome::Moved) => {
-                self.log.name = Some(to.clone());
-                (self.log.moving, self.taken) = (None, None);
-            }
-            (Task::Evict { .. }, Outcome::Moved) => {
-                self.taken = None;
-                self.sure |= self.log.name.is_none();
-                return Vec::new();
-            }
-            (Task::Rename { .. } | Task::Measure { .. }, Outcome::Absent) => self.begin_anew(),
-            (Task::Measure { name, .. }, Outcome::Standing { size, same, recorded_is_same }) => {
-                self.measured(name, *size, (*same, *recorded_is_same), (rules.0, look));
-            }
-            (Task::Create { name, .. }, Outcome::Shipped { length, digests }) => {
-                self.log.name = Some(name.clone());
-                self.log.moving = None;
-                self.ship(*length, *digests);
-            }
-            // The copy holds more than the file: whether that is the same log shows when it grows.
-            (Task::Measure { name, .. }, Outcome::Shipped { length, digests }) => {
-                if self.log.moving.as_ref() == Some(name) && self.taken.is_none() {
-                    (self.log.name, self.log.moving) = (Some(name.clone()), None);
-                }
-                self.ship(*length, *digests);
-                self.log.unproven = true;
-            }
-            (Task::Append(_), Outcome::Shipped { length, digests }) => {
-                self.ship(*length, *digests);
-                return vec![Note::Soon(self.log.clone())];
-            }
-            // What follows isn't what a power cut leaves, but other content: the file was truncated and begins alike.
-            (Task::CutBack { .. }, Outcome::Changed) => {
-                self.cut_back = false;
-                self.end(look);
-            }
-            // What was shipped is read again here, as nobody knows it any more.
-            (Task::CutBack { .. }, Outcome::Shipped { .. }) => {
-                self.cut_back = false;
-                return Vec::new();
-            }
-            (Task::Verify(_), Outcome::Verified(true)) => {
-                self.log.verified = self.log.shipped;
-                self.log.renamed = false;
-            }
-            (Task::Verify(_), Outcome::Verified(false)) => {
-                self.sure = false;
-                self.log.renamed = false;
-                self.differs = self.is_orphan();
-                // Of one that can be read the difference is found, and mended, when it grows; so it is looked at now.
-                self.size = self.size.map(|size| size.max(self.log.shipped + 1));
-                return Vec::new();
-            }
-            (_, _) => {
-                (self.sure, self.cut_back) = (false, false);
-                self.refused_at = Some(look);
-                return Vec::new();
-            }
-        }
-        vec![Note::Keep(self.log.clone())]
+    /// Whether the destination is not to be asked about its copy for now.
+    pub(super) fn is_hindered(&self, look: u64) -> bool {
+        look < self.hindered.until
+    }
+
+    /// The destination does not give it that name. Names that it could be asked for again are forgotten: it may want others now.
+    pub(super) fn deny(&mut self, name: &RelPath, look: u64) {
+        let mut refused = self.denied.get(name).copied().unwrap_or_default();
+        refused.again(look);
+        self.denied.retain(|_, refused| look < refused.until);
+        self.denied.insert(name.clone(), refused);
+    }
+
+    /// Whether the destination is not to be asked for that name for now.
+    pub(super) fn is_denied(&self, name: &RelPath, look: u64) -> bool {
+        self.denied.get(name).is_some_and(|refused| look < refused.until)
     }
 
     /// Its file holds other content from now on.
-    fn end(&mut self, look: u64) {
+    pub(super) fn end(&mut self, look: u64) {
         self.log.ended = true;
         self.presence = Presence::Lost;
         self.gone_since = Some(look);
@@ -221,82 +189,20 @@ impl Tracked {
 
     /// So much of it is at the destination now.
     pub(super) fn ship(&mut self, length: u64, digests: Digests) {
+        if length < self.log.verified {
+            // What comes behind this has not been read back.
+            self.log.verified = 0;
+        }
         (self.log.shipped, self.log.digests, self.log.unproven) = (length, digests, false);
         (self.sure, self.taken) = (true, None);
         self.size = self.size.map(|size| size.max(length));
     }
 
     /// Its copy is not there any more.
-    fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         let empty = Hasher::for_destination(Algorithm::Sha256).digests();
         (self.log.name, self.log.moving, self.taken) = (None, None, None);
         (self.log.shipped, self.log.verified, self.log.digests) = (0, 0, empty);
         self.sure = true;
-    }
-
-    fn taken_by(
-        &mut self,
-        name: &RelPath,
-        ours: bool,
-        (policy, trusted): (OnConflict, bool),
-        look: u64,
-        creates: bool,
-    ) {
-        if ours || (creates && !trusted && self.taken.is_none()) {
-            self.taken = Some((name.clone(), ours));
-            if creates && trusted {
-                // What this log had begun itself would have been measured first. So it is another log's copy, which
-                // makes room, though the two may begin alike.
-                (self.log.moving, self.sure) = (None, true);
-            } else {
-                // Of one that has no copy yet it may be the copy: that is looked at first.
-                self.sure &= !creates;
-            }
-            return;
-        }
-        self.conflict(name, policy, look);
-    }
-
-    fn conflict(&mut self, name: &RelPath, policy: OnConflict, look: u64) {
-        self.log.moving = None;
-        self.taken = None;
-        self.sure |= self.log.name.is_none();
-        // A name that was refused before waits for the next look.
-        if policy != OnConflict::KeepBoth || !self.avoid.insert(name.clone()) {
-            self.refused_at = Some(look);
-        }
-    }
-
-    fn measured(
-        &mut self,
-        name: &RelPath,
-        size: u64,
-        (same, recorded_is_same): (Option<Digests>, bool),
-        (policy, look): (OnConflict, u64),
-    ) {
-        let claimed =
-            self.log.name.is_some() || self.log.moving.as_ref() == Some(name) && self.taken.is_none();
-        match same {
-            // An empty file begins everything, so it proves nothing.
-            Some(digests) if size > 0 || claimed => {
-                self.log.name = Some(name.clone());
-                self.log.moving = None;
-                self.ship(size, digests);
-            }
-            _ if self.log.name.is_some() && recorded_is_same && (1..size).contains(&self.log.shipped) => {
-                if self.log.unproven {
-                    self.not_in.insert(self.log.file);
-                    self.end(look);
-                } else {
-                    self.cut_back = true;
-                }
-            }
-            _ if self.taken.as_ref().is_some_and(|(_, ours)| *ours) => self.sure = true,
-            _ => {
-                let name = name.clone();
-                self.begin_anew();
-                self.conflict(&name, policy, look);
-            }
-        }
     }
 }

@@ -58,6 +58,14 @@ impl Attributes {
         }
     }
 
+    /// Whether a file that was one and is the other has not been changed between. When it was read doesn't count: to read it
+    /// changes that.
+    pub fn is_unchanged(&self, other: &Self) -> bool {
+        let written = |one: &Self| one.times.map(|(_, changed)| changed);
+        (self.size, self.owner, self.permissions, written(self))
+            == (other.size, other.owner, other.permissions, written(other))
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let flag = |is: bool, flag: u32| if is { flag } else { 0 };
         let flags = flag(self.size.is_some(), SIZE)
@@ -95,5 +103,30 @@ impl Attributes {
             }
         }
         Some(Self { size, owner, permissions, times })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_read_a_file_is_no_change() {
+        let before = Attributes {
+            size: Some(1),
+            owner: Some((2, 3)),
+            permissions: Some(0o100_644),
+            times: Some((4, 5)),
+        };
+        assert!(before.is_unchanged(&Attributes { times: Some((9, 5)), ..before }));
+        for after in [
+            Attributes { size: Some(9), ..before },
+            Attributes { owner: Some((2, 9)), ..before },
+            Attributes { permissions: Some(0o100_600), ..before },
+            Attributes { times: Some((4, 9)), ..before },
+            Attributes { times: None, ..before },
+        ] {
+            assert!(!before.is_unchanged(&after), "{after:?}");
+        }
     }
 }

@@ -75,6 +75,8 @@ pub struct Space {
     pub takes_files: bool,
     /// Whether it can't be written.
     pub read_only: bool,
+    /// Its number: two that differ are of two file systems. 0 where there is none.
+    pub file_system: u64,
 }
 
 impl Limits {
@@ -91,7 +93,7 @@ impl Space {
     pub fn parse(reply: Bytes) -> Option<Self> {
         const READ_ONLY: u64 = 1;
         let mut from = Reader(reply);
-        let [_, unit, all, _, free, files, _, free_files, _, flags] = {
+        let [_, unit, all, _, free, files, _, free_files, file_system, flags] = {
             let mut fields = [0; 10];
             for field in &mut fields {
                 *field = from.u64()?;
@@ -104,6 +106,7 @@ impl Space {
             // Some file systems count none.
             takes_files: files == 0 || free_files > 0,
             read_only: flags & READ_ONLY != 0,
+            file_system,
         })
     }
 }
@@ -337,8 +340,9 @@ mod tests {
     #[test]
     fn room_and_limits_are_read() {
         let fields: Vec<u8> =
-            [4096_u64, 1024, 9, 9, 8, 7, 7, 0, 0, 1, 255].iter().flat_map(|f| f.to_be_bytes()).collect();
-        let space = Space { free_bytes: 8192, all_bytes: 9216, takes_files: false, read_only: true };
+            [4096_u64, 1024, 9, 9, 8, 7, 7, 0, 5, 1, 255].iter().flat_map(|f| f.to_be_bytes()).collect();
+        let (free_bytes, all_bytes, takes_files) = (8192, 9216, false);
+        let space = Space { free_bytes, all_bytes, takes_files, read_only: true, file_system: 5 };
         assert_eq!(Space::parse(fields.into()), Some(space));
         assert_eq!(Limits::parse(Bytes::from_static(&[0; 31])), None);
     }

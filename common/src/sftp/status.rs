@@ -67,7 +67,7 @@ impl fmt::Display for Code {
             Self::Exists => "file exists",
             Self::ReadOnly => "read-only file system",
             Self::NoSpace => "no space left on device",
-            Self::Quota => "quota exceeded",
+            Self::Quota => "disk quota exceeded",
             Self::Other(number) => return write!(f, "error {number}"),
         })
     }

@@ -1,94 +1,20 @@
 //! Logs that are delivered while they grow: the copy is the beginning of its source, and nothing is sent twice.
 
+mod rig;
+mod trouble;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use skiff_tests::fault_proxy::Fault;
 use skiff_tests::sshd::sftp_only;
-use skiff_tests::{Agent, FaultProxy, Sshd, wait};
+use skiff_tests::{Agent, FaultProxy, Sshd, Toolbox, wait};
 use tempfile::TempDir;
 
-const RULES: &str = "mode = 'append'\nflush_interval = '100ms'\nexclude = ['*.gz']";
-
-/// A server, a folder with logs and an agent that follows them.
-struct Rig {
-    sshd: Sshd,
-    folder: PathBuf,
-    agent: Agent,
-    _scratch: TempDir,
-}
-
-impl Rig {
-    fn new() -> Self {
-        let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
-        let folder = scratch.path().join("in");
-        fs::create_dir(&folder).expect("a new folder is writable");
-        let agent = Agent::to(&sshd).watch("logs", &folder, RULES);
-        Rig { sshd, folder, agent, _scratch: scratch }
-    }
-
-    fn started(mut self) -> Self {
-        self.agent.start();
-        self
-    }
-
-    /// The log of that name, kept open as a logger keeps it.
-    fn log(&self, name: &str) -> File {
-        OpenOptions::new().append(true).create(true).open(self.folder.join(name)).expect("there is room")
-    }
-
-    fn copy(&self, name: &str) -> PathBuf {
-        self.sshd.root().join(name)
-    }
-
-    #[track_caller]
-    fn wait_for(&mut self, name: &str, content: &str) {
-        let copy = self.copy(name);
-        let what = format!("{name} holds {} bytes", content.len());
-        self.agent.wait_until(&what, || fs::read(&copy).is_ok_and(|bytes| bytes == content.as_bytes()));
-    }
-
-    fn names(&self) -> Vec<String> {
-        names_in(&self.sshd.root())
-    }
-
-    /// What `skiff items` lists.
-    fn items(&self) -> Value {
-        let said = self.agent.ask(&["items", "--json"]).expect_code(0).said;
-        let json: String = said.lines().filter(|line| !line.starts_with("skiff:")).collect();
-        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {said}"))
-    }
-
-    fn losses(&self) -> String {
-        fs::read_to_string(self.agent.state_dir().join("losses.jsonl")).unwrap_or_default()
-    }
-}
-
-fn names_in(root: &Path) -> Vec<String> {
-    let listing = fs::read_dir(root).expect("it can be listed").flatten();
-    let names = listing.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.filter(|name| name != ".skiff").collect();
-    names.sort();
-    names
-}
-
-fn say(log: &mut File, words: &str) {
-    log.write_all(words.as_bytes()).expect("there is room");
-}
-
-fn number(path: &Path) -> u64 {
-    path.metadata().expect("it is there").ino()
-}
-
-/// Lines of a megabyte and more, so that more than one step is needed.
-fn many(what: &str) -> String {
-    let line = |n: u32| [what, &format!(" {n:08} and some words\n")].concat();
-    (0..150_000).map(line).collect()
-}
+use rig::{RULES, Rig, many, names_in, number, say};
 
 #[test]
 fn what_a_log_grew_by_is_put_behind_its_copy_while_it_is_written() {
@@ -341,6 +267,9 @@ fn a_log_that_vanished_is_reported_and_not_taken_for_the_next_one() {
     let mut log = rig.log("app.log");
     say(&mut log, "# log, version 1\n");
     rig.wait_for("app.log", "# log, version 1\n");
+    // Else, by a limit that is known, the copy could be taken for the next one's.
+    let is_known = || rig.items()[0]["delivered_bytes"] == 17;
+    assert!(wait::came_true(wait::LIMIT, is_known), "its copy is not known: {}", rig.items());
     rig.agent.kill9();
     say(&mut log, "never seen\n");
     drop(log);
@@ -456,6 +385,29 @@ fn a_server_without_a_shell_is_told_and_gets_nothing() {
     });
     assert!(counted, "{said}");
     assert_eq!(rig.names(), [""; 0]);
+}
+
+/// One moment in which the server can start no shell looks as if it had none: it is looked for again, over the same connection.
+#[test]
+fn a_shell_that_failed_once_is_looked_for_again() {
+    let script = "[ -e \"$HOME/failed\" ] || { : >\"$HOME/failed\"; exit 1; }; exec \"$REAL\" \"$@\"";
+    let toolbox = Toolbox::usual().and(&["dd", "stat"]).with("sh", script);
+    // With one session the channel that served meanwhile has to make room.
+    for sessions in ["", "MaxSessions 1"] {
+        let _first = fs::remove_file(toolbox.note("failed"));
+        let sshd = Sshd::start_with(&format!("{}\n{sessions}", toolbox.lines()));
+        let scratch = TempDir::new().expect("a temporary folder");
+        let folder = scratch.path().join("in");
+        fs::create_dir(&folder).expect("a new folder is writable");
+        fs::write(folder.join("app.log"), "one\n").expect("the folder is writable");
+        let mut agent = Agent::to(&sshd).watch("logs", &folder, RULES).started();
+
+        let copy = sshd.root().join("app.log");
+        agent.wait_until("it is delivered", || fs::read(&copy).is_ok_and(|bytes| bytes == b"one\n"));
+
+        assert!(toolbox.note("failed").exists(), "no shell failed");
+        assert!(agent.log().contains("by SFTP"), "this shows nothing:\n{}", agent.log());
+    }
 }
 
 #[test]

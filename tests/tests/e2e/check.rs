@@ -51,6 +51,16 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o777
 }
 
+#[test]
+fn versions_that_are_set_aside_are_told_of() {
+    let (sshd, _scratch, source) = start();
+    let aside = source.root().join(".skiff/set-aside/0");
+    fs::create_dir_all(&aside).expect("a new folder is writable");
+    fs::write(aside.join("file"), "a version").expect("there is room");
+    let (exit, checks) = checked(&Agent::to(&sshd).watch("in", source.root(), ""), &[]);
+    assert!(exit == Some(0) && says(&checks, "warn", ".skiff/set-aside/0/file"), "{checks:#?}");
+}
+
 /// Whoever checks may be root, and the folder is to be the service's.
 #[test]
 fn a_check_makes_no_state_folder_and_tells_of_an_open_one() {

@@ -1,9 +1,11 @@
 //! P6: what somebody else put at the destination is not overwritten; what we put there is.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::sshd::sftp_only;
+use skiff_tests::{Agent, FaultProxy, Sshd, Tree, machine, tree};
 use tempfile::TempDir;
 
 /// A foreign file keeps its name; ours comes beside it, and its next version replaces it there.
@@ -83,6 +85,34 @@ fn own_earlier_version_is_replaced() {
     source.replace("large.bin", 2 << 20);
 
     agent.wait_until("the second versions replace them", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// By SFTP what stands there is read once before it is replaced: to read it changes when it was read, and nothing else.
+#[test]
+fn own_earlier_version_is_read_once_by_sftp() {
+    const OLD_BYTES: u64 = 8 << 20;
+    const NEW_BYTES: u64 = 3 << 20;
+    let (sshd, scratch) = sftp_only(|| (Sshd::start(), TempDir::new().expect("a temporary folder")));
+    // Where it isn't root, the usual rule: the first reading after a change is noted.
+    let _notes_readings = machine::is_root("a file system that notes each reading")
+        .then(|| machine::Mounted::tmpfs(&sshd.root(), "strictatime,size=64m"));
+    let proxy = FaultProxy::to(sshd.port());
+    let received = || proxy.carried_after(0).iter().map(|carried| carried.down).sum::<u64>();
+    let mut source = Tree::new(scratch.path().join("in"), 7);
+    let old = File::options().append(true).open(source.file("large.bin", OLD_BYTES));
+    // Its copy gets this time, so that whoever reads that changes it.
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    old.and_then(|file| file.set_modified(an_hour_ago)).expect("it was just written");
+    let mut agent = Agent::through(&proxy, &sshd, "").watch("in", source.root(), "").started();
+    agent.wait_until("the first version arrives", || tree::equal(source.root(), &sshd.root()));
+    let before = received();
+
+    source.replace("large.bin", NEW_BYTES);
+
+    agent.wait_until("the second version replaces it", || tree::equal(source.root(), &sshd.root()));
+    let came = received() - before;
+    assert!(came >= OLD_BYTES + NEW_BYTES, "{came} bytes can't have been both");
+    assert!(came < OLD_BYTES + NEW_BYTES + OLD_BYTES / 2, "{came} bytes were read back");
 }
 
 /// Faults 64 and 76: a destination that cannot be written to is named in the log, others go on, and it recovers.

@@ -78,6 +78,25 @@ fn folders_that_fill_while_they_are_attached_are_found() {
     agent.wait_until("all is delivered", || tree::equal(source.root(), &sshd.root()));
 }
 
+/// A done-file comes last, and is the only news of a file that was found before. No rescan helps: the next is minutes away.
+#[test]
+fn a_done_file_that_comes_late_sends_its_file() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 6);
+    for name in ["late.csv", "sub/late.csv", "first.csv", "first.csv.done"] {
+        source.file(name, 1_000);
+    }
+    let rules = "settle_marker = '.done'\nafter_delivery = 'delete'";
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), rules).started();
+    agent.wait_until("the first scan is over", || sshd.root().join("first.csv").exists());
+
+    source.file("sub/late.csv.done", 0);
+    agent.wait_until("it arrives", || sshd.root().join("sub/late.csv").exists());
+    source.file("late.csv.done", 0);
+    agent.wait_until("all go, and their done-files", || tree::count(source.root()) == 0);
+    assert_eq!(tree::count(&sshd.root()), 3, "done-files are not delivered");
+}
+
 /// New folders are moved there whole, beside ones that stand there already, which keep what they hold. What a folder passes on
 /// to those below it, they have.
 #[test]

@@ -160,6 +160,37 @@ fn a_twin_that_has_changed_there_is_no_twin() {
     assert_eq!(tree::count(&sshd.root()), 5, "a, c, d, the foreign one and ours beside it");
 }
 
+/// A part of a file that lies at the destination is of use when its twin has gone there; also to an agent that begins anew and
+/// remembers the twin.
+#[test]
+fn a_twin_that_has_gone_costs_nothing_of_what_was_sent() {
+    for anew in [false, true] {
+        let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+        let mut source = Tree::new(scratch.path().join("in"), 6);
+        source.file("first", 24 * MIB);
+        let slow = "bandwidth = '64 Mbit/s'";
+        let mut agent = Agent::with_destination(&sshd, slow).watch("in", source.root(), "").started();
+        agent.wait_for_receipt("first");
+        let mut before = sent_bytes(&agent, 1);
+        fs::remove_file(sshd.root().join("first")).expect("it is there");
+        fs::copy(source.root().join("first"), source.root().join("again")).expect("there is room");
+        agent.wait_until("nine tenths are there", || tree::staged_bytes(&sshd.root()) >= 24 * MIB / 10 * 9);
+        if anew {
+            agent.kill9();
+            agent.start();
+            before = 0;
+        } else {
+            assert!(sshd.kill_sessions() > 0, "there is a session to kill");
+        }
+        agent.wait_for_receipt("again");
+
+        same_file(&source.root().join("again"), &sshd.root().join("again"));
+        let sent = sent_bytes(&agent, if anew { 1 } else { 2 }) - before;
+        let most = 24 * MIB / 100 * if anew { 15 } else { 115 };
+        assert!(sent <= most, "{sent} bytes were sent, where {most} will do; anew: {anew}");
+    }
+}
+
 /// Where that is not wanted everything travels.
 #[test]
 fn duplicates_travel_where_they_are_to() {

@@ -120,6 +120,10 @@ impl Session {
         session
     }
 
+    fn ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     fn ask(&mut self, verb: &str) -> String {
         writeln!(self.write, "{verb}").expect("it listens");
         let mut line = String::new();
@@ -237,5 +241,139 @@ fn a_link_that_could_not_be_made_once_is_tried_again() {
         assert_eq!([text(&folder, "a"), text(&folder, "b")], ["m/a", "m/b"], "{shell:?}: {said}");
         let moves = fs::read_to_string(tools.note("moves")).expect("the first was moved");
         assert!(moves.contains("m/a ./a") && !moves.contains("m/b"), "{shell:?}: {moves}");
+    }
+}
+
+/// Members that were not verified have names like any other.
+#[test]
+fn what_is_omitted_is_left() {
+    for shell in hand::shells() {
+        let folder = destination();
+        let names = ["a", "x y", "d/a", "d/b", "d/*", "new/a", "new/c"];
+        for name in names {
+            staged(&folder, &format!("m/{name}"), name);
+        }
+        fs::create_dir(folder.path().join("d")).expect("the folder is writable");
+        let omitted = [r"x\0040y", "d/b", "new/a", "not/there", "/"];
+        let verbs =
+            [&["root .", "use ab", "omit"], &omitted[..], &["publish", ".", "d", "new", "/"]].concat();
+
+        let said = say(&mut hand::command(&shell, folder.path()), &verbs);
+
+        let mut left: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("./")).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["d/b", "new/a", "x y"], "{shell:?}: {said}");
+        for name in names {
+            assert_eq!(folder.path().join(name).exists(), !left.contains(&name), "{shell:?}, {name}: {said}");
+        }
+    }
+}
+
+/// What was on its way to another file system goes with the staging that it came from, and nothing else does: who is confined
+/// may have written the note of it.
+#[test]
+fn what_lies_beside_a_name_goes_with_its_staging() {
+    for shell in hand::shells() {
+        for (note, goes) in [
+            ("./sub/.skiff-0af", true),
+            ("sub/.skiff-0af", true),
+            ("../out/.skiff-0af", false),
+            ("link/.skiff-0af", false),
+            ("sub/mine", false),
+            ("sub/.skiff-mine", false),
+        ] {
+            for verb in ["use ab", "drop ab", "open ab", "sweep ab"] {
+                let above = TempDir::new().expect("a temporary folder");
+                let folder = above.path().join("root");
+                let staging = folder.join(if verb == "sweep ab" { ".skiff/ab-1.0" } else { ".skiff/ab.0" });
+                for made in [&staging, &above.path().join("out/.skiff-0af"), &folder.join("sub/mine")] {
+                    fs::create_dir_all(made).expect("a new folder is writable");
+                }
+                for made in ["sub/.skiff-0af", "sub/.skiff-mine"] {
+                    fs::create_dir_all(folder.join(made)).expect("a new folder is writable");
+                }
+                std::os::unix::fs::symlink("../out", folder.join("link")).expect("a new folder is writable");
+                fs::write(staging.join("beside"), note).expect("a new folder is writable");
+                let old = Command::new("touch")
+                    .args(["-d", "20 days ago"])
+                    .arg(staging.join("beside"))
+                    .arg(&staging)
+                    .status();
+                assert!(old.expect("touch runs").success());
+                let mut command = hand::command(&shell, &folder);
+                let said = say(command.env("SKIFF_BELOW", &folder), &["root .", verb]);
+
+                let is_there = |name: &str| folder.join(name).exists();
+                assert_eq!(is_there("sub/.skiff-0af"), !goes, "{shell:?}, {verb}, {note}: {said}");
+                let others = [is_there("sub/mine"), is_there("sub/.skiff-mine"), is_there("link/.skiff-0af")];
+                assert_eq!(others, [true; 3], "{shell:?}, {verb}, {note}: {said}");
+            }
+        }
+    }
+}
+
+/// Another folder that has its name is not the one that it stands in; then it ends.
+#[test]
+fn a_folder_whose_name_another_one_has_gets_nothing() {
+    for shell in hand::shells() {
+        for verb in ["open cd fresh", "use ab", "enter ab 0", "place part a", "sync a", "drop ab"] {
+            let above = TempDir::new().expect("a temporary folder");
+            let (root, away) = (above.path().join("root"), above.path().join("away"));
+            fs::create_dir(&root).expect("a new folder is writable");
+            let mut session = Session::start(&mut hand::command(&shell, above.path()));
+            assert!(session.ask("root root").starts_with("abcdef ok "));
+            assert!(session.ask("open ab").starts_with("abcdef ok "));
+            fs::write(root.join(".skiff/ab.abcdef/part"), "content").expect("it is writable");
+            fs::rename(&root, &away).expect("it is ours");
+            fs::create_dir(&root).expect("it is ours");
+            assert_eq!(session.ask(verb), "abcdef no moved\n", "{shell:?}, {verb}");
+            assert!(wait::came_true(wait::LIMIT, || session.ended()), "{shell:?}: it goes on");
+            assert!(!away.join("a").exists() && !root.join("a").exists(), "{shell:?}");
+        }
+    }
+}
+
+/// What comes meanwhile counts as well: the sync takes as long as it likes.
+#[test]
+fn what_is_published_while_another_folder_comes_does_not_count() {
+    let swaps = r#"if [ ! -e "$HOME/met" ] && [ -e a ]; then : >"$HOME/met"; mv ../root ../away; mkdir ../root; fi; exec "$REAL" "$@""#;
+    for shell in hand::shells() {
+        for verb in ["place part a", "publish\n.\n/", "replace part a any"] {
+            let (above, tools) =
+                (TempDir::new().expect("a temporary folder"), Toolbox::usual().with("sync", swaps));
+            fs::create_dir_all(above.path().join("root/.skiff/ab.0/m")).expect("a new folder is writable");
+            for name in ["part", "m/a"] {
+                fs::write(above.path().join("root/.skiff/ab.0").join(name), "content")
+                    .expect("it is writable");
+            }
+            if verb.starts_with("replace") {
+                fs::write(above.path().join("root/a"), "older").expect("it is writable");
+            }
+            let said = say(&mut with_tools(&shell, above.path(), &tools), &["root root", "use ab", verb]);
+            assert!(tools.note("met").exists(), "{shell:?}: {said}");
+            assert_eq!(said.lines().last(), Some("abcdef no moved"), "{shell:?}, {verb}: {said}");
+        }
+    }
+}
+
+/// Whether anything stands in a folder is known by its first name: a shell takes no memory for the others.
+#[test]
+fn a_full_folder_is_entered_as_soon_as_an_empty_one() {
+    let (full, empty) = (destination(), destination());
+    for number in 0..100_000 {
+        fs::write(full.path().join(format!("a file's name, {number}")), "")
+            .expect("a new folder is writable");
+    }
+    for shell in hand::shells() {
+        let peak = |folder: &TempDir, used: &str| {
+            let mut session = Session::start(&mut hand::command(&shell, folder.path()));
+            let facts = session.ask("root .");
+            assert!(facts.contains(used), "{shell:?}: {facts}");
+            let status = fs::read_to_string(format!("/proc/{}/status", session.child.id())).expect("it runs");
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+            peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+        };
+        let (full, empty) = (peak(&full, "used=yes"), peak(&empty, "used=no"));
+        assert!(full < empty + 2048, "{shell:?}: {full} KiB, and {empty} in an empty folder");
     }
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use skiff::journal::Journal;
+use skiff_tests::sshd::sftp_only;
 use skiff_tests::toolbox::Toolbox;
-use skiff_tests::{Agent, Sshd, Tree, tree};
+use skiff_tests::{Agent, Between, Sshd, Tree, machine, tree};
 use tempfile::TempDir;
 
 /// Slow enough that a transfer of [`LARGE_BYTES`] is caught on its way, on any machine.
@@ -153,6 +154,72 @@ fn transfer_cut_at_nine_tenths_resends_little() {
     assert!(sent_bytes <= LARGE_BYTES / 100 * 115, "{sent_bytes} of {LARGE_BYTES} bytes were sent");
 }
 
+/// Somebody clears skiff's own folder at the destination between two files.
+#[test]
+fn staging_folder_that_was_cleared_is_made_again() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 7);
+    source.file("first.csv", 100);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+    agent.wait_until("the first is delivered", || tree::equal(source.root(), &sshd.root()));
+
+    fs::remove_dir_all(sshd.root().join(tree::STAGING)).expect("it is there");
+    source.file("second.csv", 100);
+    source.file("third.bin", 2 << 20);
+
+    agent.wait_until("the others are delivered", || tree::equal(source.root(), &sshd.root()));
+}
+
+/// By SFTP: somebody moves the whole folder away and makes a new one. What comes then goes there, by the same connection.
+#[test]
+fn folder_that_was_moved_away_is_entered_again_by_sftp() {
+    let (sshd, scratch) = sftp_only(|| (Sshd::start(), TempDir::new().expect("a temporary folder")));
+    let mut source = Tree::new(scratch.path().join("in"), 8);
+    source.file("first.csv", 100);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "after_delivery = 'delete'").started();
+    agent.wait_until("the first is delivered", || tree::is_empty(source.root()));
+
+    let (root, moved) = (sshd.root(), sshd.root().with_extension("1"));
+    fs::rename(&root, &moved).and_then(|()| fs::create_dir(&root)).expect("it is ours");
+    source.file("second.csv", 100);
+    source.file("third.bin", 2 << 20);
+
+    agent.wait_until("the others are delivered", || tree::is_empty(source.root()));
+    assert_eq!((tree::count(&moved), tree::count(&root)), (1, 2));
+}
+
+/// By SFTP: the folder is moved away right behind the file's getting its name, before it is synced. What was synced then is
+/// another folder, so the file counts as delivered only when it stands in that one, too.
+#[test]
+fn folder_that_is_moved_away_while_it_is_published_into_gets_the_file_again_by_sftp() {
+    const MOVES: &str = "
+def after(words, status):
+    if words[0] == b'hardlink@openssh.com' and status == 0 and b'/.skiff/' not in words[2]:
+        root = os.path.dirname(words[2])
+        if not os.path.exists(root + b'.1'):
+            os.rename(root, root + b'.1')
+            os.mkdir(root)
+";
+    let Some(between) = Between::start(MOVES) else {
+        return machine::not_shown(
+            "a folder that is moved while it is published into",
+            "there is no python3",
+        );
+    };
+    let (sshd, scratch) = (&between.sshd, TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 9);
+    source.file("first.csv", 100);
+    let by_sftp = "transport = 'sftp'";
+    let mut agent = Agent::with_destination(sshd, by_sftp)
+        .watch("in", source.root(), "after_delivery = 'delete'")
+        .started();
+
+    agent.wait_until("it is delivered", || tree::is_empty(source.root()));
+
+    let (root, moved) = (sshd.root(), sshd.root().with_extension("1"));
+    assert_eq!((tree::count(&moved), tree::count(&root)), (1, 1), "it went along, and came again");
+}
+
 /// Fault 85: SIGTERM in mid-transfer ends the agent within 10 s, in good order; the next start finishes.
 #[test]
 fn terminated_agent_ends_soon_and_finishes_later() {
@@ -191,5 +258,6 @@ skiff_tests::by_sftp_too! {
     server_that_comes_back_gets_the_rest,
     killed_session_is_followed_by_another,
     transfer_cut_at_nine_tenths_resends_little,
+    staging_folder_that_was_cleared_is_made_again,
     terminated_agent_ends_soon_and_finishes_later,
 }

@@ -125,6 +125,7 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
     agent.wait_until_logged("it says that it can't help", |line| line.contains("no delivered file is left"));
     let new: BTreeSet<_> = numbered("new", 0..15).union(&numbered("newer", 0..10)).cloned().collect();
     assert_eq!(names(&folder), new, "not one undelivered file goes");
+    agent.ask(&["status", "--json"]).expect_code(0).expect_said("no delivered file is left");
     assert!(!agent.state_dir().join("losses.jsonl").exists());
     sshd.start_again();
     agent.wait_until("all arrive", || new.is_subset(&names(&sshd.root())));
@@ -173,6 +174,52 @@ fn each_file_that_is_lost_by_permission_is_written_down() {
     assert!(lost.last() < left.first(), "the oldest go first: {lost:?}, {left:?}");
     sshd.start_again();
     agent.wait_until("what is left arrives", || left.is_subset(&names(&sshd.root())));
+}
+
+/// Done-files go with their files, whether those are retained no longer or lost by permission; none counts as a loss.
+#[test]
+fn done_files_go_with_their_files_and_are_no_losses() {
+    if !machine::is_root("a small disk") {
+        return;
+    }
+    let (mut sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let (folder, _disk) = small_disk(&scratch);
+    let mut source = Tree::new(&folder, 7);
+    let mut put_marked = |names: BTreeSet<String>| {
+        for name in names {
+            put(&mut source, [name.clone()], MIB / 4);
+            fs::write(folder.join(name + ".done"), "").expect("there is room");
+        }
+    };
+    put_marked(numbered("sent", 0..6));
+    let rules = "rescan = '1s'\nretain = { bytes = '600 kB' }\nhigh_water = '60%'\n\
+                 when_full = 'delete_undelivered'\nsettle_marker = '.done'";
+    let mut agent = Agent::to(&sshd).watch("in", &folder, rules).started();
+    agent.wait_until("they arrive", || names(&sshd.root()) == numbered("sent", 0..6));
+    let marked = |files: &BTreeSet<String>| {
+        let of = |name: &String| name.strip_suffix(".done").unwrap_or(name).to_owned();
+        files.iter().all(|name| files.contains(&of(name)) && files.contains(&(of(name) + ".done")))
+    };
+    let is_marker = |name: &str| name.strip_suffix(".done").is_some();
+    let kept = || names(&folder).iter().filter(|name| !is_marker(name)).count();
+    agent.wait_until("the newest stay, with their done-files", || kept() == 2 && marked(&names(&folder)));
+    agent.wait_for_receipts(6);
+    sshd.stop();
+    put_marked(numbered("new", 0..24));
+
+    let losses = agent.state_dir().join("losses.jsonl");
+    agent.wait_until("some are lost, with their done-files", || {
+        losses.exists() && tree::total_bytes(&folder) <= 19 * MIB / 4 && marked(&names(&folder))
+    });
+    let text = fs::read_to_string(&losses).expect("it is there");
+    let lost: BTreeSet<String> = text
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("each line is JSON");
+            line["path"].as_str().expect("a path").to_owned()
+        })
+        .collect();
+    assert!(lost.iter().all(|name| name.starts_with("new") && !is_marker(name)), "{lost:?}");
 }
 
 /// A folder that can't be looked into may hold delivered files: as long as it is closed no undelivered one goes, though that

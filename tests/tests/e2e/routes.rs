@@ -234,3 +234,88 @@ fn an_added_destination_costs_the_first_one_nothing() {
     agent.terminate();
     assert_eq!(sent(&agent, "server").0, 52, "what it has by whatever route is not sent again");
 }
+
+/// Who would have been the last is taken away: what the others have goes, and nobody is sent anything again, though they
+/// have fetched it away meanwhile.
+#[test]
+fn what_a_removed_destination_has_kept_here_goes() {
+    for reload in [true, false] {
+        let ((one, other, scratch), mut dead) = (two(), Sshd::start());
+        dead.stop();
+        let at = |name: &str| scratch.path().join(name);
+        let (mut goes, mut moves) = (Tree::new(at("goes"), 6), Tree::new(at("moves"), 7));
+        let rules = |name: &str, after: &str| {
+            format!("to = ['server', 'other', 'dead']\ndestination_path = '{name}'\nafter_delivery = {after}")
+        };
+        let mut agent = Agent::to(&one)
+            .and_destination("other", &other, "")
+            .and_destination("dead", &dead, "")
+            .watch_by("goes", goes.root(), &rules("goes", "'delete'"))
+            .watch_by(
+                "moves",
+                moves.root(),
+                &rules("moves", &format!("{{ move = '{}' }}", at("sent").display())),
+            )
+            .started();
+        goes.small_files(30, 3);
+        goes.file("large.bin", 1 << 20);
+        moves.small_files(30, 3);
+        let receipts = agent.state_dir().join("receipts.jsonl");
+        let count = || fs::read_to_string(&receipts).map_or(0, |text| text.lines().count());
+        agent.wait_until("both that work have all", || count() == 2 * 61);
+        for (tree, name) in [(&goes, "goes"), (&moves, "moves")] {
+            for sshd in [&one, &other] {
+                tree::assert_equal(tree.root(), &sshd.root().join(name));
+                fs::remove_dir_all(sshd.root().join(name)).expect("it is there");
+            }
+        }
+        let kept = Tree::new(at("kept"), 1);
+        tree::copy(moves.root(), kept.root());
+
+        change(&mut agent, reload, "['server', 'other', 'dead']", "['server', 'other']");
+        agent.wait_until("what both have is gone", || {
+            tree::is_empty(goes.root()) && tree::is_empty(moves.root())
+        });
+        tree::assert_equal(kept.root(), &at("sent"));
+        goes.file("later", 10);
+        agent.wait_until("both go on", || {
+            [&one, &other].iter().all(|sshd| sshd.root().join("goes/later").exists())
+                && tree::is_empty(goes.root())
+        });
+        assert!(agent.terminate().success());
+        assert_eq!(count(), 2 * 62, "nothing was delivered again");
+    }
+}
+
+/// It was to be kept when it was delivered.
+#[test]
+fn what_was_kept_stays_when_a_destination_is_removed() {
+    let ((one, other, scratch), third) = (two(), Sshd::start());
+    let mut source = Tree::new(scratch.path().join("in"), 8);
+    let mut agent = Agent::to(&one)
+        .and_destination("other", &other, "")
+        .and_destination("third", &third, "")
+        .watch_by("in", source.root(), "to = ['server', 'other', 'third']\nafter_delivery = 'keep'")
+        .started();
+    let kept = source.file("kept", 10);
+    let receipts = agent.state_dir().join("receipts.jsonl");
+    let count = || fs::read_to_string(&receipts).map_or(0, |text| text.lines().count());
+    agent.wait_until("all have it", || count() == 3);
+    let (from, to) = (", 'third']\nafter_delivery = 'keep'", "]\nafter_delivery = 'delete'");
+    change(&mut agent, true, from, to);
+    let later = source.file("later", 20);
+    agent.wait_until("what is new goes", || !later.exists());
+    assert!(kept.exists());
+}
+
+/// Takes up a change of the configuration.
+fn change(agent: &mut Agent, reload: bool, from: &str, to: &str) {
+    let text = fs::read_to_string(agent.config()).expect("it is there");
+    fs::write(agent.config(), text.replace(from, to)).expect("there is room");
+    if reload {
+        agent.ask(&["reload"]).expect_code(0);
+    } else {
+        assert!(agent.terminate().success());
+        agent.start();
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use skiff_tests::fault_proxy::{Fault, Plan};
-use skiff_tests::{Agent, FaultProxy, Sshd, Toolbox, Tree, tree};
+use skiff_tests::{Agent, FaultProxy, Sshd, Toolbox, Tree, machine, tree};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -18,7 +20,7 @@ fn scratch() -> TempDir {
 }
 
 /// A log of `size` bytes as programs write them.
-fn text(path: &std::path::Path, size: u64) {
+fn text(path: &Path, size: u64) {
     let mut file = fs::File::create(path).expect("a new folder is writable");
     let (mut written, mut number) = (0, 0_u64);
     while written < size {
@@ -110,6 +112,31 @@ fn text_is_packed_on_a_slow_link() {
     }
 }
 
+/// Where the link is faster than the packer, batches are packed until that is known.
+#[test]
+fn batches_are_not_packed_where_that_takes_longer_than_to_send_them() {
+    let toolbox = Toolbox::usual().with("gzip", "echo >>\"$HOME/unpacked\"; exec \"$REAL\" \"$@\"");
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let source = Tree::new(scratch.path().join("in"), 7);
+    let mut noise = Tree::new(scratch.path().join("noise"), 7);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), RULES).started();
+    let mut unpacked = |wave: u64| {
+        // Noise in letters: it takes long to pack and gains a quarter.
+        for number in 0..70 {
+            let name = format!("{wave}-{number}");
+            let bytes = fs::read(noise.file(&name, 60 << 10)).expect("it was just written");
+            let letters: Vec<u8> = bytes.iter().map(|byte| b'0' + byte % 64).collect();
+            fs::write(source.root().join(name), letters).expect("there is room");
+        }
+        delivered(&mut agent, &source, &sshd);
+        fs::read_to_string(toolbox.note("unpacked")).map_or(0, |lines| lines.len())
+    };
+
+    assert!(unpacked(1) > 0, "nobody knows yet what it costs");
+    let known = unpacked(2);
+    assert_eq!(unpacked(3), known, "it was packed again");
+}
+
 /// Nobody knows how much of a file is still to come when its scp dies: none of it may be taken for a verb.
 #[test]
 fn a_file_whose_scp_dies_commands_nothing() {
@@ -128,6 +155,42 @@ fn a_file_whose_scp_dies_commands_nothing() {
     assert!(toolbox.note("met").exists(), "the fault was not met");
     assert!(!sshd.root().join("planted").exists(), "a line of a file was taken for a verb");
     assert_eq!(fs::read_to_string(sshd.root().join("victim")).expect("it is there"), "somebody else's");
+}
+
+/// A login that isn't root has to write and read what it receives, whatever the source's mode is, which it has in the end.
+#[test]
+fn modes_that_forbid_their_owner_something_are_delivered() {
+    if !machine::is_root("a login that modes hold for") {
+        return;
+    }
+    for without in [&[][..], &["tar"], &["tar", "b3sum", "openssl", "sha256sum", "shasum"]] {
+        let toolbox = Toolbox::without(without).and(&["gzip"]);
+        let (sshd, scratch) =
+            (Sshd::start_for("nobody", Some(Path::new("/bin/sh")), &toolbox.lines()), scratch());
+        for folder in [toolbox.home(), sshd.root().as_path()] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
+        }
+        let proxy = FaultProxy::to(sshd.port());
+        proxy.always(Plan::default().round_trip(FAR));
+        let source = Tree::new(scratch.path().join("in"), 6);
+        let at = |name: &str| source.root().join(name);
+        text(&at("large.log"), if without.is_empty() { 40 * MIB } else { 2 * MIB });
+        for name in ["middle", "a", "b", "c", "d"] {
+            text(&at(name), if name == "middle" { 2 * MIB } else { 1000 });
+        }
+        let modes =
+            [("large.log", 0o444), ("middle", 0o200), ("a", 0o200), ("b", 0), ("c", 0o444), ("d", 0o755)];
+        for (name, mode) in modes {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        let rules = "retry_first = '100ms'\nretry_max = '200ms'\nsmall_file = '1 MiB'";
+        let mut agent = Agent::through(&proxy, &sshd, "").watch("in", source.root(), rules).started();
+        agent.wait_until("all are delivered", || tree::equal(source.root(), &sshd.root()));
+        for (name, mode) in modes {
+            let there = fs::metadata(sshd.root().join(name)).expect("it is there").permissions().mode();
+            assert_eq!(there & 0o777, mode & 0o755, "{name}, without {without:?}");
+        }
+    }
 }
 
 skiff_tests::by_sftp_too! {

@@ -205,9 +205,9 @@ fn what_was_copied_stays_when_the_rest_is_unpacked() {
     fs::write(confined.folder().join("twin"), "twin").expect("writable");
     fs::create_dir_all(confined.home().join("in/a")).expect("writable");
     fs::write(confined.home().join("in/a/new"), "new").expect("writable");
-    for copies in
-        [&[][..], &["copy twin m/again 644 202601010000.00", "copy twin m/a/too 644 202601010000.00"]]
-    {
+    let copy = |to: &str| format!("copy twin {to} 644 202601010000.00 {}", blake3::hash(b"twin").to_hex());
+    let [again, too] = ["m/again", "m/a/too"].map(copy);
+    for copies in [&[][..], &[again.as_str(), too.as_str()]] {
         fs::create_dir_all(&staging).expect("writable");
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(confined.home().join("in")).arg("-cf").arg(staging.join("part")).arg("./a/new");

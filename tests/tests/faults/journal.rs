@@ -228,6 +228,49 @@ fn fault_42_store_rolled_back_is_quarantined() {
     assert_eq!(delivered.reports(), 1);
 }
 
+/// What the first start has not come to is compared by the next one, which says so, too.
+#[test]
+fn fault_42_journal_that_takes_two_starts_to_be_rebuilt() {
+    let (sshd, scratch) = (Sshd::start(), TempDir::new().expect("a temporary folder"));
+    let mut source = Tree::new(scratch.path().join("in"), 2);
+    source.small_files(100, 5);
+    let mut other = Tree::new(scratch.path().join("other"), 3);
+    let mut agent = Agent::to(&sshd)
+        .watch("in", source.root(), "destination_path = 'in'")
+        .watch("other", other.root(), "destination_path = 'other'")
+        .started();
+    let there = sshd.root().join("in");
+    agent.wait_until("the files are delivered", || tree::equal(source.root(), &there));
+    assert!(agent.terminate().success());
+    fs::remove_file(agent.state_dir().join("journal.seq")).expect("it is there");
+
+    agent.ask(&["pause", "in"]).expect_code(0);
+    agent.start();
+    other.file("one", 100);
+    agent.wait_until("the other watch delivers", || tree::equal(other.root(), &sshd.root().join("other")));
+    assert!(agent.terminate().success());
+    assert!(agent.log().contains("the journal could not be trusted"));
+
+    agent.ask(&["resume", "in"]).expect_code(0);
+    agent.start();
+    agent.wait_until_logged("all is compared", |line| line.contains("the journal is rebuilt"));
+    assert!(agent.log().contains("is not rebuilt yet"), "{}", agent.log());
+    assert!(agent.terminate().success());
+    let receipts = agent.receipts();
+    let (sent, asked): (Vec<_>, Vec<_>) =
+        receipts.iter().filter(|one| one["watch"] == "in").partition(|one| one["sent"] == true);
+    assert_eq!(
+        (sent.len(), asked.len()),
+        (100, 100),
+        "what the destination has is asked for, not sent again"
+    );
+
+    let said = agent.log().lines().count();
+    agent.start();
+    agent.wait_until_logged_after(said, "it is ready", |line| line.contains("ready watches"));
+    assert!(!agent.log().lines().skip(said).any(|line| line.contains("rebuilt")), "{}", agent.log());
+}
+
 /// A failed sync is never retried as a success: the agent ends, says why, deletes nothing, and the next start goes on.
 #[test]
 fn fault_43_failed_sync_stops_the_agent() {

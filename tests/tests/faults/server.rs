@@ -213,6 +213,24 @@ fn fault_73_slow_digest_is_no_stall() {
     assert!(!agent.log().contains("WARN"), "{}", agent.log());
 }
 
+/// What stands there under the name may be larger than what comes, and takes as long as it takes.
+#[test]
+fn fault_73_slow_digest_of_what_stands_there_is_no_stall() {
+    let slow = "cat >\"$HOME/hashed.$$\"; [ \"$(wc -c <\"$HOME/hashed.$$\")\" -lt 1000 ] || sleep 3\n\
+                exec \"$REAL\" <\"$HOME/hashed.$$\"";
+    let slow = format!("[ $# = 0 ] || {{ sleep 3; exec \"$REAL\" \"$@\"; }}\n{slow}");
+    let toolbox = Toolbox::usual().with("b3sum", &slow).and(&["ls", "sleep"]);
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    Tree::new(sshd.root(), 13).file("name", 8 * MIB);
+    let mut source = Tree::new(scratch.path().join("in"), 14);
+    source.file("name", 10);
+    let impatient = "stall_timeout = '1s'";
+    let mut agent = Agent::with_destination(&sshd, impatient).watch("in", source.root(), "").started();
+
+    agent.wait_until("the file is delivered", || tree::count(&sshd.root()) == 2);
+    assert!(!agent.log().contains("nothing came from the server"), "{}", agent.log());
+}
+
 /// Tells another digest than that of the file, except when it is tried out.
 const LYING: &str = "if [ \"$#\" = 0 ]; then\n\
                        cat >\"$HOME/hashed.$$\"\n\
@@ -414,6 +432,24 @@ fn fault_82_half_extracted_batch_is_found_out_by_its_members() {
     let half = "\"$REAL\" \"$@\" || exit\n\
                 [ -e \"$HOME/met\" ] || { : >\"$HOME/met\"; cd \"$4\" && rm -rf folder-000 && truncate -s 10 folder-001/*; }";
     arrives_after(&Toolbox::usual().and(&["truncate"]).with("tar", half));
+}
+
+/// The others are published together, though one is not.
+#[test]
+fn fault_82_a_member_that_is_spoiled_costs_the_others_nothing() {
+    let one = "\"$REAL\" \"$@\" || exit\nmember=$4/folder-000/file-00003.dat\n\
+               [ -e \"$HOME/met\" ] || [ ! -e \"$member\" ] || { : >\"$HOME/met\"; truncate -s 10 \"$member\"; }";
+    let toolbox = Toolbox::usual().and(&["truncate"]).with("tar", one);
+    let toolbox = toolbox.with("sync", "echo >>\"$HOME/syncs\"; exec \"$REAL\" \"$@\"");
+    let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
+    let mut source = Tree::new(scratch.path().join("in"), 15);
+    source.small_files(300, 3);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), "").started();
+
+    agent.wait_until("all are delivered", || tree::equal(source.root(), &sshd.root()));
+    assert!(toolbox.note("met").exists(), "the fault was not met");
+    let syncs = fs::read_to_string(toolbox.note("syncs")).expect("it is synced").len();
+    assert!(syncs < 100, "{syncs} syncs for 300 files");
 }
 
 #[track_caller]

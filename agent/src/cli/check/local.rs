@@ -17,11 +17,16 @@ use super::writers::Writers;
 use crate::cli::exit;
 use crate::context::{MOUNT_IT, unmounted};
 use crate::control;
+use crate::finish;
 use crate::ignores::Ignores;
 use crate::source::{Look, Root, SourceError};
 
 /// How long the agent may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Of a watched folder on FAT whose files stay.
+const SENT_AGAIN: &str = "it is on FAT or exFAT, which numbers files anew with each mount, so those that stay are sent again then: \
+    have them deleted or moved when they are delivered, or put the folder on another file system";
 
 /// Checks everything but the destinations.
 pub(super) fn check(settings: &Settings, lines: &mut Lines) {
@@ -69,7 +74,7 @@ fn standing(folder: &Path) -> &Path {
 fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
     let what = format!("watch {}", watch.name);
     match look_at(watch) {
-        Ok(Seen { folders, mount_points, writers }) => {
+        Ok(Seen { folders, mount_points, writers, is_fat, aside }) => {
             if misses_mount {
                 let why = unmounted(&watch.path);
                 lines.fail(&what, &Obstacle { why: &why, hint: MOUNT_IT, code: "watch" }, exit::FAILED);
@@ -84,7 +89,13 @@ fn check_watch(watch: &Watch, misses_mount: bool, lines: &mut Lines) -> usize {
                 );
                 lines.warn(&what, &left_out);
             }
+            if let Some(aside) = aside {
+                lines.warn(&what, &aside);
+            }
             writers.tell(&what, lines);
+            if is_fat && watch.after_delivery == AfterDelivery::Keep {
+                lines.warn(&what, SENT_AGAIN);
+            }
             if let AfterDelivery::Move(target) = &watch.after_delivery {
                 check_target(&what, watch, target, lines);
             }
@@ -103,6 +114,9 @@ struct Seen {
     folders: usize,
     mount_points: Vec<RelPath>,
     writers: Writers,
+    is_fat: bool,
+    /// Versions that are set aside.
+    aside: Option<String>,
 }
 
 /// Looks at all of a watched folder; or why not and what to do about it.
@@ -134,7 +148,13 @@ fn look_at(watch: &Watch) -> Result<Seen, (String, &'static str)> {
         (Mode::Whole, Route::All(names)) => walk.folders * names.len(),
         (Mode::Whole, Route::One | Route::Failover(_) | Route::Spread(_)) => walk.folders,
     };
-    Ok(Seen { folders, mount_points: walk.mount_points, writers: walk.writers })
+    Ok(Seen {
+        folders,
+        mount_points: walk.mount_points,
+        writers: walk.writers,
+        is_fat: root.is_fat(),
+        aside: finish::told_aside(&root),
+    })
 }
 
 /// What helps where a folder can't be looked into.

@@ -233,12 +233,12 @@ mod tests {
         let each = sources.watches.iter().zip(&sources.only);
         let meant = each.flat_map(|(watch, only)| match only {
             None => vec![format!("{}/ < {}", watch.destination_path, at(&watch.path))],
-            Some(named) => {
-                let read = |name: &RelPath| {
+            Some(only) => {
+                let source_of = |name: &RelPath| {
                     let own = watch.path.join(name.to_string());
-                    at(named.linked.get(name).unwrap_or(&own))
+                    at(only.linked.get(name).unwrap_or(&own))
                 };
-                named.paths.iter().map(|name| format!("{name} < {}", read(name))).collect()
+                only.paths.iter().map(|name| format!("{name} < {}", source_of(name))).collect()
             }
         });
         meant.collect()

@@ -47,7 +47,7 @@ fn fault_45_store_of_version_1_keeps_opening() {
     let (journal, opening) = open(golden.path());
     let (like, expected) = open(fresh.path());
 
-    assert_eq!(opening.trust, Trust::Kept);
+    assert_eq!((&opening.trust, &opening.doubt), (&Trust::Kept, &None));
     assert_eq!((opening.pending.len(), opening.held.len()), (2, 1));
     assert_eq!(say(&journal, &opening), say(&like, &expected));
     deliver(&journal, "z", 0..2);

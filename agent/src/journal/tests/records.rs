@@ -17,7 +17,10 @@ fn seq(dir: &Path) -> u64 {
 fn what_is_pending_and_held_is_there_after_a_restart() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, opening) = open(dir.path());
-    assert_eq!(opening, Opening { pending: vec![], held: vec![], trust: Trust::Fresh });
+    assert_eq!(
+        opening,
+        Opening { pending: vec![], held: vec![], trust: Trust::Fresh, doubt: Some(String::new()) }
+    );
     let (small, large, done) = (shipment("a", 0..1), shipment("a", 1..5000), shipment("b", 0..2));
     record(&journal, &[Record::Planned(small.clone()), Record::Planned(done.clone())]);
     record(&journal, &[Record::Planned(large.clone()), Record::Held(held(1)), Record::Held(held(2))]);

@@ -191,10 +191,52 @@ fn a_lost_store_is_a_fresh_one() {
     populate(dir.path());
     fs::remove_dir_all(dir.path().join("journal")).expect("it is removed");
     let (journal, opening) = open(dir.path());
-    assert_eq!(opening, Opening { pending: vec![], held: vec![], trust: Trust::Fresh });
+    assert_eq!(
+        opening,
+        Opening { pending: vec![], held: vec![], trust: Trust::Fresh, doubt: Some(String::new()) }
+    );
     deliver(&journal, "a", 0..1);
     close(journal);
     assert_eq!(open(dir.path()).1.trust, Trust::Kept);
+}
+
+/// What was there before may have delivered what this one doesn't know, until all was compared.
+#[tokio::test]
+async fn the_doubt_of_a_rebuilt_journal_outlives_whoever_opens_it_first() {
+    let dir = tempfile::tempdir().expect("a folder");
+    populate(dir.path());
+    fs::remove_file(dir.path().join("journal.seq")).expect("it is removed");
+    let (journal, opening) = open(dir.path());
+    rebuilt_because(&opening);
+    record(&journal, &[Record::Held(held(1))]);
+    close(journal);
+
+    let (journal, again) = open(dir.path());
+    assert_eq!((again.trust, &again.doubt), (Trust::Kept, &opening.doubt));
+    let why = again.doubt.expect("nothing was compared");
+    assert!(why.starts_with("its side file is missing; ") && why.contains("journal.quarantine-"), "{why}");
+    journal.end_doubt().await.expect("there is room");
+    assert_eq!(journal.doubt().expect("it can be read"), None);
+    close(journal);
+    assert_eq!(open(dir.path()).1.doubt, None);
+}
+
+#[tokio::test]
+async fn a_fresh_journal_doubts_until_all_is_compared() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let nothing = Some(String::new());
+    let (journal, opening) = open(dir.path());
+    assert_eq!(opening.doubt, nothing);
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!((opening.trust, opening.doubt), (Trust::Fresh, nothing.clone()));
+    deliver(&journal, "a", 0..1);
+    close(journal);
+    let (journal, opening) = open(dir.path());
+    assert_eq!((opening.trust, opening.doubt), (Trust::Kept, nothing));
+    journal.end_doubt().await.expect("there is room");
+    close(journal);
+    assert_eq!(open(dir.path()).1.doubt, None);
 }
 
 #[test]

@@ -114,7 +114,11 @@ impl Target {
     pub(in crate::pull) fn left(&self, token: &str) -> Option<(File, Stamp)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(self.staging(), token, flags, Mode::empty()).ok()?;
-        let stat = fstat(&file).ok()?;
+        let mut stat = fstat(&file).ok()?;
+        if !Mode::from_raw_mode(stat.st_mode).contains(Mode::WUSR) && self.reopen(token) == Ok(true) {
+            // By this stamp it is known again.
+            stat = fstat(&file).ok()?;
+        }
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         is_file.then(|| (File::from(file), stamp(&stat)))
     }

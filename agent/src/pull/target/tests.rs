@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
+use rustix::fs::{RenameFlags, renameat_with};
+
 use super::*;
 
 fn path(text: &str) -> RelPath {

@@ -29,10 +29,19 @@ impl Answer {
 
     /// Itself, if it is yes.
     pub(crate) fn expected(self, attempt: &'static str) -> Result<Self, RemoteError> {
-        // The word in front is for us.
-        let (_, words) = self.words.split_at(self.words.iter().position(|b| *b == b' ').unwrap_or(0));
-        let why = escaped_up_to(words.trim_ascii(), 300);
-        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why }) }
+        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why: self.reason() }) }
+    }
+
+    /// What a person makes of a refusal. The word in front is for us.
+    fn reason(&self) -> String {
+        let end = self.words.iter().position(|b| *b == b' ').unwrap_or(self.words.len());
+        let (word, words) = self.words.split_at(end);
+        match (word, words.trim_ascii()) {
+            (b"gone", b"") => "what was staged has gone".to_owned(),
+            (b"bad" | b"outside", b"") => "the server takes no such name".to_owned(),
+            (_, b"") => "no reason was given".to_owned(),
+            (_, why) => escaped_up_to(why, 300),
+        }
     }
 
     /// The words, split at blanks.
@@ -48,11 +57,12 @@ pub(crate) struct Lines {
     heard: Buffer,
     complete: Vec<Vec<u8>>,
     taken: usize,
+    reads: u64,
 }
 
 impl Lines {
     pub(crate) fn new(nonce: String) -> Self {
-        Self { nonce, heard: Buffer::default(), complete: Vec::new(), taken: 0 }
+        Self { nonce, heard: Buffer::default(), complete: Vec::new(), taken: 0, reads: 0 }
     }
 
     pub(crate) fn nonce(&self) -> &str {
@@ -70,6 +80,11 @@ impl Lines {
             return Err(RemoteError::Nonsense { attempt, words: escaped_up_to(self.waiting(), 100) });
         }
         Ok(())
+    }
+
+    /// How many bytes it says that it reads before the next answer comes.
+    pub(crate) const fn reads(&self) -> u64 {
+        self.reads
     }
 
     pub(crate) fn waiting(&self) -> &[u8] {
@@ -96,7 +111,11 @@ impl Lines {
             // An empty line takes room as well.
             self.taken += line.len() + size_of::<Vec<u8>>();
             if let Some(rest) = line.strip_prefix(self.nonce.as_bytes()) {
-                self.taken = 0;
+                if let Some(bytes) = rest.strip_prefix(b" reads ") {
+                    self.reads = self.reads.saturating_add(number(bytes).unwrap_or(0));
+                    continue;
+                }
+                (self.taken, self.reads) = (0, 0);
                 return last_line(rest, std::mem::take(&mut self.complete), attempt).map(Some);
             }
             self.complete.push(line);
@@ -149,6 +168,18 @@ mod tests {
         assert_eq!(lines.waiting(), b"rest");
     }
 
+    #[test]
+    fn what_is_read_before_an_answer_is_counted_until_it_comes() {
+        let mut lines = Lines::new("n0".to_owned());
+        lines
+            .push(b"n0 reads 5\nn0 reads 7\nn0 reads x\nn0 reads 18446744073709551615\n", "x")
+            .expect("little");
+        assert_eq!((lines.next_answer("x").expect("sense"), lines.reads()), (None, u64::MAX));
+        lines.push(b"n0 ok\n", "x").expect("little");
+        assert!(lines.next_answer("x").expect("sense").expect("whole").lines.is_empty());
+        assert_eq!(lines.reads(), 0);
+    }
+
     /// What comes while nobody takes it is bounded, and so are lines of nothing.
     #[test]
     fn a_server_that_does_not_stop_talking_is_given_up() {
@@ -170,6 +201,22 @@ mod tests {
         let mut lines = Lines::new("n0".to_owned());
         lines.push(b"n0 perhaps\n", "x").expect("little");
         assert!(matches!(lines.next_answer("x"), Err(RemoteError::Nonsense { .. })));
+    }
+
+    #[test]
+    fn refusals_say_what_a_person_understands() {
+        for (said, why) in [
+            ("n0 no join I/O error", "I/O error"),
+            ("n0 no join", "no reason was given"),
+            ("n0 no gone", "what was staged has gone"),
+            ("n0 no", "no reason was given"),
+        ] {
+            let mut lines = Lines::new("n0".to_owned());
+            lines.push(format!("{said}\n").as_bytes(), "x").expect("little");
+            let answer = lines.next_answer("x").expect("sense").expect("whole");
+            let error = answer.expected("joining").expect_err("it is a no");
+            assert_eq!(error.to_string(), format!("joining failed at the server: {why}"));
+        }
     }
 
     #[test]

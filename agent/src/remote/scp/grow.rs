@@ -1,14 +1,17 @@
 //! The steps at a destination for copies that grow.
 //!
 //! Each step opens its staging anew, which takes it from any shell that still has it: what that one was about to write
-//! is not written. Lacks the decision what is done, and whose a file is.
+//! is not written. Tells what is refused about one copy from what is wrong with the destination. Lacks the decision what is
+//! done, and whose a file is.
 
 use skiff_common::{Algorithm, Digest, RelPath, RemotePath};
 
 use super::answer::{Answer, number};
 use super::hand::Hand;
+use super::modes::OWNERS;
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
+use crate::remote::Reason;
 use crate::remote::shell;
 use crate::ship;
 
@@ -62,7 +65,7 @@ pub(crate) struct More<'a> {
     pub(crate) before: u64,
     /// The digest of `bytes`.
     pub(crate) digest: Digest,
-    /// The source's mode, for a new copy.
+    /// The source's mode, for a new copy, which its owner may write to and read in any case.
     pub(crate) mode: u32,
     /// The source's time.
     pub(crate) mtime_ns: i64,
@@ -105,9 +108,9 @@ impl Copies<'_> {
             (false, [b"symlink" | b"isfolder" | b"special", ..]) => Some(Stands::Other),
             _ => None,
         };
-        let stands = stands.ok_or_else(|| RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") })?;
         self.scp.give_back(self.root, hand);
-        Ok(stands)
+        // Yes without a digest says as much: it can't be read.
+        stands.ok_or_else(|| refusal(&answer, &["measure", ""], ATTEMPT))
     }
 
     /// Brings the beginning of a log under a name that nothing has.
@@ -115,9 +118,9 @@ impl Copies<'_> {
         const ATTEMPT: &str = "beginning a copy";
         let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
-        let (name, digest) = (word(more.name), more.digest);
+        let (name, digest, bytes) = (word(more.name), more.digest, more.bytes.len() as u64);
         send_more(&mut hand, more, "digest").await?;
-        let answer = hand.answer(self.scp.patience(0), ATTEMPT).await?.expected(ATTEMPT)?;
+        let answer = hand.answer(self.scp.patience(bytes), ATTEMPT).await?.expected(ATTEMPT)?;
         if Digest::from_hex(algorithm, &answer.words) != Some(digest) {
             return Err(RemoteError::Refused {
                 attempt: ATTEMPT,
@@ -125,9 +128,8 @@ impl Copies<'_> {
             });
         }
         let answer = hand.ask(&["place", "part", &name], self.scp.patience(0), ATTEMPT).await?;
-        let changed = taken(&answer, algorithm, ATTEMPT)?;
         self.scp.give_back(self.root, hand);
-        Ok(changed)
+        taken(&answer, algorithm, "place", ATTEMPT)
     }
 
     /// Puts more behind what a copy holds; what is there then was read back, and is synced.
@@ -145,14 +147,15 @@ impl Copies<'_> {
         );
         send_more(&mut hand, more, &then).await?;
         let answer = hand.answer(self.scp.patience(after), ATTEMPT).await?;
-        let changed = match (answer.ok, &answer.split()[..]) {
-            (true, [hex]) if Digest::from_hex(algorithm, hex) == Some(digest) => Changed::Yes,
-            (true, _) | (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Changed::Moved,
-            (false, [b"absent", ..]) => Changed::Absent,
-            _ => return Err(RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") }),
-        };
         self.scp.give_back(self.root, hand);
-        Ok(changed)
+        match (answer.ok, &answer.split()[..]) {
+            (true, [hex]) if Digest::from_hex(algorithm, hex) == Some(digest) => Ok(Changed::Yes),
+            (true, _) | (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => {
+                Ok(Changed::Moved)
+            }
+            (false, [b"absent", ..]) => Ok(Changed::Absent),
+            _ => Err(refusal(&answer, &["extend"], ATTEMPT)),
+        }
     }
 
     /// Cuts a copy back to its first bytes, if their digest is this and only zeros follow.
@@ -166,14 +169,13 @@ impl Copies<'_> {
         let mut hand = self.hand().await?;
         let words = ["cut", &word(name), &length.to_string(), &digest.hex()];
         let answer = hand.ask(&words, self.scp.patience(length), ATTEMPT).await?;
-        let changed = match (answer.ok, &answer.split()[..]) {
-            (true, _) => Changed::Yes,
-            (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Changed::Moved,
-            (false, [b"absent", ..]) => Changed::Absent,
-            _ => return Err(RemoteError::Refused { attempt: ATTEMPT, why: answer.why("") }),
-        };
         self.scp.give_back(self.root, hand);
-        Ok(changed)
+        match (answer.ok, &answer.split()[..]) {
+            (true, _) => Ok(Changed::Yes),
+            (false, [b"changed" | b"symlink" | b"isfolder" | b"special", ..]) => Ok(Changed::Moved),
+            (false, [b"absent", ..]) => Ok(Changed::Absent),
+            _ => Err(refusal(&answer, &["cut"], ATTEMPT)),
+        }
     }
 
     /// Gives a copy another name, which nothing has. Safe to repeat.
@@ -182,9 +184,8 @@ impl Copies<'_> {
         let mut hand = self.hand().await?;
         let algorithm = algorithm(&hand)?;
         let answer = hand.ask(&["rename", &word(from), &word(to)], self.scp.patience(0), ATTEMPT).await?;
-        let changed = taken(&answer, algorithm, ATTEMPT)?;
         self.scp.give_back(self.root, hand);
-        Ok(changed)
+        taken(&answer, algorithm, "rename", ATTEMPT)
     }
 
     /// Removes the staging, for who is done with it.
@@ -209,7 +210,9 @@ impl Copies<'_> {
 /// Sends bytes into staging, and says `then` behind them.
 async fn send_more(hand: &mut Hand, more: More<'_>, then: &str) -> Result<(), RemoteError> {
     let More { bytes, mode, mtime_ns, .. } = more;
-    let part = Sent { name: "part", mode, size: bytes.len() as u64, mtime_ns, then: Some(then) };
+    // Its owner goes on writing to the copy.
+    let part =
+        Sent { name: "part", mode: mode | OWNERS, size: bytes.len() as u64, mtime_ns, then: Some(then) };
     hand.send_file(&part, &mut ship::whole(bytes)).await
 }
 
@@ -217,15 +220,36 @@ fn algorithm(hand: &Hand) -> Result<Algorithm, RemoteError> {
     hand.facts().digest.ok_or(NO_DIGEST_TOOL)
 }
 
-/// What a change says that needs a name which nothing has.
-fn taken(answer: &Answer, algorithm: Algorithm, attempt: &'static str) -> Result<Changed, RemoteError> {
+/// What a change says that needs a name which nothing has; `verb` is its word where it can't give that.
+fn taken(
+    answer: &Answer,
+    algorithm: Algorithm,
+    verb: &str,
+    attempt: &'static str,
+) -> Result<Changed, RemoteError> {
     match (answer.ok, &answer.split()[..]) {
         (true, _) => Ok(Changed::Yes),
         (false, [b"exists", _, hex]) => Ok(Changed::Taken(Digest::from_hex(algorithm, hex))),
         (false, [b"symlink" | b"isfolder" | b"special" | b"exists", ..]) => Ok(Changed::Taken(None)),
         (false, [b"absent", ..]) => Ok(Changed::Absent),
         (false, [b"changed", ..]) => Ok(Changed::Moved),
-        _ => Err(RemoteError::Refused { attempt, why: answer.why("") }),
+        _ => Err(refusal(answer, &["folder", verb], attempt)),
+    }
+}
+
+/// A refusal that begins with one of `words` is about this one copy, unless the disk is full.
+fn refusal(answer: &Answer, words: &[&str], attempt: &'static str) -> RemoteError {
+    let said = answer.split();
+    let first = said.first().copied().filter(|_| !answer.ok).unwrap_or_default();
+    let is_full = matches!(Reason::of(&answer.why("")), Some(Reason::NoSpace | Reason::Quota));
+    let word = words.iter().find(|word| word.as_bytes() == first && !is_full);
+    match (word, &said[..]) {
+        (Some(_), [b"folder", b"symlink", ..]) => {
+            let why = format!("{} is a symlink, and none is followed", answer.why("folder symlink"));
+            RemoteError::Denied { attempt, why }
+        }
+        (Some(word), _) => RemoteError::Denied { attempt, why: answer.why(word) },
+        (None, _) => RemoteError::Refused { attempt, why: answer.why("") },
     }
 }
 

@@ -5,19 +5,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use skiff_common::RemotePath;
 use skiff_common::escape::escaped_up_to;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::answer::{Answer, Lines};
 use super::facts::{Facts, parse_facts, parse_room};
 use crate::remote::RemoteError;
 use crate::remote::channels::OpenChannel;
-use crate::remote::connection::nonce;
+use crate::remote::connection::{nonce, reading};
 use crate::remote::session::{ChannelError, ExecChannel, ExecWriter, Said, Session};
 use crate::remote::shell::{self, LastWords};
 use crate::remote::space::Room;
@@ -25,6 +26,9 @@ use crate::remote::traffic::Traffic;
 
 /// Pieces of server output that wait to be looked at; each is at most a packet of 32 KiB.
 const WAITING_PIECES: usize = 64;
+
+/// What a server says that it reads is waited for no longer: it may say anything.
+const LONGEST_READING: Duration = Duration::from_secs(24 * 3600);
 
 /// A shell at the destination, in the destination's folder.
 pub(crate) struct Hand {
@@ -37,6 +41,10 @@ pub(crate) struct Hand {
     ahead: Vec<u8>,
     owed: VecDeque<&'static str>,
     traffic: Arc<Traffic>,
+    root: String,
+    moves: Arc<AtomicUsize>,
+    /// What `moves` was when it entered its folder.
+    entered: usize,
     _open: OpenChannel,
 }
 
@@ -47,12 +55,14 @@ struct Heard {
 }
 
 impl Hand {
-    /// Starts one in the folder `root`, which is made if it is missing.
+    /// Starts one in the folder `root`, which is made if it is missing. `moves` counts, for all shells of a destination, how often
+    /// one found that another folder has come in the place of its own.
     pub(crate) async fn start(
         session: &Session,
         root: &RemotePath,
         stall: Duration,
         traffic: Arc<Traffic>,
+        moves: Arc<AtomicUsize>,
         mut open: OpenChannel,
     ) -> Result<Self, RemoteError> {
         let nonce = nonce();
@@ -78,6 +88,9 @@ impl Hand {
             ahead: shell::first_line(include_str!("hand.sh").lines()),
             owed: VecDeque::new(),
             traffic,
+            root: root.to_string(),
+            entered: moves.load(Ordering::Relaxed),
+            moves,
             _open: open,
         };
         hand.say(&["root", &shell::word(root.as_bytes())]).await?;
@@ -116,6 +129,11 @@ impl Hand {
 
     pub(crate) const fn is_usable(&self) -> bool {
         self.usable
+    }
+
+    /// Whether no shell has found another folder in the place of its own since this one entered it.
+    pub(super) fn is_current(&self) -> bool {
+        self.entered == self.moves.load(Ordering::Relaxed)
     }
 
     /// Says one verb and its words, and takes the answer.
@@ -173,7 +191,7 @@ impl Hand {
         if bytes.is_empty() { Ok(()) } else { self.push(bytes, attempt).await }
     }
 
-    /// Takes the next answer. `patience` is for the whole of it.
+    /// Takes the next answer. `patience` is for the whole of it, and grows with what the shell says that it reads.
     pub(crate) async fn answer(
         &mut self,
         patience: Duration,
@@ -195,16 +213,26 @@ impl Hand {
         patience: Duration,
         attempt: &'static str,
     ) -> Result<Answer, RemoteError> {
-        let whole = async {
-            loop {
-                if let Some(answer) = self.heard.lines.next_answer(attempt)? {
-                    tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
-                    return Ok(answer);
-                }
-                self.more(attempt).await?;
+        let began = tokio::time::Instant::now();
+        loop {
+            if let Some(answer) = self.heard.lines.next_answer(attempt)? {
+                tracing::trace!(shell = %self.nonce(), attempt, ok = answer.ok, "answered");
+                return self.where_it_should(answer);
             }
-        };
-        timeout(patience, whole).await.unwrap_or(Err(RemoteError::Stalled { attempt, after: patience }))
+            let after = patience + reading(self.heard.lines.reads()).min(LONGEST_READING);
+            timeout_at(began + after, self.more(attempt))
+                .await
+                .unwrap_or(Err(RemoteError::Stalled { attempt, after }))?;
+        }
+    }
+
+    /// An answer of a shell that stands where it was sent to.
+    fn where_it_should(&self, answer: Answer) -> Result<Answer, RemoteError> {
+        if answer.ok || answer.words != b"moved" {
+            return Ok(answer);
+        }
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        Err(RemoteError::Moved { path: self.root.clone() })
     }
 
     /// What was heard and not understood yet.

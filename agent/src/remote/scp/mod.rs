@@ -8,6 +8,7 @@ pub(crate) mod facts;
 mod folders;
 pub(crate) mod grow;
 mod hand;
+mod modes;
 mod one_by_one;
 mod owner;
 mod place;
@@ -19,6 +20,7 @@ mod verify;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use skiff_common::{RemotePath, Shipment, ShipmentId};
@@ -48,10 +50,11 @@ struct Policy {
 pub(crate) struct ScpRemote {
     connection: Arc<Connection>,
     idle: std::sync::Mutex<Idle<(RemotePath, Hand)>>,
+    /// How often a shell found that another folder has come in the place of its own: then those that wait are let go.
+    moves: Arc<AtomicUsize>,
     policy: Policy,
     space: Arc<Space>,
     twins: Twins,
-    said: std::sync::Mutex<String>,
     sweeps: Sweeps,
     /// Shipments that are published and whose staging is gone, until somebody asks for that: few, as many as are under way.
     cleared: std::sync::Mutex<HashSet<ShipmentId>>,
@@ -64,8 +67,8 @@ impl ScpRemote {
             copies: settings.duplicates == Duplicates::Copy,
             keeps_owner: settings.owner == Owner::Preserve,
         };
-        let (idle, twins, said, sweeps, cleared) = Default::default();
-        Self { connection, idle, policy, space, twins, said, sweeps, cleared }
+        let (idle, moves, twins, sweeps, cleared) = Default::default();
+        Self { connection, idle, moves, policy, space, twins, sweeps, cleared }
     }
 
     /// Connects, logs in and looks what is there.
@@ -74,6 +77,16 @@ impl ScpRemote {
         let facts = hand.facts().clone();
         self.give_back(root, hand);
         Ok(facts)
+    }
+
+    /// The same where the server has room for a shell at once; `None`: it hasn't.
+    pub(super) async fn try_probe(&self, root: &RemotePath) -> Result<Option<Facts>, RemoteError> {
+        let hand = self.spare_hand(root).await?;
+        Ok(hand.map(|hand| {
+            let facts = hand.facts().clone();
+            self.give_back(root, hand);
+            facts
+        }))
     }
 
     /// Ends all shells.
@@ -152,7 +165,8 @@ impl ScpRemote {
     ) -> Result<Hand, RemoteError> {
         let stall = self.connection.login.stall_timeout;
         self.connection.taken();
-        let mut hand = Hand::start(session, root, stall, Arc::clone(&self.connection.traffic), open).await?;
+        let (traffic, moves) = (Arc::clone(&self.connection.traffic), Arc::clone(&self.moves));
+        let mut hand = Hand::start(session, root, stall, traffic, moves, open).await?;
         if !hand.facts().scp {
             return Err(RemoteError::NoTool { tool: "scp" });
         }
@@ -163,18 +177,10 @@ impl ScpRemote {
         Ok(hand)
     }
 
-    /// Warns, unless that was the last warning.
-    fn say_once(&self, root: &RemotePath, words: &str) {
-        let mut said = self.said.lock().expect("nothing panics while it holds the lock");
-        if *said != words {
-            words.clone_into(&mut said);
-            tracing::warn!(destination = %self.connection.name, folder = %root, "{words}");
-        }
-    }
-
     fn take_idle(&self, session: &Arc<Session>, root: &RemotePath) -> Option<Hand> {
         let mut idle = self.idle();
         let idle = idle.on(session);
+        idle.retain(|(_, hand)| hand.is_current());
         let at = idle.iter().position(|(of, _)| of == root)?;
         self.connection.taken();
         Some(idle.swap_remove(at).1)

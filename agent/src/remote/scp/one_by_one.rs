@@ -25,7 +25,7 @@ impl ScpRemote {
                 staged.push(Staged::Spoiled(trouble));
                 continue;
             }
-            // A name of its own: the shell of an earlier attempt may still be writing that one.
+            // The shell of an earlier attempt may still be writing one of that name, but no longer in the staging that is ours.
             let token = format!("member-{number:x}");
             staged.push(self.stage_member(hand, source, shipment, item, &token).await?);
         }

@@ -16,7 +16,7 @@ use crate::ship;
 use crate::source::Root;
 
 /// Files that are named at once: a line of at most a few hundred KiB.
-const AT_ONCE: usize = 100;
+pub(super) const AT_ONCE: usize = 100;
 
 impl ScpRemote {
     /// To be called before what is staged is published.
@@ -31,7 +31,7 @@ impl ScpRemote {
             return Ok(());
         }
         if !hand.facts().is_root {
-            self.say_once(
+            self.connection.warn_once(
                 root,
                 "the login user isn't root, so the files are its own: owner = \"preserve\" has no effect",
             );
@@ -59,7 +59,8 @@ impl ScpRemote {
                     ["own", &owner].into_iter().chain(names.iter().map(String::as_str)).collect();
                 let answer = hand.ask(&words, self.patience(0), "giving files their owner").await?;
                 if !answer.ok {
-                    self.say_once(root, &format!("cannot give files their owner: {}", answer.why("own")));
+                    self.connection
+                        .warn_once(root, &format!("cannot give files their owner: {}", answer.why("own")));
                 }
             }
         }
@@ -67,7 +68,7 @@ impl ScpRemote {
     }
 }
 
-fn staged_word(kind: ShipmentKind, item: &Item) -> String {
+pub(super) fn staged_word(kind: ShipmentKind, item: &Item) -> String {
     let staged = match kind {
         ShipmentKind::Single => b"part".to_vec(),
         ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),

@@ -45,20 +45,18 @@ impl ScpRemote {
     ) -> Result<Vec<Placed>, RemoteError> {
         let patience = self.patience(shipment.bytes());
         // What was staged but not verified must not be linked with the rest.
-        let unverified = shipment.items.len() - placements.len();
-        let mut placed = HashMap::new();
-        if unverified == 0 {
-            hand.say(&[&format!("publish{}", folder_lines(placements))]).await?;
-            let answer = hand.answer(patience, "publishing").await?.expected("publishing")?;
-            self.note_cleared(shipment, &answer);
-            // A set: of thousands all may be left.
-            let left: HashSet<_> = answer.lines.iter().filter_map(|line| line.strip_prefix(b"./")).collect();
-            for Placement { item, .. } in placements {
-                if !left.contains(&item.path.as_bytes()) {
-                    placed.insert(item.path.clone(), Placed::At(item.path.clone()));
-                }
-            }
+        if let Some(lines) = omitted_lines(shipment, placements) {
+            hand.first(&[&format!("omit{lines}")], "publishing");
         }
+        hand.say(&[&format!("publish{}", folder_lines(placements))]).await?;
+        let answer = hand.answer(patience, "publishing").await?.expected("publishing")?;
+        self.note_cleared(shipment, &answer);
+        // A set: of thousands all may be left.
+        let left: HashSet<_> = answer.lines.iter().filter_map(|line| line.strip_prefix(b"./")).collect();
+        let placed_at = |path: &RelPath| (path.clone(), Placed::At(path.clone()));
+        let paths = placements.iter().map(|placement| &placement.item.path);
+        let mut placed: HashMap<_, _> =
+            paths.filter(|path| !left.contains(&path.as_bytes())).map(placed_at).collect();
         let mut all = Vec::with_capacity(placements.len());
         for placement in placements {
             let path = &placement.item.path;
@@ -109,9 +107,17 @@ impl ScpRemote {
             }
             Some(b"symlink" | b"isfolder" | b"special") => Ok(Met::Other(escaped_up_to(&answer.words, 40))),
             Some(b"gone") => Ok(Met::Trouble("what was staged has gone".to_owned())),
-            _ => Ok(Met::Trouble(answer.why(""))),
+            _ => Ok(Met::Trouble(answer.why("place"))),
         }
     }
+}
+
+/// The members that have no placement, one a line, and the line that ends them.
+fn omitted_lines(shipment: &Shipment, placements: &[Placement]) -> Option<String> {
+    let kept: HashSet<_> = placements.iter().map(|placement| &placement.item.path).collect();
+    let omitted = shipment.items.iter().filter(|item| !kept.contains(&item.path));
+    let lines = omitted.fold(String::new(), |text, item| text + "\n" + &word(item.path.as_bytes()));
+    (!lines.is_empty()).then(|| lines + "\n/")
 }
 
 /// The folders that hold members, one a line, and the line that ends them.
@@ -161,7 +167,10 @@ impl Placer for Shelf<'_> {
         })
     }
 
-    async fn sync(&mut self, _name: &RelPath) -> Result<(), RemoteError> {
-        self.hand.must(&["sync"], self.patience, "syncing").await.map(drop)
+    async fn sync(&mut self, name: &RelPath) -> Result<Replaced, RemoteError> {
+        self.hand
+            .must(&["sync", &word(name.as_bytes())], self.patience, "syncing")
+            .await
+            .map(|_| Replaced::Done)
     }
 }

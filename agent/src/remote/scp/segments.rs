@@ -14,13 +14,12 @@ use tokio::task::spawn_blocking;
 
 use super::answer::number;
 use super::hand::Hand;
+use super::modes::OWNERS;
 use super::transfer::{Sent, Transfer};
 use super::{RemoteError, ScpRemote};
-use crate::ship::{self, Codec, SEGMENT, Segment};
+pub(super) use crate::ship::LARGE;
+use crate::ship::{self, Codec, Segment};
 use crate::source::Root;
-
-/// Smaller items don't gain enough to pay for another channel.
-pub(super) const LARGE: u64 = 16 * SEGMENT as u64;
 
 /// How to send an item in segments.
 pub(super) struct Lanes {
@@ -71,8 +70,8 @@ impl ScpRemote {
         if skip == 0 {
             // Empty: it has the mode, and the segments follow.
             let mut nothing = ship::whole(Vec::new());
-            let part =
-                Sent { name: "part", mode: item.mode, size: 0, mtime_ns: item.stamp.mtime_ns, then: None };
+            let mode = item.mode | OWNERS;
+            let part = Sent { name: "part", mode, size: 0, mtime_ns: item.stamp.mtime_ns, then: None };
             hand.send_file(&part, &mut nothing).await?;
         }
         let algorithm = ship::hashed_for(hand.facts().digest);
@@ -168,10 +167,10 @@ impl Work {
         let (bytes, ending) = match self.codec.filter(|_| hand.traffic().packing_pays(false)) {
             None => (bytes, ""),
             Some(codec) => {
-                let (raw, began) = (bytes.len(), Instant::now());
+                let (raw, began) = (bytes.len() as u64, Instant::now());
                 let packed = ship::joined(spawn_blocking(move || codec.pack(&bytes))).await;
                 let packed = packed.map_err(|_| RemoteError::SourceEnded)?;
-                hand.traffic().packed(raw, packed.len(), began.elapsed());
+                hand.traffic().packed(raw, packed.len() as u64, began.elapsed());
                 (packed, codec.ending())
             }
         };

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{number, parse_digest_line};
 use super::hand::Hand;
+use super::modes::OWNERS;
 use super::segments::{Cargo, LARGE};
 use super::transfer::Sent;
 use super::{RemoteError, ScpRemote};
@@ -53,6 +54,7 @@ impl ScpRemote {
         known.extend(copied);
         let fate = |item: &Item| known.remove(&item.path).expect("each item was staged");
         let staged: Vec<Staged> = shipment.items.iter().map(fate).collect();
+        self.give_modes(&mut hand, shipment, &staged).await?;
         self.give_owners(&mut hand, (root, source), shipment, &staged).await?;
         self.give_back(root, hand);
         Ok(staged)
@@ -186,10 +188,13 @@ impl ScpRemote {
                 if !codec.pays(&root, &members) {
                     return Ok(None);
                 }
+                let (raw, began) = (ship::batch_bytes(&members)?, Instant::now());
                 let (packer, outcomes) = ship::send_batch(&root, &members, algorithm, codec.packer()?)?;
-                packer.finish().map(|packed| Some((packed, outcomes)))
+                packer.finish().map(|packed| Some((packed, outcomes, raw, began.elapsed())))
             });
-            if let Some((packed, outcomes)) = ship::joined(packing).await.map_err(ended)? {
+            if let Some((packed, outcomes, raw, took)) = ship::joined(packing).await.map_err(ended)? {
+                // Reading counts, too: otherwise it would overlap with sending.
+                hand.traffic().packed(raw, packed.len() as u64, took);
                 let name = format!("packed{}", codec.ending());
                 let unpack = format!("unpack {name}");
                 let size = packed.len() as u64;
@@ -349,7 +354,8 @@ pub(super) async fn send_item(
         })
     };
     let Item { mode, stamp, .. } = item;
-    let file = Sent { name, mode: *mode, size: stamp.size - skip, mtime_ns: stamp.mtime_ns, then };
+    let mode = mode | OWNERS;
+    let file = Sent { name, mode, size: stamp.size - skip, mtime_ns: stamp.mtime_ns, then };
     let sent = hand.send_file(&file, &mut pieces).await;
     drop(pieces);
     match (sent, ship::joined(reader).await) {

@@ -87,12 +87,32 @@ impl Twins {
         }
     }
 
+    /// It no longer stands there, as what it was.
+    fn forget(&self, root: &RemotePath, size: u64, name: &RelPath) {
+        if let Some(folder) = self.folders().get_mut(root) {
+            folder.forget(size, name);
+        }
+    }
+
     fn folders(&self) -> MutexGuard<'_, HashMap<RemotePath, Folder>> {
         self.folders.lock().expect("nothing panics while it holds the lock")
     }
 }
 
 impl Folder {
+    fn forget(&mut self, size: u64, name: &RelPath) {
+        let Some(of) = self.sizes.get_mut(&size) else { return };
+        let Some(nth) = of.files.iter().position(|(_, known)| known == name) else { return };
+        of.files.remove(nth);
+        if of.files.is_empty() {
+            self.sizes.remove(&size);
+        }
+        let mut same = (0..self.order.len()).filter(|at| self.order[*at] == size);
+        if let Some(at) = same.nth(nth) {
+            self.order.remove(at);
+        }
+    }
+
     fn forget_oldest(&mut self) {
         let Some(size) = self.order.pop_front() else { return };
         let Some(of) = self.sizes.get_mut(&size) else { return };
@@ -158,8 +178,13 @@ impl ScpRemote {
         if twins.is_empty() {
             return Ok(HashMap::new());
         }
+        // Of one that travels alone a part may lie there, which goes on if there is no twin any longer.
+        let how = match shipment.kind {
+            ShipmentKind::Single => "unread",
+            ShipmentKind::Batch => "fresh",
+        };
         let patience = self.patience(shipment.bytes());
-        hand.must(&["open", &self.staging(shipment), "fresh"], patience, "preparing").await?;
+        hand.must(&["open", &self.staging(shipment), how], patience, "preparing").await?;
         let mut copied = HashMap::new();
         for twin in twins {
             if let Some(staged) = self.copy(hand, root, shipment.kind, &twin).await? {
@@ -183,11 +208,15 @@ impl ScpRemote {
             ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),
         };
         let (from, to, mode) = (word(name.as_bytes()), word(&staged), format!("{:o}", item.mode));
-        let words = ["copy", &from, &to, &mode, &moment(item.stamp.mtime_ns)];
+        let Some(theirs) = hand.facts().digest.and_then(|algorithm| digests.by(algorithm)) else {
+            return Ok(None);
+        };
+        let words = ["copy", &from, &to, &mode, &moment(item.stamp.mtime_ns), &theirs.hex()];
         let answer = hand.ask(&words, self.patience(item.stamp.size), "copying").await?;
-        let theirs = hand.facts().digest.and_then(|algorithm| Digest::from_hex(algorithm, &answer.words));
-        let theirs = theirs.filter(|theirs| answer.ok && digests.agree_with(theirs));
-        Ok(theirs.map(|theirs| Staged::Landed { digests: *digests, theirs }))
+        if matches!(&answer.words[..], b"gone" | b"changed") {
+            self.twins.forget(root, item.stamp.size, name);
+        }
+        Ok(answer.ok.then_some(Staged::Landed { digests: *digests, theirs }))
     }
 }
 
@@ -231,6 +260,24 @@ mod tests {
         }
         assert!(!twins.may_have(&root, LEAST) && twins.may_have(&root, LEAST + 1));
         assert_eq!(twins.folders()[&root].sizes.len(), MOST);
+    }
+
+    #[test]
+    fn what_has_gone_is_forgotten_and_the_others_stay_in_their_order() {
+        let (twins, root) = (Twins::default(), RemotePath::parse(b"in").expect("a path"));
+        for (size, byte) in [(LEAST, 1), (LEAST + 1, 2), (LEAST, 3), (LEAST, 4)] {
+            twins.add(&root, stood(size, byte));
+        }
+        for (size, byte) in [(LEAST, 3), (LEAST, 9), (LEAST + 1, 2)] {
+            twins.forget(&root, size, &stood(size, byte).name);
+        }
+        assert!(!twins.may_have(&root, LEAST + 1) && twins.may_have(&root, LEAST));
+        let digest = |byte| stood(LEAST, byte).digest;
+        assert_eq!(
+            [1, 3, 4].map(|byte| twins.find(&root, LEAST, &digest(byte)).is_some()),
+            [true, false, true]
+        );
+        assert_eq!(twins.folders()[&root].order, [LEAST, LEAST]);
     }
 
     #[test]

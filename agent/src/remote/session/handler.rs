@@ -132,12 +132,6 @@ impl Handler {
         }
     }
 
-    /// Keys are exchanged again and again; the host stays the same.
-    fn stays(&self, key: &PublicKey) -> bool {
-        let first = self.told.host_key.get_or_init(|| key.clone());
-        first.key_data() == key.key_data()
-    }
-
     fn refusal(&self, verdict: Verdict, key: &PublicKey) -> Option<ConnectError> {
         let (host, port, fingerprint) = (self.host.clone(), self.port, fingerprint(key));
         let trust = self.trust.clone();
@@ -163,16 +157,17 @@ impl client::Handler for Handler {
     type Error = GivenUp;
 
     async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, GivenUp> {
-        match presented {
+        let key = match presented {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 self.judge(key)?;
-                Ok(self.stays(key))
+                key.clone()
             }
-            PublicKeyOrCertificate::Certificate(certificate) => {
-                let key = self.judge_certificate(certificate)?;
-                Ok(self.stays(&key))
-            }
-        }
+            PublicKeyOrCertificate::Certificate(certificate) => self.judge_certificate(certificate)?,
+        };
+        // The first is the only one: when keys are exchanged again, russh doesn't ask about the host's. Who answers then
+        // knows the keys of the session, and so is who was judged.
+        let _ = self.told.host_key.set(key);
+        Ok(true)
     }
 
     async fn kex_done(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use russh::cipher;
 
 use super::credentials::Credentials;
+use super::progress;
 use crate::remote::key_file;
 
 /// Where to log in, and how patiently.
@@ -103,10 +104,7 @@ fn is_usual(file: &Path) -> bool {
     std::env::home_dir().is_some_and(|home| file == home.join(".ssh/known_hosts"))
 }
 
+/// As `skiff trust` takes it.
 fn place(host: &str, port: u16) -> String {
-    match (port, host.contains(':')) {
-        (22, _) => host.to_owned(),
-        (_, true) => format!("[{host}]:{port}"),
-        (_, false) => format!("{host}:{port}"),
-    }
+    if port == 22 { host.to_owned() } else { progress::place(host, port) }
 }

@@ -189,7 +189,7 @@ pub(super) fn shown(host: &str, address: SocketAddr) -> String {
     }
 }
 
-fn place(host: &str, port: u16) -> String {
+pub(super) fn place(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::digest::Digests;
-use skiff_common::sftp::{Attributes, Request, Status};
-use skiff_common::{Item, RelPath, Shipment};
+use skiff_common::sftp::{Attributes, Request};
+use skiff_common::{Digest, Item, RelPath, Shipment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::SftpRemote;
 use super::channel::{Channel, done};
-use super::dress::{begin_finish, close_and_read, end, keeps_its_first_mode, refusal};
-use super::folder::{Folder, below, member, why};
-use super::read::{Failure, Opened, Reading, hasher, read_back};
+use super::dress::{begin_finish, close_and_read, end, keeps_its_first_mode, spoiled};
+use super::folder::{Folder, below, member};
+use super::read::{Failure, Opened, Reading, close_after, hasher, read_back};
 use crate::remote::RemoteError;
 use crate::ship;
 use crate::source::Root;
@@ -78,10 +78,19 @@ impl SftpRemote {
         source: &Root,
         item: &Item,
         path: &[u8],
-        content: (Vec<u8>, Digests),
+        (bytes, digests): (Vec<u8>, Digests),
     ) -> Result<Staged, Failure> {
         let handle = self.create((channel, folder), source, item, path).await??;
-        fill(channel, handle, path, item, content, folder.reads_own()).await
+        let lanes = [Opened { channel, handle }];
+        if folder.reads_own() {
+            let filled = fill(&lanes, item, bytes).await;
+            let theirs = close_after(filled, lanes).await?;
+            return Ok(Staged::Landed { digests, theirs });
+        }
+        let written = write(&lanes[0], bytes).await;
+        let [opened] = lanes;
+        let read = close_and_read(written, opened, path, item).await?;
+        Ok(read.map_or_else(Staged::Spoiled, |theirs| Staged::Landed { digests, theirs }))
     }
 
     /// Which of the items' content stands under the final name already; one entry for each.
@@ -130,66 +139,40 @@ fn load_all(source: &Root, items: Vec<(usize, Item)>) -> (mpsc::Receiver<Loaded>
     (loaded, reader)
 }
 
-/// Writes one member and reads it back.
-async fn fill(
-    channel: &Channel,
-    handle: Bytes,
-    path: &[u8],
-    item: &Item,
-    (bytes, digests): (Vec<u8>, Digests),
-    reads_own: bool,
-) -> Result<Staged, Failure> {
-    let (mut body, mut offset) = (Bytes::from(bytes), 0);
-    let mut writing = Vec::new();
-    while !body.is_empty() {
-        let piece = body.split_to(body.len().min(channel.write_bytes() as usize));
-        let end = offset + piece.len() as u64;
-        writing.push(channel.begin_write(&handle, offset, piece, SENDING).await?);
-        offset = end;
-    }
-    for one in writing {
-        done(one, SENDING).await??;
-    }
-    if !reads_own {
-        return Ok(close_and_read(channel, path, &handle, item)
-            .await?
-            .map_or_else(Staged::Spoiled, |theirs| Staged::Landed { digests, theirs }));
-    }
+/// Writes one member and reads it back by the same handle.
+async fn fill(lanes: &[Opened<'_>], item: &Item, bytes: Vec<u8>) -> Result<Digest, Failure> {
+    let Opened { channel, handle } = &lanes[0];
+    write(&lanes[0], bytes).await?;
     // Nobody else writes to a new file: what was written is as long as it is.
     let now = if keeps_its_first_mode(item) {
         Attributes::default()
     } else {
-        channel.look(Request::Fstat(&handle), SENDING).await??
+        channel.look(Request::Fstat(handle), SENDING).await??
     };
-    let lanes = [Opened { channel, handle }];
-    let handle = &lanes[0].handle;
     let finishing = begin_finish(channel, handle, item, now).await?;
-    let mut reading = Reading::new(&lanes, 0, READING);
+    let mut reading = Reading::new(lanes, 0, READING);
     reading.until(item.stamp.size);
     let mut theirs = hasher();
     while let Some(piece) = reading.next().await? {
         theirs.update(&piece);
     }
     end(finishing, std::time::Duration::ZERO).await?;
-    channel.close(handle).await?;
-    Ok(Staged::Landed { digests, theirs: theirs.digests().blake3 })
+    Ok(theirs.digests().blake3)
 }
 
-/// What the server refuses of one member alone spoils no other; a full disk is everybody's.
-async fn spoiled(
-    channel: &Channel,
-    folder: &Folder,
-    item: &Item,
-    path: &[u8],
-    status: &Status,
-) -> Result<Staged, RemoteError> {
-    let error = refusal(channel, folder, Some(path), status).await?;
-    let why = why(channel, folder.path(), status).await?;
-    if why == status.to_string() {
-        let reason = format!("cannot send {}: {why}", item.path);
-        return Ok(Staged::Spoiled(Trouble::retryable(reason)));
+async fn write(Opened { channel, handle }: &Opened<'_>, bytes: Vec<u8>) -> Result<(), Failure> {
+    let (mut body, mut offset) = (Bytes::from(bytes), 0);
+    let mut writing = Vec::new();
+    while !body.is_empty() {
+        let piece = body.split_to(body.len().min(channel.write_bytes() as usize));
+        let end = offset + piece.len() as u64;
+        writing.push(channel.begin_write(handle, offset, piece, SENDING).await?);
+        offset = end;
     }
-    Err(error)
+    for one in writing {
+        done(one, SENDING).await??;
+    }
+    Ok(())
 }
 
 /// Whether the item's content stands under its final name. What has another size is not read.
@@ -211,8 +194,8 @@ async fn stands(
         Err(Failure::Remote(error)) => return Err(error),
     };
     let (source, own, hashed) = (source.clone(), item.clone(), ship::hashed_for(None));
-    let ours = spawn_blocking(move || ship::digest(&source, &own, hashed)).await;
-    Ok(match ours.expect("readers don't panic and aren't aborted") {
+    let ours = spawn_blocking(move || ship::digest(&source, &own, hashed));
+    Ok(match ship::joined(ours).await {
         Ok(digests) if digests.agree_with(&theirs) => {
             Some(Staged::Stands { digests, theirs, name: item.path.clone() })
         }

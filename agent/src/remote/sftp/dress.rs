@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use skiff_common::delivery::Trouble;
-use skiff_common::sftp::{Attributes, Open, Request, Status};
+use skiff_common::delivery::{Staged, Trouble};
+use skiff_common::sftp::{Attributes, Code, Open, Request, Status};
 use skiff_common::{Digest, Item};
 
 use super::channel::{Channel, done};
-use super::folder::{Folder, why};
-use super::read::{Failure, Opened, read_back};
+use super::folder::{Folder, parent, why};
+use super::read::{Failure, Opened, close_after, read_back};
 use super::wire::Pending;
-use crate::remote::RemoteError;
+use crate::remote::{Reason, RemoteError};
 
 const SENDING: &str = "sending";
 const READING: &str = "reading back";
@@ -27,12 +27,19 @@ pub(super) async fn create(
 
 /// Mode and time, then to the disk. Whether it is as long as it should be.
 pub(super) async fn finish(opened: &Opened<'_>, item: &Item, patience: Duration) -> Result<bool, Failure> {
-    let Opened { channel, handle } = opened;
-    let now = channel.look(Request::Fstat(handle), SENDING).await??;
-    let pending = begin_finish(channel, handle, item, now).await?;
-    end(pending, patience).await?;
-    channel.close(handle).await?;
+    let now = opened.channel.look(Request::Fstat(&opened.handle), SENDING).await??;
+    finish_as(opened, item, now, patience).await?;
     Ok(now.size.is_none_or(|size| size == item.stamp.size))
+}
+
+async fn finish_as(
+    Opened { channel, handle }: &Opened<'_>,
+    item: &Item,
+    now: Attributes,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let pending = begin_finish(channel, handle, item, now).await?;
+    end(pending, patience).await
 }
 
 /// Whether the mode that the file was made with can stay.
@@ -81,32 +88,49 @@ pub(super) async fn end(finishing: Finishing, patience: Duration) -> Result<(), 
     Ok(())
 }
 
-/// Ends what was written, then reads it back.
+/// Ends what was written and closes it, then reads it back. Where the writing failed, it is only closed.
 pub(super) async fn close_and_read(
-    channel: &Channel,
+    written: Result<(), Failure>,
+    opened: Opened<'_>,
     path: &[u8],
-    handle: &[u8],
     item: &Item,
 ) -> Result<Result<Digest, Trouble>, Failure> {
-    let finishing = begin_finish(channel, handle, item, Attributes::default()).await?;
-    end(finishing, Duration::ZERO).await?;
+    let finished = match written {
+        Ok(()) => finish_as(&opened, item, Attributes::default(), Duration::ZERO).await,
+        failed => failed,
+    };
+    if let Err(failure) = finished {
+        return close_after(Err(failure), [opened]).await;
+    }
+    let Opened { channel, handle } = opened;
     // Such servers write the last of it now.
-    channel.done(Request::Close(handle), SENDING).await??;
+    channel.done(Request::Close(&handle), SENDING).await??;
     let read = read_back(channel, path, false, READING).await?;
     let read = read.filter(|read| read.attributes.size.is_none_or(|size| size == item.stamp.size));
     Ok(read.map(|read| read.digest).ok_or_else(|| Trouble::retryable("it did not arrive at the destination")))
 }
 
-/// Why the server would not. What has filled its disk goes, or it would stay full.
-pub(super) async fn refusal(
+/// What the server refuses of one item alone spoils no other; a full disk is everybody's. What may have filled it goes,
+/// or it would stay full.
+pub(super) async fn spoiled(
     channel: &Channel,
     folder: &Folder,
-    part: Option<&[u8]>,
+    item: &Item,
+    part: &[u8],
     status: &Status,
-) -> Result<RemoteError, RemoteError> {
+) -> Result<Staged, RemoteError> {
+    if status.code == Code::NoSuchFile && !folder.holds(channel, parent(part)).await? {
+        return Err(folder.lost());
+    }
     let why = why(channel, folder.path(), status).await?;
-    if let Some(part) = part.filter(|_| why.contains("space") || why.contains("quota")) {
+    let reason = Reason::of(&why);
+    let is_everybodys = matches!(reason, Some(Reason::NoSpace | Reason::Quota | Reason::ReadOnly));
+    // OpenSSH says no more than that of a quota.
+    if is_everybodys || status.code == Code::Failure {
         let _ = channel.done(Request::Remove(part), SENDING).await?;
     }
-    Ok(RemoteError::Refused { attempt: SENDING, why })
+    if is_everybodys {
+        return Err(RemoteError::Refused { attempt: SENDING, why });
+    }
+    Ok(Staged::Spoiled(Trouble::retryable(format!("cannot send {}: {why}", item.path))))
 }

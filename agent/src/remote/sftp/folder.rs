@@ -1,9 +1,13 @@
 //! The destination's folder, as one connection finds it: what is staged there, and by whom it is used.
 //!
+//! Known by its path alone: what stands there may have been moved, cleared or mounted over since it was entered. Whoever
+//! finds that says so ([`Folder::lost`]), and the next one enters what stands there then.
+//!
 //! Promises that a staging whose last user may still be busy gets a name that only its new user knows: what is late then
 //! finds nothing, and so never publishes what is only half written again. Lacks what is in a staging.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -27,12 +31,14 @@ const DEEPEST: usize = 64;
 /// A destination's folder.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact that holds or doesn't")]
 pub(super) struct Folder {
-    path: Vec<u8>,
+    root: RemotePath,
     used: bool,
     reads_own: bool,
     links: bool,
     is_roots: bool,
     stagings: Mutex<HashMap<String, Staging>>,
+    /// Whether what was entered no longer stands there.
+    lost: AtomicBool,
 }
 
 /// A shipment's files under way.
@@ -51,10 +57,10 @@ impl Folder {
         sweep: bool,
     ) -> Result<Self, RemoteError> {
         let wrong = |why: String| RemoteError::Root { path: root.to_string(), why };
-        let path = root.as_bytes().to_vec();
-        let own = below(&path, b".skiff");
+        let path = root.as_bytes();
+        let own = below(path, b".skiff");
         // Together what can be, for each round trip is one more before anything is sent.
-        let (made, standing) = tokio::try_join!(make_root(channel, &path), channel.standing(&own, ENTERING))?;
+        let (made, standing) = tokio::try_join!(make_root(channel, path), channel.standing(&own, ENTERING))?;
         made.map_err(wrong)?;
         match standing.map_err(|status| wrong(status.to_string()))? {
             None => {
@@ -62,7 +68,7 @@ impl Folder {
                 if let Err(status) = made
                     && !is_folder(channel, &own).await?
                 {
-                    return Err(wrong(why(channel, &path, &status).await?));
+                    return Err(wrong(why(channel, path, &status).await?));
                 }
             }
             Some(attributes) => match attributes.kind() {
@@ -73,20 +79,22 @@ impl Folder {
         }
         let (probed, listed, entries) = tokio::try_join!(
             probe(channel, &own),
-            channel.list(&path, true, ENTERING),
+            channel.list(path, true, ENTERING),
             channel.list(&own, false, ENTERING),
         )?;
         let Probed { now, reads_own, links, is_roots } = match probed {
             Ok(probed) => probed,
             Err(status) => {
-                let why = why(channel, &path, &status).await?;
+                let why = why(channel, path, &status).await?;
                 return Err(wrong(format!("cannot write in .skiff: {why}")));
             }
         };
         // Who can't be listed may hold anything.
         let used = listed.map_or(true, |names| names.iter().any(|entry| &entry.name[..] != b".skiff"));
         let entries = entries.unwrap_or_default();
-        let folder = Self { path, used, reads_own, links, is_roots, stagings: Mutex::default() };
+        let (stagings, lost) = Default::default();
+        let root = root.clone();
+        let folder = Self { root, used, reads_own, links, is_roots, stagings, lost };
         folder.remember(&entries, sender);
         if sweep {
             folder.sweep(channel, &entries, sender, now).await?;
@@ -114,13 +122,36 @@ impl Folder {
         self.is_roots
     }
 
+    /// Whether what was entered no longer stands there.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What was entered no longer stands there; nothing of it counts any longer.
+    pub(super) fn lost(&self) -> RemoteError {
+        self.lost.store(true, Ordering::Relaxed);
+        let path = self.root.to_string();
+        let why =
+            "it was cleared, moved or mounted over: what stood there in .skiff has gone; it is entered again";
+        RemoteError::Root { path, why: why.to_owned() }
+    }
+
+    /// Whether `staging` stands there, and so what was entered.
+    pub(super) async fn holds(&self, channel: &Channel, staging: &[u8]) -> Result<bool, RemoteError> {
+        Ok(channel.standing(staging, ENTERING).await? != Ok(None))
+    }
+
     /// The path of what lies below it.
     pub(super) fn at(&self, path: &[u8]) -> Vec<u8> {
-        below(&self.path, path)
+        below(self.path(), path)
     }
 
     pub(super) fn path(&self) -> &[u8] {
-        &self.path
+        self.root.as_bytes()
+    }
+
+    pub(super) const fn root(&self) -> &RemotePath {
+        &self.root
     }
 
     /// An empty staging for the shipment.
@@ -131,7 +162,10 @@ impl Folder {
         let path = self.staged(&name);
         let made = channel.done(Request::Mkdir(&path, Attributes::mode(0o700)), "preparing").await?;
         if let Err(status) = made {
-            let why = why(channel, &self.path, &status).await?;
+            if status.code == Code::NoSuchFile {
+                return Err(self.lost());
+            }
+            let why = why(channel, self.path(), &status).await?;
             return Err(RemoteError::Refused { attempt: "preparing", why });
         }
         self.stagings().insert(id.to_owned(), Staging { name, at_rest: false });
@@ -145,7 +179,10 @@ impl Folder {
         let path = self.staged(&name);
         if !staging.at_rest {
             let from = self.staged(&staging.name);
-            if channel.done(Request::Rename(&from, &path), "preparing").await?.is_err() {
+            if let Err(status) = channel.done(Request::Rename(&from, &path), "preparing").await? {
+                if status.code == Code::NoSuchFile {
+                    self.lost.store(true, Ordering::Relaxed);
+                }
                 return Ok(None);
             }
         }
@@ -282,7 +319,7 @@ async fn make_root(channel: &Channel, path: &[u8]) -> Result<Result<(), String>,
     })
 }
 
-fn parent(path: &[u8]) -> &[u8] {
+pub(super) fn parent(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|b| *b == b'/') {
         None => b".",
         Some(0) => b"/",

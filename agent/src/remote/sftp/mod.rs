@@ -16,7 +16,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt as _};
 use skiff_common::delivery::Staged;
@@ -61,7 +61,8 @@ pub(super) struct SftpRemote {
     space: Arc<Space>,
     /// Whether files get the owner there that they have here.
     keeps_owner: bool,
-    told_owner: AtomicBool,
+    /// Whether channels wait here for their next use. Where they don't, they would only take the room of shells.
+    keeps_channels: AtomicBool,
     idle: std::sync::Mutex<Idle<Channel>>,
     folders: Mutex<Idle<(RemotePath, Arc<Folder>)>>,
     sweeps: Sweeps,
@@ -71,8 +72,9 @@ impl SftpRemote {
     /// Over `connection`, as the settings say; there is no channel yet.
     pub(super) fn over(connection: Arc<Connection>, settings: &Destination, space: Arc<Space>) -> Self {
         let keeps_owner = settings.owner == Owner::Preserve;
-        let (told_owner, idle, folders, sweeps) = Default::default();
-        Self { connection, space, keeps_owner, told_owner, idle, folders, sweeps }
+        let (idle, folders, sweeps) = Default::default();
+        let keeps_channels = AtomicBool::new(true);
+        Self { connection, space, keeps_owner, keeps_channels, idle, folders, sweeps }
     }
 
     /// Connects, logs in and looks what is there.
@@ -90,7 +92,15 @@ impl SftpRemote {
         })
     }
 
-    /// Ends all channels.
+    /// Whether the destination is reached by SFTP from now on.
+    pub(super) fn serves(&self, serves: bool) {
+        self.keeps_channels.store(serves, Ordering::Relaxed);
+        if !serves {
+            self.close();
+        }
+    }
+
+    /// Ends all channels that nobody uses.
     pub(super) fn close(&self) {
         self.idle().waiting().clear();
     }
@@ -246,6 +256,7 @@ impl SftpRemote {
         // Held while one enters: the others want the same.
         let mut folders = self.folders.lock().await;
         let known = folders.on(session);
+        known.retain(|(_, folder)| !folder.is_lost());
         if let Some((_, folder)) = known.iter().find(|(of, _)| of == root) {
             return Ok(Arc::clone(folder));
         }
@@ -256,7 +267,13 @@ impl SftpRemote {
     }
 
     fn give_back(&self, channel: Channel) {
-        self.idle().waiting().push(channel);
+        {
+            // Held, so that none comes to wait behind the end of all.
+            let mut idle = self.idle();
+            if self.keeps_channels.load(Ordering::Relaxed) {
+                idle.waiting().push(channel);
+            }
+        }
         self.connection.given_back();
     }
 

@@ -1,11 +1,9 @@
 //! Files get the owner that their sources have, by number, where root logs in: each by the handle that made it, so that
 //! nothing else is ever given away. Lacks any say in whether a file is delivered.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
+use skiff_common::Item;
 use skiff_common::sftp::{Attributes, Request, Status};
-use skiff_common::{Item, RemotePath};
 use tokio::task::spawn_blocking;
 
 use super::SftpRemote;
@@ -57,9 +55,6 @@ impl SftpRemote {
     }
 
     fn say_once(&self, folder: &Folder, words: &str) {
-        if !self.told_owner.swap(true, Ordering::Relaxed) {
-            let folder = RemotePath::parse(folder.path()).map(|path| path.to_string()).unwrap_or_default();
-            tracing::warn!(destination = %self.connection.name, %folder, "{words}: owner = \"preserve\" has no effect");
-        }
+        self.connection.warn_once(folder.root(), &format!("{words}: owner = \"preserve\" has no effect"));
     }
 }

@@ -1,7 +1,9 @@
 //! Publish: staged files get their final names, many requests in flight.
 //!
 //! Promises that no folder on the way is a symlink, as far as one can look before, and that nothing is overwritten but what
-//! was looked at: by a hard link where the server can make one, else by a rename that is looked at afterwards.
+//! was looked at: by a hard link where the server can make one, else by a rename that is looked at afterwards. Nothing is
+//! renamed into another file system, as far as the server tells them apart: there are servers that copy then, and so show a
+//! part under the final name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +14,7 @@ use skiff_common::{Digest, RelPath, RemotePath, Shipment, ShipmentKind};
 
 use super::SftpRemote;
 use super::channel::{Channel, done, looked};
-use super::folder::{Folder, below, member, why};
+use super::folder::{Folder, below, member, parent, why};
 use super::read::{Failure, read_back};
 use super::single::PART;
 use crate::remote::RemoteError;
@@ -20,6 +22,9 @@ use crate::remote::placing::{self, Conflicts, Met, Placer, Replaced};
 
 const PUBLISHING: &str = "publishing";
 const SYNCING: &str = "syncing";
+/// Of a file whose folder is not where its staging is.
+const ELSEWHERE: &str = "another file system is mounted at its folder or above it, into which nothing that is staged in .skiff \
+                         can be renamed: deliver into what is mounted there (destination_path)";
 const LIES: &str = "the server said that it renamed the file, and did not";
 
 impl SftpRemote {
@@ -33,10 +38,8 @@ impl SftpRemote {
     ) -> Result<Vec<Placed>, RemoteError> {
         let (channel, folder) = self.take_channel(root).await?;
         let id = self.connection.staging(shipment);
-        let Some(staging) = folder.adopt(&channel, &id).await? else {
-            let why = "what was staged has gone".to_owned();
-            return Err(RemoteError::Refused { attempt: PUBLISHING, why });
-        };
+        let staging = folder.adopt(&channel, &id).await?;
+        let staging = staging.ok_or(RemoteError::Gone { attempt: PUBLISHING })?;
         let paths = || placements.iter().map(|placement| &placement.item.path);
         let blocked = folder.make_folders(&channel, paths().flat_map(RelPath::folders)).await?;
         let placed = {
@@ -55,6 +58,10 @@ impl SftpRemote {
             placing.buffered(channel.handles()).try_collect().await?
         };
         folder.sync_folders(&channel, paths()).await?;
+        // Else all that may have gone into what was moved away, or is hidden by a mount, and something else was synced.
+        if !folder.holds(&channel, &staging).await? {
+            return Err(folder.lost());
+        }
         folder.rest(&id);
         self.give_back(channel);
         Ok(placed)
@@ -179,34 +186,47 @@ impl Placer for Shelf<'_> {
             return Ok(Met::Trouble(why.clone()));
         }
         let (channel, to) = (self.channel, self.folder.at(name.as_bytes()));
+        let mut unlinked = None;
         if self.folder.links() {
             match channel.done(Request::Hardlink(&self.from, &to), PUBLISHING).await? {
                 Ok(()) => return Ok(Met::Nothing),
-                Err(status) => tracing::trace!(%name, %status, "no link"),
+                Err(status) => {
+                    tracing::trace!(%name, %status, "no link");
+                    unlinked = Some(status);
+                }
             }
         }
         // There are file systems without hard links, and servers that only offer them.
         if let Some(met) = self.met(&to).await? {
             return Ok(met);
         }
+        if self.is_elsewhere(&to).await? {
+            return Ok(Met::Trouble(ELSEWHERE.to_owned()));
+        }
+        // Where links are made, and no server tells file systems apart, this may be another one.
+        if let Some(status) = unlinked.filter(|_| !channel.offered().statvfs) {
+            return self.trouble(&status).await;
+        }
         match channel.done(Request::Rename(&self.from, &to), PUBLISHING).await? {
             Ok(()) if self.has_moved().await? => Ok(Met::Nothing),
             Ok(()) => Ok(Met::Trouble(LIES.to_owned())),
             Err(status) => match self.met(&to).await? {
                 Some(met) => Ok(met),
-                None if channel.standing(&self.from, PUBLISHING).await? == Ok(None) => {
-                    Ok(Met::Trouble("what was staged has gone".to_owned()))
-                }
-                None => Ok(Met::Trouble(why(channel, self.folder.path(), &status).await?)),
+                None => self.trouble(&status).await,
             },
         }
     }
 
     async fn replace(&mut self, name: &RelPath, _theirs: &Digest) -> Result<Replaced, RemoteError> {
         let (channel, to) = (self.channel, self.folder.at(name.as_bytes()));
-        let now = channel.standing(&to, PUBLISHING).await?;
-        if now.ok().flatten().is_none_or(|now| Some(now) != self.seen) {
+        let (now, is_elsewhere) =
+            tokio::try_join!(channel.standing(&to, PUBLISHING), self.is_elsewhere(&to))?;
+        let now = now.ok().flatten();
+        if !now.zip(self.seen).is_some_and(|(now, seen)| now.is_unchanged(&seen)) {
             return Ok(Replaced::Changed);
+        }
+        if is_elsewhere {
+            return Ok(Replaced::Failed(ELSEWHERE.to_owned()));
         }
         if channel.offered().posix_rename {
             match channel.done(Request::PosixRename(&self.from, &to), PUBLISHING).await? {
@@ -221,12 +241,16 @@ impl Placer for Shelf<'_> {
         self.exchange(&to).await
     }
 
-    async fn sync(&mut self, name: &RelPath) -> Result<(), RemoteError> {
+    async fn sync(&mut self, name: &RelPath) -> Result<Replaced, RemoteError> {
         if !self.channel.offered().fsync {
-            return Ok(());
+            return Ok(Replaced::Done);
         }
-        let synced = sync(self.channel, &self.folder.at(name.as_bytes())).await?;
-        synced.map_err(|status| RemoteError::Refused { attempt: SYNCING, why: status.to_string() })
+        Ok(match sync(self.channel, &self.folder.at(name.as_bytes())).await? {
+            Ok(()) => Replaced::Done,
+            // Somebody fetched it meanwhile.
+            Err(Status { code: Code::NoSuchFile, .. }) => Replaced::Changed,
+            Err(status) => Replaced::Failed(status.to_string()),
+        })
     }
 }
 
@@ -254,6 +278,21 @@ impl Shelf<'_> {
             Ok(None) | Err(Failure::No(_)) => other("unreadable"),
             Err(Failure::Remote(error)) => Err(error),
         }
+    }
+
+    /// Whether the folder of `to` is in another file system than what is staged, as far as the server tells.
+    async fn is_elsewhere(&self, to: &[u8]) -> Result<bool, RemoteError> {
+        let channel = self.channel;
+        let both = tokio::try_join!(channel.space(self.staging), channel.space(parent(to)))?;
+        Ok(matches!(both, (Some(from), Some(to)) if from.file_system != to.file_system))
+    }
+
+    /// Why nothing got the name, where nothing has it.
+    async fn trouble(&self, status: &Status) -> Result<Met, RemoteError> {
+        let (channel, folder) = (self.channel, self.folder);
+        let is_gone = channel.standing(&self.from, PUBLISHING).await? == Ok(None);
+        let gone = || "what was staged has gone".to_owned();
+        Ok(Met::Trouble(if is_gone { gone() } else { why(channel, folder.path(), status).await? }))
     }
 
     /// Whether it is no longer where it was staged: a yes alone proves nothing. Nobody looks under the final name, from

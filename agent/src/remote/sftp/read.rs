@@ -52,6 +52,20 @@ impl Opened<'_> {
     }
 }
 
+/// Closes these however `work` on them ended: what is open takes its room there, also when its name has gone. Where nothing
+/// more can be asked, they end with their channel.
+pub(crate) async fn close_after<'a, T>(
+    work: Result<T, Failure>,
+    opened: impl IntoIterator<Item = Opened<'a>>,
+) -> Result<T, Failure> {
+    if !matches!(work, Err(Failure::Remote(_))) {
+        for one in opened {
+            one.close().await?;
+        }
+    }
+    work
+}
+
 /// A file that is read from front to back.
 pub(crate) struct Reading<'a> {
     lanes: &'a [Opened<'a>],
@@ -173,10 +187,8 @@ pub(crate) async fn read_back(
     }
     let handle = channel.open(path, Open::Read, Attributes::default(), attempt).await??;
     let lanes = [Opened { channel, handle }];
-    let outcome = read_open(&lanes, sync, attempt).await;
-    let [opened] = lanes;
-    opened.close().await?;
-    outcome.map(Some)
+    let read = read_open(&lanes, sync, attempt).await;
+    close_after(read, lanes).await.map(Some)
 }
 
 async fn read_open(lanes: &[Opened<'_>], sync: bool, attempt: &'static str) -> Result<Read, Failure> {

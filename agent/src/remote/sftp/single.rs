@@ -10,24 +10,21 @@ use skiff_common::delivery::{Staged, Trouble};
 use skiff_common::sftp::{Attributes, Open};
 use skiff_common::{Digest, Item, Shipment};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::SftpRemote;
 use super::channel::{Channel, done};
-use super::dress::{close_and_read, finish, refusal};
+use super::dress::{close_and_read, finish, spoiled};
 use super::folder::{Folder, below};
-use super::read::{Failure, Hashing, Opened, Reading, hasher};
+use super::read::{Failure, Hashing, Opened, Reading, close_after, hasher};
 use super::resume::{Kept, go_on};
 use super::wire::Pending;
 use crate::remote::RemoteError;
-use crate::ship::{self, SEGMENT};
+use crate::ship;
 use crate::source::Root;
 
 const SENDING: &str = "sending";
 const READING: &str = "reading back";
 
-/// Smaller items don't gain enough to pay for another channel.
-const LARGE: u64 = 16 * SEGMENT as u64;
 /// Writes that wait for their answer, in order; their bytes are bounded by each channel.
 const UNANSWERED: usize = 1024;
 
@@ -59,7 +56,7 @@ impl SftpRemote {
             let part = below(&folder.fresh(channel, &id).await?, PART);
             match self.create((channel, folder), source, item, &part).await? {
                 Ok(handle) => (part, handle, Kept { length: 0, hasher: hasher() }),
-                Err(status) => return Err(refusal(channel, folder, None, &status).await?),
+                Err(status) => return spoiled(channel, folder, item, &part, &status).await,
             }
         };
         if kept.length > 0 {
@@ -78,7 +75,7 @@ impl SftpRemote {
                 Ok(staged)
             }
             Err(Failure::Remote(error)) => Err(error),
-            Err(Failure::No(status)) => Err(refusal(channel, folder, Some(&part), &status).await?),
+            Err(Failure::No(status)) => spoiled(channel, folder, item, &part, &status).await,
         }
     }
 
@@ -90,26 +87,25 @@ impl SftpRemote {
         part: &[u8],
         kept: Kept,
     ) -> Result<Staged, Failure> {
-        let mut lanes = open_lanes(channel, handle, spare, part).await?;
-        let sent = self.send(&lanes, source, item, kept).await?;
-        for lane in lanes.drain(1..) {
-            lane.close().await?;
-        }
-        let (digests, theirs) = match sent {
-            Ok(sent) => sent,
-            Err(trouble) => return Ok(Staged::Spoiled(trouble)),
+        let lanes = open_lanes(channel, handle, spare, part).await?;
+        let sent = self.send(&lanes, source, item, kept).await;
+        let mut lanes = lanes.into_iter();
+        let first = lanes.next().expect("there is always one");
+        // What is written by them may come with their end, and changes its time.
+        let staged = match close_after(sent, lanes).await {
+            Ok(Ok((digests, theirs))) => {
+                let finished = finish(&first, item, self.connection.patience(item.stamp.size)).await;
+                finished.map(|is_whole| if is_whole { Staged::Landed { digests, theirs } } else { shorter() })
+            }
+            Ok(Err(trouble)) => Ok(Staged::Spoiled(trouble)),
+            Err(failure) => Err(failure),
         };
-        let patience = self.connection.patience(item.stamp.size);
-        Ok(if finish(&lanes[0], item, patience).await? {
-            Staged::Landed { digests, theirs }
-        } else {
-            Staged::Spoiled(Trouble::retryable("it has another size at the destination than was sent"))
-        })
+        close_after(staged, [first]).await
     }
 
     /// Channels beside the first, where the round trip is long enough for `bytes` to gain by them.
     async fn spare_channels(&self, bytes: u64) -> Result<Vec<Channel>, RemoteError> {
-        if bytes < LARGE {
+        if bytes < ship::LARGE {
             return Ok(Vec::new());
         }
         // At once: one after the other they would take many long round trips.
@@ -127,7 +123,7 @@ impl SftpRemote {
         kept: Kept,
     ) -> Result<Result<(skiff_common::digest::Digests, Digest), Trouble>, Failure> {
         let Kept { length, hasher } = kept;
-        let (pieces, reader) = read_source(source, item, length);
+        let (pieces, reader) = ship::start_single(source, item, ship::hashed_for(None), length);
         let (asked, answered) = mpsc::channel(UNANSWERED);
         let (landed, landing) = watch::channel(length);
         let hashing = Hashing::start(hasher);
@@ -139,7 +135,7 @@ impl SftpRemote {
         );
         let theirs = hashing.finish().await;
         // A failure has ended the queue's receiver, and so the reader.
-        let ours = reader.await.expect("readers don't panic and aren't aborted");
+        let ours = ship::joined(reader).await;
         let ((), (), (read, waited)) = outcome?;
         self.connection.traffic.carried(item.stamp.size - length, began.elapsed());
         self.connection.traffic.read_back(waited);
@@ -161,35 +157,24 @@ async fn send_then_read(
     part: &[u8],
 ) -> Result<Staged, Failure> {
     let lanes = [Opened { channel, handle }];
-    let (pieces, reader) = read_source(source, item, 0);
+    let (pieces, reader) = ship::start_single(source, item, ship::hashed_for(None), 0);
     let (asked, answered) = mpsc::channel(UNANSWERED);
     let (landed, _landing) = watch::channel(0);
     let outcome = tokio::try_join!(write_all(&lanes, pieces, 0, asked), hear_all(answered, landed));
-    let ours = reader.await.expect("readers don't panic and aren't aborted");
-    outcome?;
-    let digests = match ours {
-        Ok(digests) => digests,
-        Err(trouble) => return Ok(Staged::Spoiled(trouble)),
-    };
-    let theirs = close_and_read(channel, part, &lanes[0].handle, item).await?;
-    Ok(theirs.map_or_else(Staged::Spoiled, |theirs| Staged::Landed { digests, theirs }))
+    let ours = ship::joined(reader).await;
+    let [opened] = lanes;
+    match outcome.map(|_| ours) {
+        Ok(Ok(digests)) => {
+            let theirs = close_and_read(Ok(()), opened, part, item).await?;
+            Ok(theirs.map_or_else(Staged::Spoiled, |theirs| Staged::Landed { digests, theirs }))
+        }
+        Ok(Err(trouble)) => close_after(Ok(Staged::Spoiled(trouble)), [opened]).await,
+        Err(failure) => close_after(Err(failure), [opened]).await,
+    }
 }
 
-/// Reads the source from `skip` on, in a thread.
-fn read_source(
-    source: &Root,
-    item: &Item,
-    skip: u64,
-) -> (mpsc::Receiver<Vec<u8>>, JoinHandle<ship::Outcome>) {
-    let (mut body, pieces) = ship::body();
-    let (root, item, hashed) = (source.clone(), item.clone(), ship::hashed_for(None));
-    let reader = spawn_blocking(move || {
-        let outcome = ship::send_single(&root, &item, hashed, skip, &mut body);
-        outcome.and_then(|digests| {
-            body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
-        })
-    });
-    (pieces, reader)
+fn shorter() -> Staged {
+    Staged::Spoiled(Trouble::retryable("it has another size at the destination than was sent"))
 }
 
 async fn open_lanes<'a>(

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::remote::RemoteError;
 use crate::remote::session::{ChannelError, ExecChannel, ExecReader, ExecWriter, Said, WINDOW_BYTES};
+use crate::remote::tail::Tail;
 use crate::remote::traffic::{MOST_CHANNELS, Traffic};
 use crate::status::{self, Progress, Status};
 
@@ -64,10 +65,9 @@ struct State {
     waiting: HashMap<u32, Waiting>,
     moved: Instant,
     ended: Option<Ended>,
-    stderr: Vec<u8>,
+    stderr: Tail,
     /// The beginning of what is no SFTP, while nothing has been.
     noise: Vec<u8>,
-    exited: bool,
 }
 
 /// Who asked; what it takes is free again once it is answered.
@@ -101,9 +101,8 @@ impl Wire {
             waiting: HashMap::new(),
             moved: Instant::now(),
             ended: None,
-            stderr: Vec::new(),
+            stderr: Tail::default(),
             noise: Vec::new(),
-            exited: false,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -266,18 +265,10 @@ impl Shared {
 }
 
 impl State {
-    fn said(&mut self, bytes: &[u8]) {
-        // The last words tell most; 4 KiB are enough of them.
-        self.stderr.extend(bytes);
-        let start = self.stderr.len().saturating_sub(4096);
-        self.stderr.drain(..start);
-    }
-
     fn error(&self, ended: Ended, attempt: &'static str) -> RemoteError {
-        let said = escaped_up_to(self.stderr.trim_ascii(), 300);
         match ended {
             Ended::Refused => RemoteError::NoSftp { words: "it has no such subsystem".to_owned() },
-            Ended::Closed => RemoteError::Ended { attempt, words: said },
+            Ended::Closed => RemoteError::Ended { attempt, words: self.stderr.shown() },
             Ended::Lost(words) => RemoteError::Ended { attempt, words },
             Ended::Nonsense(words) => RemoteError::Nonsense { attempt, words },
             Ended::Stalled(after) => RemoteError::Stalled { attempt, after },
@@ -322,9 +313,8 @@ async fn listen(mut read: ExecReader, shared: Arc<Shared>) {
                     Err(words) => break Ended::Nonsense(words),
                 }
             }
-            Ok(Some(Said::Err(bytes))) => shared.state().said(&bytes),
-            Ok(Some(Said::Status(_))) => shared.state().exited = true,
-            Ok(Some(Said::Signal(_) | Said::Eof)) => {}
+            Ok(Some(Said::Err(bytes))) => shared.state().stderr.push(&bytes),
+            Ok(Some(Said::Status(_) | Said::Signal(_) | Said::Eof)) => {}
             Ok(None) => break Ended::Closed,
             Err(ChannelError::ExecRefused) => break Ended::Refused,
             Err(error) => break Ended::Lost(error.to_string()),

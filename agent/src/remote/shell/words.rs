@@ -4,14 +4,12 @@ use skiff_common::escape::escaped_up_to;
 
 use crate::remote::RemoteError;
 use crate::remote::session::{ChannelError, Said};
-
-/// The last words tell most.
-const MOST_WORDS: usize = 4096;
+use crate::remote::tail::Tail;
 
 /// What a command said on standard error, and whether it ended.
 #[derive(Debug, Default)]
 pub(crate) struct LastWords {
-    stderr: Vec<u8>,
+    stderr: Tail,
     exited: bool,
 }
 
@@ -24,11 +22,7 @@ impl LastWords {
     ) -> Result<Option<Vec<u8>>, RemoteError> {
         match said {
             Ok(Said::Out(bytes)) => return Ok(Some(bytes)),
-            Ok(Said::Err(bytes)) => {
-                self.stderr.extend(bytes);
-                let start = self.stderr.len().saturating_sub(MOST_WORDS);
-                self.stderr.drain(..start);
-            }
+            Ok(Said::Err(bytes)) => self.stderr.push(&bytes),
             Ok(Said::Status(_)) => self.exited = true,
             Ok(Said::Signal(_) | Said::Eof) => {}
             // It may still be a server of files.
@@ -42,7 +36,7 @@ impl LastWords {
 
     /// The channel has ended.
     pub(crate) fn ended(&self, attempt: &'static str) -> RemoteError {
-        RemoteError::Ended { attempt, words: escaped_up_to(self.stderr.trim_ascii(), 300) }
+        RemoteError::Ended { attempt, words: self.stderr.shown() }
     }
 
     /// What `error` means where `noise` came instead of our first word: a server that runs no shell says so in its own
@@ -50,7 +44,7 @@ impl LastWords {
     pub(crate) fn without_shell(&self, noise: &[u8], error: RemoteError) -> RemoteError {
         match error {
             RemoteError::Ended { words, .. } if self.exited || (words.is_empty() && !noise.is_empty()) => {
-                let said = [noise.trim_ascii(), self.stderr.trim_ascii()].join(&b' ');
+                let said = [noise.trim_ascii(), self.stderr.bytes()].join(&b' ');
                 let said = escaped_up_to(said.trim_ascii(), 200);
                 let words =
                     if said.is_empty() { "what it runs said nothing and ended".to_owned() } else { said };

@@ -72,6 +72,52 @@ fn failover_waits_where_none_works_and_moves_when_one_does() {
     assert!(desk.next_due().is_none_or(|next| next > due), "no busy loop");
 }
 
+/// Ten shipments that wait for the second, as neither answers.
+fn neither_answers() -> Desk {
+    let mut desk = failover_desk();
+    for (name, goes_on) in [("first", 10), ("second", 0)] {
+        let mut plans: Vec<_> = (0..10).map(|n| plan_one(&mut desk, &n.to_string(), at(0)).0).collect();
+        assert!(plans.iter().all(|plan| plan.destination == name));
+        let effects = desk.on(&plans.remove(0).id, failed(Fault::Retryable, true), at(0), 1.0);
+        assert_eq!(releases(&effects), goes_on);
+    }
+    desk
+}
+
+#[test]
+fn failover_moves_one_alone_to_where_the_last_one_failed() {
+    let mut desk = neither_answers();
+    let runs = |desk: &Desk| desk.all_shipments().find(|(_, runs)| *runs).map(|(one, _)| one.clone());
+    desk.tick(at(1));
+    let tries = runs(&desk).expect("the second is tried");
+    assert_eq!((&*tries.destination, desk.items()), ("second", 10));
+    let effects = desk.on(&tries.id, failed(Fault::Retryable, true), at(2), 1.0);
+    assert_eq!((releases(&effects), desk.items()), (1, 9), "the first may work by now");
+    assert_eq!(releases(&desk.tick(at(2))), 0, "it is on its way");
+    let (again, _) = plan_one(&mut desk, "again", at(2));
+    assert_eq!(again.destination, "first");
+    let effects = desk.on(&again.id, failed(Fault::Retryable, true), at(2), 1.0);
+    assert_eq!((releases(&effects), desk.items()), (0, 10));
+}
+
+#[test]
+fn failover_moves_all_when_the_one_that_tries_has_arrived() {
+    let mut desk = neither_answers();
+    desk.rest("second", true, at(0));
+    assert_eq!(desk.next_due(), Some(at(1)));
+    assert_eq!(releases(&desk.tick(at(1))), 1);
+    // Its file is gone, so it comes nowhere.
+    assert_eq!(releases(&desk.tick(at(1))), 0);
+    assert_eq!(desk.next_due(), Some(at(2)));
+    assert_eq!(releases(&desk.tick(at(2))), 1);
+    let (tries, _) = plan_one(&mut desk, "again", at(2));
+    assert_eq!((&*tries.destination, desk.items()), ("first", 9));
+    desk.on(&tries.id, Event::Staged(vec![landed(1, 1)]), at(3), 0.5);
+    desk.on(&tries.id, Event::Published(vec![Placed::At(tries.items[0].path.clone())]), at(3), 0.5);
+    let effects = desk.on(&tries.id, Event::Finished(vec![Disposal::Kept]), at(3), 0.5);
+    assert_eq!((releases(&effects), desk.items()), (8, 0));
+}
+
 #[test]
 fn failover_passes_by_a_destination_that_rests() {
     let mut desk = failover_desk();

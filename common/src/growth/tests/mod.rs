@@ -1,8 +1,10 @@
 //! The decisions about growing files in a simulated world: a run is a seed.
 //!
 //! Modelled: a folder with writers and rotations of every kind, numbers of files that are given out again, a follower
-//! that dies and remembers what was recorded, a destination whose answers get lost and whose appends stop half-way.
+//! that dies and remembers what was recorded, devices that get other numbers, looks before all is done; a destination whose
+//! answers get lost, whose appends stop half-way, that denies names, and where somebody empties copies.
 
+mod steps;
 mod world;
 
 use world::{Defect, World};

@@ -1,10 +1,11 @@
 //! A pull that was cut short goes on where it was; what can't be gone on with is thrown away.
 
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use rustix::fs::{FlockOperation, flock};
 use skiff_tests::fault_proxy::{Fault, FaultProxy, Plan};
 use skiff_tests::machine::{self, Mounted};
 use skiff_tests::pull::Pull;
@@ -99,6 +100,13 @@ fn a_pull_that_was_killed_before_a_name_was_given_is_gone_on_with() {
         let modes =
             parts.map(|part| part.and_then(|part| part.metadata()).expect("ours").permissions().mode());
         assert_eq!(modes.map(|mode| mode & 0o777).collect::<Vec<_>>(), [mode], "it is dressed");
+
+        // strace may have ended before it.
+        let part = fs::read_dir(scratch.path().join(".skiff")).expect("it is there").next().expect("one");
+        let part = File::open(part.expect("it can be read").path()).expect("root opens it");
+        let is_free = || flock(&part, FlockOperation::NonBlockingLockExclusive).is_ok();
+        assert!(wait::came_true(wait::LIMIT, is_free), "the killed one has it");
+        drop(part);
 
         Pull::from(&sshd).under(without_override.clone()).run(source.root(), scratch.path()).expect_code(0);
 

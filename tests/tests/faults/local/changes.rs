@@ -1,5 +1,7 @@
 //! Files that change, vanish or are replaced between being found and being delivered.
 
+use serde_json::Value;
+
 use super::*;
 
 /// Removed while it waits for its turn.
@@ -53,6 +55,7 @@ fn changed_under_way(change: impl FnOnce(&Path)) {
         tree::equal(source.root(), &sshd.root())
     });
     expect_no_staging(&mut agent, &sshd);
+    agent.wait_until("nothing of what was thrown away is held open", || sshd.open_files().is_empty());
 }
 
 #[test]
@@ -261,6 +264,78 @@ fn where_inodes_are_reused() -> Option<TempDir> {
     })
 }
 
+/// Puts files one after the other, each when the one before has arrived, and waits for them at each of the servers.
+#[track_caller]
+fn expect_later_ones_go_on(agent: &mut Agent, source: &mut Tree, servers: &[&Sshd]) {
+    for number in 0..6 {
+        let name = format!("later-{number}");
+        source.file(&name, 100);
+        agent.wait_until("a later one arrives", || {
+            servers.iter().all(|server| server.root().join(&name).exists())
+        });
+    }
+}
+
+/// How often it was tried, and how often it was delivered.
+fn tried(agent: &Agent, name: &str) -> (usize, usize) {
+    let attempts = agent.log().lines().filter(|line| line.contains(&format!("cannot take {name}"))).count();
+    let receipts = agent.receipts();
+    (attempts, receipts.iter().filter(|receipt| receipt["path"] == name).count())
+}
+
+/// What can't move to where it is to go waits for its next attempt, whatever comes meanwhile.
+#[test]
+fn fault_29_what_cannot_move_is_tried_no_sooner_than_it_is_due() {
+    let (sshd, scratch, mut source) = start();
+    let target = scratch.path().join("sent");
+    fs::write(&target, "no folder").expect("there is room");
+    let rules =
+        format!("after_delivery = {{ move = '{}' }}\nretry_first = '1h'\nretry_max = '1h'", target.display());
+    source.file("stays", 100);
+    let mut agent = Agent::to(&sshd).watch("in", source.root(), &rules).started();
+    agent.wait_until_logged("the reason is told", |line| line.contains("cannot take stays"));
+    expect_later_ones_go_on(&mut agent, &mut source, &[&sshd]);
+    assert_eq!(tried(&agent, "stays"), (1, 1), "{}", agent.log());
+}
+
+/// The same where that shows only when it has left its folder, so that it comes back with another stamp: it is no new version
+/// for that, neither for the leg that was to dispose of it nor for the other.
+#[test]
+fn fault_29_what_comes_back_into_its_folder_is_no_new_version() {
+    if !machine::is_root("a folder that root may not write to") {
+        return;
+    }
+    let (sshd, scratch, mut source) = start();
+    let mut other = Sshd::start();
+    other.stop();
+    let target = scratch.path().join("sent");
+    fs::create_dir(&target).expect("there is room");
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o555)).expect("it is ours");
+    let rules = format!(
+        "to = ['server', 'other']\nafter_delivery = {{ move = '{}' }}\nretry_first = '1h'\nretry_max = '1h'",
+        target.display()
+    );
+    source.file("stays", 100);
+    let agent = Agent::to(&sshd).and_destination("other", &other, "").watch_by("in", source.root(), &rules);
+    let mut agent = agent.under(["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]).started();
+    agent.wait_until_logged("one has it", |line| line.contains("delivered and verified"));
+    agent.wait_until_logged("the other is away", |line| line.contains("refused the connection"));
+    other.start_again();
+    // It would wait as long as files do.
+    agent.ask(&["retry", "--all"]).expect_code(0);
+    agent.wait_until_logged("the reason is told", |line| line.contains("cannot take stays"));
+    expect_later_ones_go_on(&mut agent, &mut source, &[&sshd, &other]);
+    assert_eq!(tried(&agent, "stays"), (1, 2), "{}", agent.log());
+
+    // A start asks the journal alone. The one that holds it may try again then.
+    agent.terminate();
+    agent.start();
+    source.file("after", 100);
+    agent.wait_until("both go on", || [&sshd, &other].iter().all(|at| at.root().join("after").exists()));
+    let sent = |receipt: &&Value| receipt["path"] == "stays" && receipt["destination"] == "server";
+    assert_eq!(agent.receipts().iter().filter(sent).count(), 1, "{}", agent.log());
+}
+
 /// The same inode, name, size and modification time with another content.
 #[test]
 fn fault_30_reused_inode_is_another_file() {
@@ -289,4 +364,9 @@ fn fault_30_reused_inode_is_another_file() {
 
     agent.wait_until("the second is delivered", || tree::equal(source.root(), &sshd.root()));
     assert!(reused, "no inode was used again, so this shows less than it says");
+}
+
+skiff_tests::by_sftp_too! {
+    fault_05_file_truncated_while_it_is_read_is_sent_again,
+    fault_07_same_size_rewrite_while_it_is_read_is_sent_again,
 }

@@ -18,6 +18,10 @@ impl World {
         self.held.clear();
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         self.inodes.retain(|ino, _| named.contains(ino));
+        if self.percent(20) {
+            self.device += 1;
+            self.tell(format!("its device has the number {}", self.device));
+        }
         self.ledger = Ledger::new("us", OnConflict::KeepBoth, true, self.records.values().cloned().collect());
         // Some time passes before it is started again.
         for _ in 0..self.below(4) {
@@ -27,7 +31,7 @@ impl World {
 
     fn id(&self, ino: u64) -> FileId {
         let tells = self.tells_birth && self.defect != Some(Defect::TrustsNumbers);
-        FileId { dev: 1, ino, born_ns: if tells { self.inodes[&ino].born } else { 0 } }
+        FileId { dev: self.device, ino, born_ns: if tells { self.inodes[&ino].born } else { 0 } }
     }
 
     pub(super) fn follow(&mut self) {
@@ -75,7 +79,8 @@ impl World {
             }
             let notes = self.ledger.on(&step.task, &outcome);
             self.note(notes);
-            if outcome == Outcome::Failed {
+            // A look may be due before all is done.
+            if outcome == Outcome::Failed || !self.calm && self.percent(5) {
                 return;
             }
         }
@@ -86,12 +91,14 @@ impl World {
         let followed: Vec<Log> =
             self.ledger.all().filter(|(log, _)| !log.ended).map(|(log, _)| log.clone()).collect();
         for log in followed {
-            let (Some(stream), Some(bytes)) = (self.stream_of(log.file), self.bytes(log.file)) else {
+            // It may have been recorded when the device had another number.
+            let file = FileId { dev: self.device, ..log.file };
+            let (Some(stream), Some(bytes)) = (self.stream_of(file), self.bytes(file)) else {
                 continue;
             };
             let shipped = usize::try_from(log.shipped).expect("it is small");
             let begins = bytes.len() >= shipped && digests(&bytes[..shipped]) == log.digests;
-            let born = self.inodes[&self.held[&log.file]].born;
+            let born = self.inodes[&self.held[&file]].born;
             // Another file is told from it by its birth.
             let before = self.held_by.get(&log.id).filter(|before| before.1 == born).map(|before| before.0);
             if bytes.len() == shipped && !begins && before.is_some() {

@@ -43,6 +43,9 @@ impl World {
             let gone =
                 !self.recorded.contains(&number) && !self.inodes.values().any(|inode| inode.stream == number);
             let whole = of_it.iter().filter(|(_, length)| *length == stream.len()).count();
+            // One that grew since is sent again from its beginning.
+            let is_named = self.names.values().any(|ino| self.inodes[ino].stream == number);
+            let gone = gone || self.emptied.contains(&number) && !is_named;
             let nobody_can_tell = self.unheard.contains(&number)
                 || self.doubtful.contains(&number)
                 || self.as_long.iter().any(|(log, before)| *log == number || *before == Some(number));

@@ -53,6 +53,8 @@ pub(super) struct World {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<RelPath, u64>,
     clock: i64,
+    /// The number of the device that holds all files.
+    device: u64,
     /// A copy that is to be followed by a truncation.
     copied: bool,
     // The follower.
@@ -76,9 +78,13 @@ pub(super) struct World {
     as_long: BTreeMap<usize, Option<usize>>,
     /// Logs that were recorded.
     recorded: BTreeSet<usize>,
+    /// Logs whose copy somebody emptied. That is seen when they grow.
+    emptied: BTreeSet<usize>,
     // The destination.
     there: BTreeMap<RelPath, Vec<u8>>,
     foreign: BTreeMap<RelPath, Vec<u8>>,
+    /// Names under which nothing can be done for now.
+    denies: BTreeSet<RelPath>,
     calm: bool,
     /// What happened, for whoever has to understand a failure.
     story: Vec<String>,
@@ -94,6 +100,9 @@ fn digests(bytes: &[u8]) -> Digests {
     hasher.digests()
 }
 
+/// Looks until all is at rest, what was refused again and again in the looks before included.
+const CALM_LOOKS: usize = 110;
+
 /// So many bytes are the same at the beginning of all logs.
 const ALIKE: usize = 5;
 
@@ -108,6 +117,7 @@ impl World {
             inodes: BTreeMap::new(),
             names: BTreeMap::new(),
             clock: 0,
+            device: 1,
             copied: false,
             ledger: Ledger::new("us", OnConflict::KeepBoth, true, Vec::new()),
             held: BTreeMap::new(),
@@ -121,6 +131,8 @@ impl World {
             held_by: BTreeMap::new(),
             as_long: BTreeMap::new(),
             recorded: BTreeSet::new(),
+            emptied: BTreeSet::new(),
+            denies: BTreeSet::new(),
             there: BTreeMap::new(),
             foreign: BTreeMap::new(),
             calm: false,
@@ -135,6 +147,7 @@ impl World {
             for _ in 0..world.below(4) {
                 world.write();
             }
+            world.meddle();
             world.follow();
             if world.percent(6) {
                 world.die();
@@ -143,8 +156,8 @@ impl World {
         if world.copied {
             world.truncate();
         }
-        world.calm = true;
-        for _ in 0..40 {
+        world.be_calm();
+        for _ in 0..CALM_LOOKS {
             world.follow();
         }
         world.judge_end(seed);

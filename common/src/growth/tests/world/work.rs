@@ -68,6 +68,9 @@ impl World {
     }
 
     fn measure(&self, name: &RelPath, log: &Log) -> Outcome {
+        if self.denies.contains(name) {
+            return Outcome::Denied;
+        }
         let Some(bytes) = self.bytes(log.file) else { return Outcome::Refused };
         if log.shipped > 0 && !begins(bytes, log) {
             return Outcome::Truncated;
@@ -83,6 +86,9 @@ impl World {
     fn create(&mut self, name: &RelPath, log: &Log) -> Outcome {
         let Some(bytes) = self.bytes(log.file) else { return Outcome::Refused };
         let some = bytes[..bytes.len().min(6)].to_vec();
+        if self.denies.contains(name) {
+            return Outcome::Denied;
+        }
         if let Some(copy) = self.there.get(name) {
             let known = (name.clone(), digests(copy).blake3.hex());
             let ours = self.receipts.contains(&known);
@@ -107,7 +113,14 @@ impl World {
             return Outcome::Truncated;
         }
         let name = log.name.as_ref().expect("it has a copy");
+        if self.denies.contains(name) {
+            return Outcome::Denied;
+        }
         let from = small(log.shipped);
+        if bytes.len() == from {
+            // What was thought to have grown has not.
+            return Outcome::Refused;
+        }
         let some = bytes.len().min(from + 7);
         let stops = if unheard { from + small(self.below((some - from) as u64 + 1)) } else { some };
         let blind = self.defect == Some(Defect::AppendsBlindly);
@@ -135,6 +148,9 @@ impl World {
 
     fn verify(&mut self, log: &Log) -> Outcome {
         let name = log.name.as_ref().expect("it has a copy");
+        if self.denies.contains(name) {
+            return Outcome::Denied;
+        }
         let right = self.there.get(name).is_some_and(|copy| begins(copy, log));
         if right {
             self.receipts.insert((name.clone(), log.digests.blake3.hex()));
@@ -152,6 +168,10 @@ impl World {
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Outcome {
+        if self.denies.contains(to) {
+            // Only of what is there is it known that it has the name that it had.
+            return if self.there.contains_key(from) { Outcome::Denied } else { Outcome::Changed };
+        }
         if !self.there.contains_key(from) {
             return if self.there.contains_key(to) { Outcome::Moved } else { Outcome::Absent };
         }

@@ -1,4 +1,4 @@
-//! Who writes the logs: they grow, are rotated, copied and truncated, packed and deleted.
+//! Who writes the logs: they grow, are rotated, copied and truncated, packed and deleted. And who meddles with their copies.
 
 use super::{ALIKE, Inode, World, path};
 use crate::path::RelPath;
@@ -90,6 +90,51 @@ impl World {
         let inode = self.inodes.get_mut(&ino).expect("names lead somewhere");
         (inode.stream, inode.bytes) = (stream, Vec::new());
         self.grow(&path("b"));
+    }
+
+    /// Somebody empties a copy, or takes the rights to a name away, or gives them back.
+    pub(super) fn meddle(&mut self) {
+        if self.percent(4) {
+            let is_one = |name: &RelPath, copy: &[u8]| copy.len() > ALIKE && !self.foreign.contains_key(name);
+            let copies: Vec<RelPath> = self
+                .there
+                .iter()
+                .filter(|(name, copy)| is_one(name, copy))
+                .map(|(name, _)| name.clone())
+                .collect();
+            if !copies.is_empty() {
+                let nth = usize::try_from(self.below(copies.len() as u64)).expect("it is small");
+                self.empty(&copies[nth]);
+            }
+        }
+        if self.percent(6) {
+            let (nth, stem) = (1 + self.below(KEPT as u64), if self.percent(50) { "a" } else { "b" });
+            let name = path(&format!("{stem}.{nth}"));
+            self.tell(format!("{name} is denied"));
+            self.denies.insert(name);
+        }
+        if self.percent(15) {
+            self.denies.clear();
+        }
+    }
+
+    fn empty(&mut self, name: &RelPath) {
+        self.tell(format!("{name} is emptied at the destination"));
+        let copy = self.there.insert(name.clone(), Vec::new()).expect("it is there");
+        let of_it = |stream: &usize| self.streams[*stream].starts_with(&copy);
+        self.emptied.extend((0..self.streams.len()).filter(of_it));
+    }
+
+    /// From now on nothing goes wrong. Logs whose copy was emptied grow once more.
+    pub(super) fn be_calm(&mut self) {
+        self.calm = true;
+        self.denies.clear();
+        let is_emptied = |ino: &u64| self.emptied.contains(&self.inodes[ino].stream);
+        let names: Vec<RelPath> =
+            self.names.iter().filter(|(_, ino)| is_emptied(ino)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.grow(&name);
+        }
     }
 
     fn pack(&mut self, name: &str) {
