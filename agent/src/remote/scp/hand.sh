@@ -545,8 +545,9 @@ makes_links() {
 
 # Gives files their names in the folder $O, many by one process, and takes those they have here away at once: what has its
 # name there may be fetched away, and what stays here is what is left. One name that is taken there would make the `ln` of
-# many fail, after it has linked the others: such are left out, as are those in $OMIT, which has them with $IN before. Where $VIA is a folder on the file system of $O, it is copies
-# there that get the names, when they are on its disk and were read again. $U is there afterwards if some were not linked.
+# many fail, after it has linked the others: such are left out, as are those in $OMIT, which has them with $IN before. Where
+# $VIA is a folder on the file system of $O, it is copies there that get the names, when they are on its disk and were read
+# again. $U is there afterwards if some were not linked.
 # shellcheck disable=SC2016 # for the shells that find starts
 LINK='
 is_taken() { [ -e "$O$1" ] || [ -L "$O$1" ] || case $OMIT in *"//$IN${1#./}//"*) ;; *) false ;; esac; }
