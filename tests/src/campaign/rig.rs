@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::Expected;
 use super::chance::Chance;
+use super::verdict::is_beside;
 use super::writer::Writer;
 use crate::sshd::Sshd;
 use crate::{process, skiff, tree, wait};
@@ -277,7 +278,14 @@ impl Rig {
     pub fn conclude(&mut self, expected: &Expected, limit: Duration) -> Option<String> {
         let done = self.wait_until_done(expected, limit);
         let ended = self.terminate();
-        done.err().or(ended.err()).or_else(|| self.wrong(expected))
+        done.err().or(ended.err()).or_else(|| self.wrong(expected)).or_else(|| self.left_beside())
+    }
+
+    fn left_beside(&self) -> Option<String> {
+        let left: Vec<_> =
+            tree::files_if_there(&self.destination).into_keys().filter(|path| is_beside(path)).collect();
+        (!left.is_empty())
+            .then(|| format!("left beside final names: {left:?}; the log ends:\n{}", self.end_of_log()))
     }
 
     /// What is wrong now, at whatever moment: a verdict that isn't sound, a source that went without a receipt, a

@@ -107,9 +107,17 @@ impl Expected {
             }
         }
         let there = tree::files_if_there(destination);
-        verdict.extra.extend(there.into_keys().filter(|path| !self.0.contains_key(path)));
+        let is_final = |path: &PathBuf| !self.0.contains_key(path) && !is_beside(path);
+        verdict.extra.extend(there.into_keys().filter(is_final));
         verdict
     }
+}
+
+/// Whether it lies beside final names in a folder of skiff's own, where what goes to another file system is brought for a
+/// moment. After a crash it goes with its staging, so in the end there is none.
+pub fn is_beside(path: &Path) -> bool {
+    let is_own = |name: &str| name.strip_prefix(".skiff-").is_some_and(|nonce| nonce.len() == 24);
+    path.parent().is_some_and(|folder| folder.iter().any(|name| name.to_str().is_some_and(is_own)))
 }
 
 /// Where a source stands while it is being disposed of. After a crash there the next start puts it back.
