@@ -9,6 +9,9 @@ use crate::journal::JournalError;
 use crate::source::{Root, SourceError};
 use crate::status::snapshot::{Item, ItemState};
 
+/// Items that one order names: what is recorded for them is one commit, which others wait for.
+pub(super) const AT_ONCE: usize = 1000;
+
 /// What is held and still there, and what is held but gone.
 #[derive(Default)]
 pub(super) struct HeldItems {

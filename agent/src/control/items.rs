@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::orders::AT_ONCE;
+use super::held::AT_ONCE;
 use super::reply::{Refusal, Reply, object};
 use super::{Control, held};
 use crate::dispatch::Order;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::held::AT_ONCE;
 use super::items::held_now;
 use super::reply::{Refusal, Reply, object};
 use super::{Control, Reload, held};
@@ -18,9 +19,6 @@ use crate::route;
 
 /// Paths of a few thousand items.
 const LARGEST_BODY: usize = 1 << 20;
-/// Items that one order names: what is recorded for them is one commit, which others wait for.
-pub(super) const AT_ONCE: usize = 1000;
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Asked {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use super::orders::AT_ONCE;
+use super::held::AT_ONCE;
 use super::{Control, held};
 use crate::dispatch::Order;
 use crate::status::{Sample, Status, wall_ms};
