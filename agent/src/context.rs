@@ -128,6 +128,11 @@ impl WatchContext {
         self.misses_mount.store(misses, Ordering::Relaxed);
     }
 
+    /// What to say of that, where the folder is scanned all the same.
+    pub(crate) fn missing_mount(&self) -> String {
+        format!("{}: what was delivered of it is kept in mind; {MOUNT_IT}", unmounted(&self.settings.path))
+    }
+
     /// Whether all that was there when it began was seen once, and is handed on or, as a log, looked for at the destination.
     pub(crate) fn has_looked(&self) -> bool {
         self.looked.load(Ordering::Acquire)
@@ -136,11 +141,6 @@ impl WatchContext {
     /// It was.
     pub(crate) fn set_looked(&self) {
         self.looked.store(true, Ordering::Release);
-    }
-
-    /// What to say of that, where the folder is scanned all the same.
-    pub(crate) fn missing_mount(&self) -> String {
-        format!("{}: what was delivered of it is kept in mind; {MOUNT_IT}", unmounted(&self.settings.path))
     }
 
     /// From now on this folder is the one that is watched. Returns the one before.

@@ -15,10 +15,7 @@ pub(crate) fn rename(
     (from, name): (impl AsFd, &OsStr),
     (to, goal): (impl AsFd, &OsStr),
 ) -> Result<(), Errno> {
-    match renameat_with(&from, name, &to, goal, RenameFlags::NOREPLACE) {
-        Err(errno) if is_unknown(errno) => by_link((from.as_fd(), name), (to.as_fd(), goal)),
-        outcome => outcome,
-    }
+    rename_or(by_link, (from.as_fd(), name), (to.as_fd(), goal))
 }
 
 /// Renames into a folder in which nobody else makes files. A link would not do: to remove the old name could hit a file
@@ -27,10 +24,7 @@ pub(crate) fn rename_into(
     (from, name): (impl AsFd, &OsStr),
     (to, goal): (impl AsFd, &OsStr),
 ) -> Result<(), Errno> {
-    match renameat_with(&from, name, &to, goal, RenameFlags::NOREPLACE) {
-        Err(errno) if is_unknown(errno) => by_look((from.as_fd(), name), (to.as_fd(), goal)),
-        outcome => outcome,
-    }
+    rename_or(by_look, (from.as_fd(), name), (to.as_fd(), goal))
 }
 
 /// What to say of it.
@@ -42,14 +36,20 @@ pub(crate) fn told(errno: Errno) -> io::Error {
     errno.into()
 }
 
-fn is_unknown(errno: Errno) -> bool {
-    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+/// A name in a folder.
+type At<'a> = (BorrowedFd<'a>, &'a OsStr);
+/// How a file gets another name.
+type Way = fn(At<'_>, At<'_>) -> Result<(), Errno>;
+
+/// Renames, by the `other` way where the file system doesn't know how to without overwriting.
+fn rename_or(other: Way, (from, name): At<'_>, (to, goal): At<'_>) -> Result<(), Errno> {
+    match renameat_with(from, name, to, goal, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => other((from, name), (to, goal)),
+        outcome => outcome,
+    }
 }
 
-fn by_link(
-    (from, name): (BorrowedFd<'_>, &OsStr),
-    (to, goal): (BorrowedFd<'_>, &OsStr),
-) -> Result<(), Errno> {
+fn by_link((from, name): At<'_>, (to, goal): At<'_>) -> Result<(), Errno> {
     match linkat(from, name, to, goal, AtFlags::empty()) {
         Ok(()) => {}
         // Who came so far before died between the two steps.
@@ -61,10 +61,7 @@ fn by_link(
     unlinkat(from, name, AtFlags::empty())
 }
 
-fn by_look(
-    (from, name): (BorrowedFd<'_>, &OsStr),
-    (to, goal): (BorrowedFd<'_>, &OsStr),
-) -> Result<(), Errno> {
+fn by_look((from, name): At<'_>, (to, goal): At<'_>) -> Result<(), Errno> {
     match statat(to, goal, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => renameat(from, name, to, goal),
         Ok(_) => Err(Errno::EXIST),
@@ -72,8 +69,8 @@ fn by_look(
     }
 }
 
-fn is_same(one: (BorrowedFd<'_>, &OsStr), other: (BorrowedFd<'_>, &OsStr)) -> bool {
-    let file = |(at, name): (BorrowedFd<'_>, &OsStr)| {
+fn is_same(one: At<'_>, other: At<'_>) -> bool {
+    let file = |(at, name): At<'_>| {
         statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino))
     };
     matches!((file(one), file(other)), (Ok(one), Ok(other)) if one == other)
@@ -84,8 +81,6 @@ mod tests {
     use std::fs::{self, File};
 
     use super::*;
-
-    type Way = fn((BorrowedFd<'_>, &OsStr), (BorrowedFd<'_>, &OsStr)) -> Result<(), Errno>;
 
     const WAYS: [Way; 4] = [|from, to| rename(from, to), |from, to| rename_into(from, to), by_link, by_look];
 

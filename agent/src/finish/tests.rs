@@ -159,17 +159,19 @@ fn what_cannot_be_copied_is_not_touched() {
     assert_eq!(stamp_of(&root, "sub/a"), receipt.item().stamp);
 }
 
+/// To a folder that was removed, in which nothing gets a name.
+fn to_nowhere(digest: &Digest) -> Leave<'_> {
+    let sent = tempfile::tempdir().expect("a folder");
+    Leave::Moved { target: Target::open(sent.path(), &path("sub/a")).expect("made"), digest }
+}
+
 /// Otherwise it would be taken for a new version, each time.
 #[test]
 fn what_was_out_and_is_back_has_the_stamp_that_is_told() {
     let (_folder, root) = root();
-    let sent = tempfile::tempdir().expect("a folder");
     let open = root.open_item(&path("sub/a")).expect("it opens");
     let digest = *receipt(&root, "sub/a").digests();
-    let target = Target::open(sent.path(), &path("sub/a")).expect("made");
-    // Nothing gets a name in a folder that was removed.
-    fs::remove_dir(sent.path().join("sub")).expect("it is empty");
-    let mut leave = Leave::Moved { target, digest: &digest.blake3 };
+    let mut leave = to_nowhere(&digest.blake3);
     wait_for_tick(&root, open.stamp);
     let stays = remove(&root, &path("sub/a"), &open, &mut leave, None).expect_err("it can't move");
     assert!(matches!(stays.why, Why::Failed(_)), "{stays:?}");
@@ -181,12 +183,9 @@ fn what_was_out_and_is_back_has_the_stamp_that_is_told() {
 fn its_marker_comes_back_if_it_stays() {
     let (folder, root) = root();
     fs::write(folder.path().join("sub/a.done"), "").expect("written");
-    let sent = tempfile::tempdir().expect("a folder");
     let open = root.open_item(&path("sub/a")).expect("it opens");
     let digest = *receipt(&root, "sub/a").digests();
-    let target = Target::open(sent.path(), &path("sub/a")).expect("made");
-    fs::remove_dir(sent.path().join("sub")).expect("it is empty");
-    let mut leave = Leave::Moved { target, digest: &digest.blake3 };
+    let mut leave = to_nowhere(&digest.blake3);
     remove(&root, &path("sub/a"), &open, &mut leave, Some(".done")).expect_err("it can't move");
     assert!(folder.path().join("sub/a").exists() && folder.path().join("sub/a.done").exists());
 }
