@@ -64,7 +64,7 @@ fn what_an_ignore_file_that_can_not_be_read_may_name_stays_and_is_told() {
     // By an event, too.
     source.file("sub/new.csv", 10);
     source.file("last", 10);
-    agent.wait_until("what is elsewhere goes", || sshd.root().join("last").exists());
+    agent.wait_until("what is elsewhere goes", || !source.root().join("last").exists());
     assert_eq!(names(&sshd.root()), set(&["a.csv", "last"]));
     let stays = ["sub/.skiffignore", "sub/b.csv", "sub/deep/c.csv", "sub/new.csv", "sub/secret"];
     assert_eq!(names(source.root()), set(&stays));
