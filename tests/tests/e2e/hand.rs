@@ -269,6 +269,45 @@ fn what_is_omitted_is_left() {
     }
 }
 
+/// A copy that can't be read is not one that holds something else.
+#[test]
+fn what_can_not_be_read_has_no_digest() {
+    let fails = r#"echo "$0: Input/output error" >&2; exit 1"#;
+    let digests_little =
+        format!(r#"read -r LINE; case $LINE in abc) echo abc | "$REAL" ;; *) {fails} ;; esac"#);
+    for shell in hand::shells() {
+        for (tool, script) in [("head", fails), ("sha256sum", &digests_little)] {
+            let (folder, tools) = (destination(), Toolbox::without(&["b3sum", "openssl"]).and(&["head"]));
+            let tools = tools.with(tool, script);
+            fs::write(folder.path().join("log"), "content\n").expect("a new folder is writable");
+
+            let said =
+                say(&mut with_tools(&shell, folder.path(), &tools), &["root .", "use ab", "measure log"]);
+
+            let last = said.lines().last().unwrap_or_default();
+            assert!(
+                last.starts_with("abcdef no measure ") && last.contains("Input/output error"),
+                "{shell:?}, {tool}: {said}"
+            );
+        }
+    }
+}
+
+/// Somebody may fetch a file away as soon as it has its name: the name is synced by its folder.
+#[test]
+fn what_was_fetched_away_before_its_name_was_synced_is_no_failure() {
+    for shell in hand::shells() {
+        let folder = TempDir::new().expect("a temporary folder");
+        fs::create_dir_all(folder.path().join(".skiff/ab.0")).expect("a new folder is writable");
+        fs::create_dir(folder.path().join("d")).expect("a new folder is writable");
+
+        let said = say(&mut hand::command(&shell, folder.path()), &["root .", "use ab", "sync d/fetched"]);
+
+        assert!(!said.contains(" no "), "{shell:?}: {said}");
+        assert_eq!(said.matches(" ok").count(), 4, "{shell:?}: {said}");
+    }
+}
+
 /// What was on its way to another file system goes with the staging that it came from, and nothing else does: who is confined
 /// may have written the note of it.
 #[test]

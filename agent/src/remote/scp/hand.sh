@@ -302,8 +302,9 @@ verb_follow() {
 
 # What stands under a final name, with that name. sync FINAL
 verb_sync() {
-  inner "$1"
-  if sync_all "./$X"; then ok_here; else no sync "$(why)"; fi
+  inner "$1"; O=./$X
+  # Its folder: itself it may have been fetched away, or be nobody's to open.
+  if sync_all "${O%/*}"; then ok_here; else no sync "$(why)"; fi
 }
 
 # What was received on a disk that is full then would keep it full. After a transfer that failed, nobody knows how much
@@ -714,8 +715,12 @@ rename_over() {
   if sync_all "${O%/*}"; then ok_here; else no sync "$(why)"; fi
 }
 
-# The digest of the first $2 bytes of $1, into V.
-digest_of_first() { V=$(head -c "$2" <"$1" 2>"$E" | $T 2>"$E"); V=${V%% *}; }
+# The digest of the first $2 bytes of $1, into V; nothing, where they can't be read.
+digest_of_first() {
+  : >"$E"
+  V=$({ { head -c "$2" <"$1" 2>>"$E" || echo failed >&3; } | $T >&3 2>>"$E"; } 3>&1)
+  case $V in *failed*) V='' ;; *) V=${V%% *} ;; esac
+}
 
 # A log's copy grows where it stands. It is written by a second name in staging, so that what is written to is what was
 # looked at, and never through a symlink; and by a shell that has lost its staging to another one, not at all. Every write
@@ -749,7 +754,7 @@ verb_measure() {
   reads "${2:-$W}"
   digest_of_first "$H" "${2:-$W}"
   rm -f "$P/held"
-  ok "$W $V"
+  if [ -n "$V" ]; then ok "$W $V"; else no measure "$(why)"; fi
 }
 
 # Writes what was received into a copy of $3 bytes, from block $2 of 512 bytes on, so that it has $4 bytes then; $5 is the
@@ -780,7 +785,7 @@ verb_cut() {
   hold "./$X" || return
   reads "$Y"
   digest_of_first "$H" "$2"
-  W=$(tail -c +$(($2 + 1)) <"$H" | tr -d '\0' | wc -c)
+  W=$({ tail -c +$(($2 + 1)) <"$H" || echo failed; } | tr -d '\0' | wc -c)
   [ "$V" = "$3" ] && [ "$Y" -ge "$2" ] && [ "$((W))" = 0 ] || { rm -f "$P/held"; no changed "$Y"; return; }
   dd if=/dev/null of="$H" bs=1 seek="$2" 2>"$E" && sync_all "$H" || { W=$(why); rm -f "$P/held"; no cut "$W"; return; }
   size "$H"
@@ -803,7 +808,7 @@ verb_rename() {
   esac
   if [ ! -e "$F" ] && [ ! -L "$F" ]; then
     # Done before, and nobody heard.
-    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all "$O" && ok_here || no sync "$(why)"; else no absent; fi
+    if [ -f "$O" ] && [ ! -L "$O" ]; then sync_all "${O%/*}" && ok_here || no sync "$(why)"; else no absent; fi
     return
   fi
   hold "$F" || return
@@ -824,7 +829,7 @@ verb_rename() {
     rm -f -- "$F" 2>"$E" || { W=$(why); rm -f -- "$O" "$P/held"; no rename "$W"; return; }
     rm -f "$P/held"
   fi
-  if sync_all "$O"; then ok_here; else no sync "$(why)"; fi
+  if sync_all "${O%/*}"; then ok_here; else no sync "$(why)"; fi
 }
 
 # Tells the digest of what stands under each name of the list that was received, many names to a process.
