@@ -4,6 +4,7 @@
 //! the dispatcher or the settler is full, so that its memory is bounded whatever lies in the folder. Blocks: runs in a
 //! thread of its own.
 
+mod by_others;
 mod leftover;
 mod place;
 mod settled;
@@ -32,6 +33,7 @@ use crate::source::Root;
 use crate::wake::{Wake, Waker};
 use crate::watch::Events;
 use crate::watched::WatchedFolder;
+use by_others::ByOthers;
 use leftover::Leftover;
 
 /// Files that are waited for at a time; more are found when these have settled. About 2 MiB.
@@ -79,7 +81,7 @@ pub struct Scanner {
     settler: Settler,
     cached: Option<DeliveredFolder>,
     /// What was delivered of the folder that was looked at last, by other routes.
-    former: Vec<(String, DeliveredFolder)>,
+    former: ByOthers,
     /// Files that wait and were met by the first scan, and whether they were delivered by another route.
     met_first: HashMap<RelPath, bool>,
     leftover: Leftover,
@@ -125,7 +127,7 @@ impl Scanner {
             waker,
             settler,
             cached: None,
-            former: Vec::new(),
+            former: ByOthers::default(),
             met_first: HashMap::new(),
             leftover: Leftover::default(),
             first_scan: true,

@@ -5,12 +5,13 @@
 //! because its digest was read there. They aren't asked again, since what they have may have been fetched away. Lacks what
 //! stayed because it was to be kept.
 
-use skiff_common::{ItemId, RelPath, Stamp};
+use skiff_common::{RelPath, Stamp};
 use skiff_config::Route;
 
+use super::by_others::ByOthers;
 use super::{ScanError, Scanner};
 use crate::finish::{self, After};
-use crate::journal::{DeliveredFolder, Journal, JournalError, LegsNote};
+use crate::journal::{DeliveredFolder, LegsNote};
 use crate::route;
 use crate::source::Root;
 
@@ -22,7 +23,7 @@ pub(super) struct Leftover {
     /// Whether a destination was taken away before that.
     clears: bool,
     /// What the other legs have of the folder that was looked at last.
-    others: Vec<(String, DeliveredFolder)>,
+    pub(super) others: ByOthers,
     went: u64,
 }
 
@@ -30,27 +31,6 @@ impl Leftover {
     /// Whether a scan has looked into every folder since the watch began.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
-    }
-
-    /// What the others have is to be read again.
-    pub(super) fn read_anew(&mut self) {
-        self.others.clear();
-    }
-
-    fn all_have(
-        &mut self,
-        journal: &Journal,
-        legs: &[String],
-        path: &RelPath,
-        stamp: Stamp,
-    ) -> Result<bool, JournalError> {
-        let folder = path.folder();
-        let of = |leg: &String| ItemId::of_folder(leg, folder.as_ref());
-        if self.others.first().is_none_or(|(leg, known)| known.folder() != of(leg)) {
-            let read = legs.iter().map(|leg| Ok((leg.clone(), journal.delivered_in(of(leg))?)));
-            self.others = read.collect::<Result<_, JournalError>>()?;
-        }
-        Ok(self.others.iter().all(|(leg, known)| known.has(ItemId::of(leg, path), stamp.fingerprint())))
     }
 }
 
@@ -89,9 +69,8 @@ impl Scanner {
         }
         let Some(journal) = &self.journal else { return Ok(()) };
         let settings = &self.context.settings;
-        let others: Vec<_> =
-            route::siblings(settings).into_iter().filter(|leg| *leg != settings.name).collect();
-        if !self.leftover.all_have(journal, &others, path, stamp)? {
+        let others = || route::others(settings);
+        if !self.leftover.others.have(journal, others, path, stamp.fingerprint())?.all(|has| has) {
             return Ok(());
         }
         let Some(digest) = delivered.digest_of(self.id(path))? else { return Ok(()) };
@@ -114,7 +93,7 @@ impl Scanner {
                 "what only a destination that was taken away had kept is gone: all others have it");
             self.leftover.went = 0;
         }
-        self.leftover.read_anew();
+        self.leftover.others.clear();
         if self.leftover.is_over || !self.is_whole() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_common::settle::Observation;
-use skiff_common::{Item, ItemId, RelPath, Stamp};
+use skiff_common::{Item, RelPath, Stamp};
 
 use super::{POLL, SETTLING, ScanError, Scanner, Settled};
 use crate::admission::Standing;
@@ -116,8 +116,8 @@ impl Scanner {
     /// hold still after all, or each file would be sent as it is when it is met.
     fn rest(&mut self, item: &Item, open: &OpenItem) -> Observation {
         let settings = &self.context.settings;
-        let is_told = settings.settle_marker.is_some() || open.has_writer().is_some();
-        let least = if settings.settle.is_zero() && !is_told { LEAST_REST } else { Duration::ZERO };
+        let is_untold = || settings.settle_marker.is_none() && open.has_writer().is_none();
+        let least = if settings.settle.is_zero() && is_untold() { LEAST_REST } else { Duration::ZERO };
         let least = least.max(self.least_rest);
         if settings.settle >= least {
             return Observation::Settled;
@@ -141,14 +141,8 @@ impl Scanner {
     /// begins anew, so only what the first scan meets can have been; to be asked in that.
     fn went_by_another_route(&mut self, path: &RelPath, fingerprint: u64) -> Result<bool, ScanError> {
         let Some(journal) = &self.journal else { return Ok(false) };
-        let folder = path.folder();
-        let of = |name: &str| ItemId::of_folder(name, folder.as_ref());
-        if self.former.first().is_none_or(|(name, known)| known.folder() != of(name)) {
-            let names = route::former(&self.context.settings).into_iter();
-            let read = names.map(|name| journal.delivered_in(of(&name)).map(|folder| (name, folder)));
-            self.former = read.collect::<Result<_, _>>()?;
-        }
-        Ok(self.former.iter().any(|(name, known)| known.has(ItemId::of(name, path), fingerprint)))
+        let names = || route::former(&self.context.settings);
+        Ok(self.former.have(journal, names, path, fingerprint)?.any(|has| has))
     }
 
     pub(super) fn is_meant(&mut self, root: &Root, path: &RelPath, stamp: Stamp) -> bool {
