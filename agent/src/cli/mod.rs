@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::init(&args),
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { dir } => manual::man(dir.as_deref()),
-            Command::Verify(args) => Box::pin(verify::verify(&args)).await,
+            Command::Verify(args) => verify::verify(&args).await,
             Command::Keygen(args) => keygen::keygen(&args),
             Command::Trust(args) => trust::trust(&args).await,
             Command::Demo(args) => demo::demo(&args).await,

@@ -53,9 +53,11 @@ struct Deliveries {
 impl Delivered {
     /// Whether this is its digest; `None`: it is of another algorithm.
     fn is(&self, digest: &str) -> Option<bool> {
-        let algorithm = |digest: &str| digest.split(':').next().unwrap_or_default().to_owned();
-        let is_known = self.digests.iter().any(|known| algorithm(known) == algorithm(digest));
-        is_known.then(|| self.digests.iter().any(|known| known == digest))
+        if self.digests.iter().any(|known| known == digest) {
+            return Some(true);
+        }
+        let algorithm = digest.split(':').next();
+        self.digests.iter().any(|known| known.split(':').next() == algorithm).then_some(false)
     }
 }
 
@@ -135,7 +137,7 @@ async fn look(args: &Verify, settings: &Settings, watch: &Watch) -> Result<Compa
     let destination = settings.destination(&watch.to).expect("the configuration was checked");
     let mut found = Comparison { unknown: delivered.unknown, ..Comparison::default() };
     let bar = progress(args, watch, delivered.all.len());
-    let compared = compare(destination, watch, delivered, &mut found, &bar).await;
+    let compared = Box::pin(compare(destination, watch, delivered, &mut found, &bar)).await;
     bar.finish_and_clear();
     compared.map_err(|error| {
         let (root, _) = remote_root(destination, watch).expect("the configuration was checked");

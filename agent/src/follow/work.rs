@@ -12,7 +12,7 @@ use super::folder::stamp_of;
 use super::reading::{Known, Next, Read, Unread};
 use super::{Follower, Unended};
 use crate::receipts::{self, Grown};
-use crate::remote::scp::grow::{BLOCK, Changed, Copies, More, Stands};
+use crate::remote::scp::grow::{BLOCK, Changed, Copies, More, Stands, aside};
 use crate::source::{Root, SourceError};
 
 impl Follower {
@@ -102,7 +102,7 @@ impl Follower {
         let Stands::File(_, digest) = self.at_destination(copies.measure(name, None, 0))? else {
             return Ok(Outcome::Moved);
         };
-        let to = name.with_suffix(&format!("~{}", &digest.hex()[..12]));
+        let to = aside(name, &digest.hex()).expect("a digest has more digits");
         match self.at_destination(copies.rename(name, &to))? {
             Changed::Yes | Changed::Absent => Ok(Outcome::Moved),
             Changed::Moved | Changed::Taken(_) => {

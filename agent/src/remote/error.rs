@@ -52,7 +52,7 @@ pub enum RemoteError {
     },
     /// The destination's folder is another one than that which was entered.
     #[error(
-        "the folder {path} at the destination is another one than before: it was replaced, or something is mounted there now"
+        "the folder {path} at the destination is another one than before: it was cleared or replaced, or something is mounted there now"
     )]
     Moved {
         /// The folder.

@@ -323,10 +323,10 @@ impl Remote {
     async fn has_shell(&self, root: &RemotePath) -> bool {
         for _ in 0..TRIES {
             match self.scp.try_probe(root).await {
-                Ok(Some(_)) => return true,
+                Ok(true) => return true,
                 // The server may not have noticed yet that a channel has ended.
-                Ok(None) if !self.connection.channels.some_are_open() => tokio::time::sleep(A_MOMENT).await,
-                Ok(None) => return false,
+                Ok(false) if !self.connection.channels.some_are_open() => tokio::time::sleep(A_MOMENT).await,
+                Ok(false) => return false,
                 Err(error) => {
                     tracing::debug!(destination = %self.connection.name, %error, "still without a shell");
                     return false;

@@ -3,18 +3,18 @@
 //! The copy has more by now, and another name once its log was rotated: of the names that it can have, the one under which
 //! something begins so is it. Lacks any repair: whoever follows the log compares its copy before the next step.
 
+use std::collections::HashSet;
+
 use skiff_common::{RelPath, RemotePath};
 use skiff_config::Watch;
 
 use super::{Comparison, Delivered};
-use crate::remote::scp::grow::{Copies, Stands};
+use crate::remote::scp::grow::{Copies, Stands, aside};
 use crate::remote::{Remote, RemoteError};
 use crate::source::{Look, Root};
 
 /// Names our staging at the destination: no follower's, which is a digest.
 const STAGING: &str = "0000000000000000";
-/// How many digits of its digest a copy gets that makes room for another.
-const DIGITS: usize = 12;
 
 /// How a copy begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ async fn begins(copies: Copies<'_>, name: &RelPath, log: &Delivered) -> Result<B
             None => Beginning::Unknown,
         },
         Ok(Stands::Other) => Beginning::Other,
-        Ok(Stands::Nothing) | Err(RemoteError::Refused { .. }) => Beginning::Absent,
+        Ok(Stands::Nothing) | Err(RemoteError::Denied { .. }) => Beginning::Absent,
         Err(error) => return Err(error),
     })
 }
@@ -122,24 +122,16 @@ async fn renamed(
 ) -> Result<Option<RelPath>, RemoteError> {
     // The nearest in time first: that was its next name.
     let receipts = later.iter().rev().filter(|(_, size)| *size >= log.size).map(|(name, _)| name.clone());
-    let mut names: Vec<RelPath> = Vec::new();
-    for name in receipts.chain(aside(log)).chain(beside(watch, log)) {
-        if name != log.name && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    for name in names {
-        if begins(copies, &name, log).await? == Beginning::Same {
+    let aside = log.digests.iter().filter_map(|digest| aside(&log.name, digest.split_once(':')?.1));
+    // Not listed before it is needed.
+    let beside = std::iter::once_with(|| beside(watch, log)).flatten();
+    let mut tried = HashSet::from([log.name.clone()]);
+    for name in receipts.chain(aside).chain(beside) {
+        if tried.insert(name.clone()) && begins(copies, &name, log).await? == Beginning::Same {
             return Ok(Some(name));
         }
     }
     Ok(None)
-}
-
-/// What it is called when another log needed its name.
-fn aside(log: &Delivered) -> impl Iterator<Item = RelPath> + '_ {
-    let hex = log.digests.iter().filter_map(|digest| digest.split_once(':')?.1.get(..DIGITS));
-    hex.map(move |digits| log.name.with_suffix(&format!("~{digits}")))
 }
 
 /// The logs that stand beside it here: one that was rotated may have no receipt by its new name yet.

@@ -29,7 +29,16 @@ impl Answer {
 
     /// Itself, if it is yes.
     pub(crate) fn expected(self, attempt: &'static str) -> Result<Self, RemoteError> {
-        if self.ok { Ok(self) } else { Err(RemoteError::Refused { attempt, why: self.reason() }) }
+        if self.ok { Ok(self) } else { Err(self.refused(attempt)) }
+    }
+
+    /// What a no is, where nothing more is known of `attempt`.
+    pub(crate) fn refused(&self, attempt: &'static str) -> RemoteError {
+        if self.words == b"gone" {
+            RemoteError::Gone { attempt }
+        } else {
+            RemoteError::Refused { attempt, why: self.reason() }
+        }
     }
 
     /// What a person makes of a refusal. The word in front is for us.
@@ -37,7 +46,6 @@ impl Answer {
         let end = self.words.iter().position(|b| *b == b' ').unwrap_or(self.words.len());
         let (word, words) = self.words.split_at(end);
         match (word, words.trim_ascii()) {
-            (b"gone", b"") => "what was staged has gone".to_owned(),
             (b"bad" | b"outside", b"") => "the server takes no such name".to_owned(),
             (_, b"") => "no reason was given".to_owned(),
             (_, why) => escaped_up_to(why, 300),

@@ -21,6 +21,11 @@ pub(crate) const BLOCK: u64 = 512;
 /// Without one nobody there can say what a copy holds.
 pub(crate) const NO_DIGEST_TOOL: RemoteError = RemoteError::NoTool { tool: "b3sum or sha256sum" };
 
+/// What a copy with this digest is called that makes room for another; `None`: that has too few digits.
+pub(crate) fn aside(name: &RelPath, hex: &str) -> Option<RelPath> {
+    Some(name.with_suffix(&format!("~{}", hex.get(..12)?)))
+}
+
 /// The copies in a destination's folder.
 #[derive(Clone, Copy)]
 pub(crate) struct Copies<'a> {
@@ -109,8 +114,7 @@ impl Copies<'_> {
             _ => None,
         };
         self.scp.give_back(self.root, hand);
-        // Yes without a digest says as much: it can't be read.
-        stands.ok_or_else(|| refusal(&answer, &["measure", ""], ATTEMPT))
+        stands.ok_or_else(|| refusal(&answer, &["measure"], ATTEMPT))
     }
 
     /// Brings the beginning of a log under a name that nothing has.
@@ -240,7 +244,7 @@ fn taken(
 /// A refusal that begins with one of `words` is about this one copy, unless the disk is full.
 fn refusal(answer: &Answer, words: &[&str], attempt: &'static str) -> RemoteError {
     let said = answer.split();
-    let first = said.first().copied().filter(|_| !answer.ok).unwrap_or_default();
+    let first = said.first().copied().unwrap_or_default();
     let is_full = matches!(Reason::of(&answer.why("")), Some(Reason::NoSpace | Reason::Quota));
     let word = words.iter().find(|word| word.as_bytes() == first && !is_full);
     match (word, &said[..]) {
@@ -249,7 +253,7 @@ fn refusal(answer: &Answer, words: &[&str], attempt: &'static str) -> RemoteErro
             RemoteError::Denied { attempt, why }
         }
         (Some(word), _) => RemoteError::Denied { attempt, why: answer.why(word) },
-        (None, _) => RemoteError::Refused { attempt, why: answer.why("") },
+        (None, _) => answer.refused(attempt),
     }
 }
 

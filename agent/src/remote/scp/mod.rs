@@ -79,14 +79,10 @@ impl ScpRemote {
         Ok(facts)
     }
 
-    /// The same where the server has room for a shell at once; `None`: it hasn't.
-    pub(super) async fn try_probe(&self, root: &RemotePath) -> Result<Option<Facts>, RemoteError> {
+    /// Whether a shell runs there, where the server has room for one at once.
+    pub(super) async fn try_probe(&self, root: &RemotePath) -> Result<bool, RemoteError> {
         let hand = self.spare_hand(root).await?;
-        Ok(hand.map(|hand| {
-            let facts = hand.facts().clone();
-            self.give_back(root, hand);
-            facts
-        }))
+        Ok(hand.map(|hand| self.give_back(root, hand)).is_some())
     }
 
     /// Ends all shells.

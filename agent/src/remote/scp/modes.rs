@@ -6,7 +6,7 @@ use skiff_common::delivery::Staged;
 use skiff_common::{Item, Shipment};
 
 use super::hand::Hand;
-use super::owner::{AT_ONCE, staged_word};
+use super::owner::{landed, named};
 use super::{RemoteError, ScpRemote};
 
 /// What a staged file's mode has beside the source's.
@@ -20,16 +20,11 @@ impl ScpRemote {
         shipment: &Shipment,
         staged: &[Staged],
     ) -> Result<(), RemoteError> {
-        let landed = shipment.items.iter().zip(staged);
-        let landed = landed.filter(|(_, staged)| matches!(staged, Staged::Landed { .. }));
-        let landed: Vec<&Item> = landed.map(|(item, _)| item).collect();
         for lacked in ["u-r", "u-w", "u-rw"] {
-            let lacking: Vec<_> = landed.iter().filter(|item| lacks(item.mode) == Some(lacked)).collect();
-            for some in lacking.chunks(AT_ONCE) {
-                let names: Vec<String> = some.iter().map(|item| staged_word(shipment.kind, item)).collect();
-                let words: Vec<&str> =
-                    ["lacks", lacked].into_iter().chain(names.iter().map(String::as_str)).collect();
-                hand.must(&words, self.patience(0), "giving files their mode").await?;
+            let lacking: Vec<&Item> =
+                landed(shipment, staged).filter(|item| lacks(item.mode) == Some(lacked)).collect();
+            for names in named(shipment.kind, &lacking) {
+                hand.must(&["lacks", lacked, &names], self.patience(0), "giving files their mode").await?;
             }
         }
         Ok(())

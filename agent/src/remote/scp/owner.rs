@@ -3,6 +3,7 @@
 //! Names of users mean nothing on another machine, so none travel. Lacks any say in whether a file is delivered: where the
 //! server refuses, the file is the login user's.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use skiff_common::delivery::Staged;
@@ -16,7 +17,7 @@ use crate::ship;
 use crate::source::Root;
 
 /// Files that are named at once: a line of at most a few hundred KiB.
-pub(super) const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 100;
 
 impl ScpRemote {
     /// To be called before what is staged is published.
@@ -37,9 +38,7 @@ impl ScpRemote {
             );
             return Ok(());
         }
-        let landed = shipment.items.iter().zip(staged);
-        let landed = landed.filter(|(_, staged)| matches!(staged, Staged::Landed { .. }));
-        let landed: Vec<Item> = landed.map(|(item, _)| item.clone()).collect();
+        let landed: Vec<Item> = landed(shipment, staged).cloned().collect();
         let source = source.clone();
         let owners = spawn_blocking(move || {
             let mut owners: BTreeMap<(u32, u32), Vec<Item>> = BTreeMap::new();
@@ -52,11 +51,8 @@ impl ScpRemote {
             owners
         });
         for ((user, group), items) in ship::joined(owners).await {
-            for some in items.chunks(AT_ONCE) {
-                let names: Vec<String> = some.iter().map(|item| staged_word(shipment.kind, item)).collect();
-                let owner = format!("{user}:{group}");
-                let words: Vec<&str> =
-                    ["own", &owner].into_iter().chain(names.iter().map(String::as_str)).collect();
+            for names in named(shipment.kind, &items) {
+                let words = ["own", &format!("{user}:{group}"), &names];
                 let answer = hand.ask(&words, self.patience(0), "giving files their owner").await?;
                 if !answer.ok {
                     self.connection
@@ -66,6 +62,19 @@ impl ScpRemote {
         }
         Ok(())
     }
+}
+
+/// What has landed in staging.
+pub(super) fn landed<'a>(shipment: &'a Shipment, staged: &[Staged]) -> impl Iterator<Item = &'a Item> {
+    let fates = shipment.items.iter().zip(staged);
+    fates.filter(|(_, staged)| matches!(staged, Staged::Landed { .. })).map(|(item, _)| item)
+}
+
+/// The names of staged files, some in each line.
+pub(super) fn named<I: Borrow<Item>>(kind: ShipmentKind, items: &[I]) -> impl Iterator<Item = String> {
+    items.chunks(AT_ONCE).map(move |some| {
+        some.iter().map(|item| staged_word(kind, item.borrow())).collect::<Vec<_>>().join(" ")
+    })
 }
 
 pub(super) fn staged_word(kind: ShipmentKind, item: &Item) -> String {

@@ -1,6 +1,6 @@
 //! Publish: staged files get their final names.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use skiff_common::delivery::{Placed, Placement};
@@ -53,18 +53,14 @@ impl ScpRemote {
         self.note_cleared(shipment, &answer);
         // A set: of thousands all may be left.
         let left: HashSet<_> = answer.lines.iter().filter_map(|line| line.strip_prefix(b"./")).collect();
-        let placed_at = |path: &RelPath| (path.clone(), Placed::At(path.clone()));
-        let paths = placements.iter().map(|placement| &placement.item.path);
-        let mut placed: HashMap<_, _> =
-            paths.filter(|path| !left.contains(&path.as_bytes())).map(placed_at).collect();
         let mut all = Vec::with_capacity(placements.len());
         for placement in placements {
             let path = &placement.item.path;
-            all.push(if let Some(placed) = placed.remove(path) {
-                placed
-            } else {
+            all.push(if left.contains(&path.as_bytes()) {
                 let staged = [b"m/", path.as_bytes()].concat();
                 self.place(hand, (root, shipment), placement, &staged, conflicts).await?
+            } else {
+                Placed::At(path.clone())
             });
         }
         Ok(all)

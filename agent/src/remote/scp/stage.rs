@@ -343,16 +343,7 @@ pub(super) async fn send_item(
     (name, then): (&str, Option<&str>),
 ) -> Result<ship::Outcome, RemoteError> {
     let algorithm = ship::hashed_for(hand.facts().digest);
-    let (mut body, mut pieces) = ship::body();
-    let reader = {
-        let (root, item) = (source.clone(), item.clone());
-        spawn_blocking(move || {
-            let outcome = ship::send_single(&root, &item, algorithm, skip, &mut body);
-            outcome.and_then(|digests| {
-                body.finish().map(|()| digests).map_err(|_| Trouble::retryable("the transfer ended"))
-            })
-        })
-    };
+    let (mut pieces, reader) = ship::start_single(source, item, algorithm, skip);
     let Item { mode, stamp, .. } = item;
     let mode = mode | OWNERS;
     let file = Sent { name, mode, size: stamp.size - skip, mtime_ns: stamp.mtime_ns, then };

@@ -14,6 +14,7 @@ use skiff_common::{Digest, Item, RelPath, RemotePath, Shipment, ShipmentKind};
 use tokio::task::spawn_blocking;
 
 use super::hand::Hand;
+use super::owner::staged_word;
 use super::{RemoteError, ScpRemote};
 use crate::remote::shell::word;
 use crate::ship;
@@ -203,11 +204,7 @@ impl ScpRemote {
         Twin { item, digests, name }: &Twin,
     ) -> Result<Option<Staged>, RemoteError> {
         let _room = self.space.reserve(hand.room(), root, item.stamp.size).await?;
-        let staged = match kind {
-            ShipmentKind::Single => b"part".to_vec(),
-            ShipmentKind::Batch => [b"m/", item.path.as_bytes()].concat(),
-        };
-        let (from, to, mode) = (word(name.as_bytes()), word(&staged), format!("{:o}", item.mode));
+        let (from, to, mode) = (word(name.as_bytes()), staged_word(kind, item), format!("{:o}", item.mode));
         let Some(theirs) = hand.facts().digest.and_then(|algorithm| digests.by(algorithm)) else {
             return Ok(None);
         };

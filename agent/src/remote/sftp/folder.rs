@@ -130,10 +130,7 @@ impl Folder {
     /// What was entered no longer stands there; nothing of it counts any longer.
     pub(super) fn lost(&self) -> RemoteError {
         self.lost.store(true, Ordering::Relaxed);
-        let path = self.root.to_string();
-        let why =
-            "it was cleared, moved or mounted over: what stood there in .skiff has gone; it is entered again";
-        RemoteError::Root { path, why: why.to_owned() }
+        RemoteError::Moved { path: self.root.to_string() }
     }
 
     /// Whether `staging` stands there, and so what was entered.

@@ -289,10 +289,10 @@ impl Shelf<'_> {
 
     /// Why nothing got the name, where nothing has it.
     async fn trouble(&self, status: &Status) -> Result<Met, RemoteError> {
-        let (channel, folder) = (self.channel, self.folder);
-        let is_gone = channel.standing(&self.from, PUBLISHING).await? == Ok(None);
-        let gone = || "what was staged has gone".to_owned();
-        Ok(Met::Trouble(if is_gone { gone() } else { why(channel, folder.path(), status).await? }))
+        if self.has_moved().await? {
+            return Ok(Met::Trouble("what was staged has gone".to_owned()));
+        }
+        Ok(Met::Trouble(why(self.channel, self.folder.path(), status).await?))
     }
 
     /// Whether it is no longer where it was staged: a yes alone proves nothing. Nobody looks under the final name, from
