@@ -2,7 +2,7 @@
 //!
 //! A thing is called what somebody wrote, not what a symlink leads to; by that, too, a later push knows it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -53,7 +53,9 @@ pub(super) fn sources(paths: &[PathBuf]) -> (Sources, Vec<String>) {
             problems.push(problem);
         }
     }
-    for (folder, named) in files {
+    for (folder, mut named) in files {
+        let mut seen = HashSet::new();
+        named.paths.retain(|path| seen.insert(path.clone()));
         sources.add(&folder, &folder, Part::Files(named));
     }
     (sources, problems)
@@ -127,9 +129,7 @@ impl Sources {
         if whole != written {
             named.linked.insert(name.clone(), whole);
         }
-        if !named.paths.contains(&name) {
-            named.paths.push(name);
-        }
+        named.paths.push(name);
         Ok(())
     }
 
