@@ -68,7 +68,7 @@ pub struct WatchContext {
     looked: AtomicBool,
     /// What a single look could not see.
     unseen: Mutex<BTreeSet<String>>,
-    growing: Mutex<Growing>,
+    growing: Mutex<Arc<Growing>>,
     problems: Mutex<Problems>,
     settling: Mutex<(Settling, Vec<Item>)>,
 }
@@ -173,14 +173,14 @@ impl WatchContext {
     }
 
     /// What is told of its logs that are delivered while they grow, as it was after the last look; of another watch nothing.
-    pub(crate) fn growing(&self) -> Option<Growing> {
+    pub(crate) fn growing(&self) -> Option<Arc<Growing>> {
         let growing = self.growing.lock().expect("nothing panics while it holds the lock");
-        (self.settings.mode == Mode::Append).then(|| growing.clone())
+        (self.settings.mode == Mode::Append).then(|| Arc::clone(&growing))
     }
 
     /// From now on it is so.
     pub(crate) fn set_growing(&self, growing: Growing) {
-        *self.growing.lock().expect("nothing panics while it holds the lock") = growing;
+        *self.growing.lock().expect("nothing panics while it holds the lock") = Arc::new(growing);
     }
 
     /// Something else is in the way, once for each time that it changes; `None`: it is over. Those who ask how things stand
@@ -257,8 +257,8 @@ impl WatchContext {
             return false;
         }
         let Some(suffix) = &self.settings.settle_marker else { return true };
-        let marker = [path.as_bytes(), suffix.as_bytes()].concat();
-        !self.is_done_file(path) && RelPath::parse(&marker).is_ok_and(|marker| root.look(&marker).is_ok())
+        !self.is_done_file(path)
+            && finish::done_file_of(path, suffix).is_some_and(|marker| root.look(&marker).is_ok())
     }
 
     /// Whether by its name it is no file to deliver, but says that another is complete.

@@ -22,7 +22,7 @@ use self::marker::Marker;
 use self::moving::Target;
 use crate::source::{OpenItem, Root, SourceError};
 
-pub(crate) use marker::of as marked_by;
+pub(crate) use marker::{name_for as done_file_of, of as marked_by};
 pub use private::restore;
 pub(crate) use private::{tidy, told_aside};
 

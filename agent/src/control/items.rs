@@ -47,7 +47,9 @@ pub(super) async fn items(control: &Arc<Control>, query: &str) -> Result<Reply, 
         list.extend(answered.await.map_err(|_| Refusal::ended())?);
     }
     if of(&["all", "growing"]) {
-        list.extend(roster.iter().filter_map(|context| context.growing()).flat_map(|growing| growing.logs));
+        list.extend(
+            roster.iter().filter_map(|context| context.growing()).flat_map(|growing| growing.logs.clone()),
+        );
     }
     list.retain(|item| {
         item.path.contains(&wanted)

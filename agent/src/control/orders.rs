@@ -19,6 +19,7 @@ use crate::route;
 
 /// Paths of a few thousand items.
 const LARGEST_BODY: usize = 1 << 20;
+
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Asked {

@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use super::held::AT_ONCE;
 use super::{Control, held};
 use crate::dispatch::Order;
-use crate::status::{Sample, Status, wall_ms};
+use crate::status::{Sample, Snapshot, Status, wall_ms};
 
 /// How often held items are compared with their folders, in seconds.
 const TIDY_EVERY: u32 = 60;
@@ -26,8 +26,7 @@ pub(super) async fn sample(control: Arc<Control>) {
         let now = counts(&control.status);
         let [delivered_files, delivered_bytes, sent_bytes] = std::array::from_fn(|at| now[at] - before[at]);
         before = now;
-        let held = control.board.borrow().held.clone();
-        let pending = control.told().pending;
+        let Snapshot { held, pending, .. } = control.told();
         control.history.add(Sample {
             time_ms: wall_ms(),
             delivered_files,

@@ -156,7 +156,7 @@ impl Dispatcher {
         for live in leaving {
             self.let_go(live).await?;
         }
-        self.begun.retain(|id, _| self.desk.shipment(id).is_some());
+        self.end_dropped();
         for (name, limit, retry) in retune {
             let effects = self.desk.retune(&name, limit, retry, clock::now());
             self.apply(effects).await?;

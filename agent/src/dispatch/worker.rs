@@ -296,9 +296,7 @@ impl Work {
     /// What the other legs, all of which have it, have delivered, now that it has another stamp.
     fn of_others(&self, receipt: &Receipt, stamp: Stamp) -> Vec<Delivered> {
         let path = &receipt.item().path;
-        let legs = route::siblings(&self.context.settings).into_iter();
-        let others = legs.filter(|leg| *leg != self.shipment.watch);
-        let delivered = others.map(|leg| Delivered {
+        let delivered = route::others(&self.context.settings).into_iter().map(|leg| Delivered {
             folder: ItemId::of_folder(&leg, path.folder().as_ref()),
             item: ItemId::of(&leg, path),
             stamp: stamp.fingerprint(),

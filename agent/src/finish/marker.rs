@@ -32,8 +32,7 @@ impl<'a> Marker<'a> {
         of: &'a RelPath,
         suffix: &str,
     ) -> io::Result<Option<Self>> {
-        // What is too long a name is none.
-        let Ok(path) = RelPath::parse(&[of.as_bytes(), suffix.as_bytes()].concat()) else { return Ok(None) };
+        let Some(path) = name_for(of, suffix) else { return Ok(None) };
         Self::taken(root, folder, of, path)
     }
 
@@ -95,6 +94,11 @@ pub(super) fn is_over(root: &Root, leaving: &OwnedFd, path: &RelPath, suffix: Op
     let is_left = || !private::is_gone(leaving, OsStr::from_bytes(of.name()));
     // Once more: a worker may just have put it back.
     !stands() && !is_left() && !stands()
+}
+
+/// What the done-file of the file at `of` is called; what is too long a name is none.
+pub(crate) fn name_for(of: &RelPath, suffix: &str) -> Option<RelPath> {
+    RelPath::parse(&[of.as_bytes(), suffix.as_bytes()].concat()).ok()
 }
 
 /// The path of the file that a done-file at `path` is of, if that is its name.

@@ -91,7 +91,6 @@ impl Follower {
         self.telling.rest(wait);
         Status::add(&self.status.failures, 1);
         let message = self.note_failure(log, error);
-        let settings = &self.context.settings;
         tracing::warn!(watch = %settings.name, path = %log, again_in_ms = wait.as_millis(), "{message}");
         self.telling.last_error =
             Some(LastError { code: error.code().to_owned(), message, at_ms: wall_ms() });
@@ -145,7 +144,7 @@ impl Follower {
                 self.telling.behind.remove(&log.id);
             } else if size.is_some() {
                 let since = *self.telling.behind.entry(log.id).or_insert(now);
-                oldest_ms = Some(oldest_ms.map_or(since, |oldest| oldest.min(since)));
+                oldest_ms = oldest_ms.into_iter().chain([since]).min();
             }
             items.push(match self.telling.why(log.id) {
                 Some((attempts, why)) if size.is_none_or(|size| size > log.shipped) => {

@@ -1,5 +1,7 @@
 //! Logs that grow, in what is told: who follows them tells of each watch by itself, and the dispatcher knows nothing of that.
 
+use std::sync::Arc;
+
 use super::Status;
 use super::snapshot::{Destination, DestinationState, Item, LastError, Pending, Snapshot};
 
@@ -32,7 +34,7 @@ pub(super) struct Grown {
 }
 
 /// Puts them into what the dispatcher tells.
-pub(crate) fn add(snapshot: &mut Snapshot, told: &[Growing], status: &Status) {
+pub(crate) fn add(snapshot: &mut Snapshot, told: &[Arc<Growing>], status: &Status) {
     for growing in told {
         let pending = growing.pending();
         if let Some(watch) = snapshot.watches.iter_mut().find(|watch| watch.name == growing.watch) {
@@ -68,10 +70,7 @@ impl Growing {
     fn tell_of(&self, destination: &mut Destination) {
         if self.failures > 0 {
             destination.failures = destination.failures.max(self.failures);
-            destination.retry_at_ms = match (destination.retry_at_ms, self.retry_at_ms) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            destination.retry_at_ms = destination.retry_at_ms.into_iter().chain(self.retry_at_ms).min();
             if matches!(destination.state, DestinationState::Idle | DestinationState::Connected) {
                 destination.state = DestinationState::Waiting;
             }
@@ -87,9 +86,6 @@ impl Growing {
 fn add_pending(sum: &mut Pending, more: &Pending) {
     sum.items += more.items;
     sum.bytes += more.bytes;
-    sum.oldest_ms = match (sum.oldest_ms, more.oldest_ms) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    };
+    sum.oldest_ms = sum.oldest_ms.into_iter().chain(more.oldest_ms).min();
     sum.more |= more.more;
 }
