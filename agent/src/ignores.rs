@@ -11,7 +11,7 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use skiff_common::{RelPath, Stamp};
 
-use crate::source::{OpenItem, Root, SourceError};
+use crate::source::{Listing, OpenItem, Root, SourceError};
 
 /// A list that is longer is no list of patterns.
 const MOST_BYTES: u64 = 256 << 10;
@@ -29,6 +29,13 @@ impl Ignores {
     /// Rules in files of this name.
     pub(crate) fn of(name: Option<&str>) -> Self {
         Self { name: name.map(str::to_owned), folders: HashMap::new() }
+    }
+
+    /// Lists a folder, with the rules in it known.
+    pub(crate) fn list(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<Listing, SourceError> {
+        let listing = root.list(folder)?;
+        self.refresh(root, folder)?;
+        Ok(listing)
     }
 
     /// Looks whether the rules in `folder` have changed. To be asked before what is in it, from the top down.

@@ -235,8 +235,7 @@ impl Keeper {
     }
 
     fn walk(&self, root: &Root, folder: Option<&RelPath>, walk: &mut Walk) -> Result<(), JournalError> {
-        let listing = root.list(folder);
-        let listing = match listing.and_then(|it| walk.ignores.refresh(root, folder).map(|()| it)) {
+        let listing = match walk.ignores.list(root, folder) {
             Ok(listing) => listing,
             // What isn't there, or isn't of this folder's own, holds nothing that was delivered from here.
             Err(SourceError::Gone { .. } | SourceError::Escapes { .. }) if folder.is_some() => return Ok(()),

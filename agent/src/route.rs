@@ -63,6 +63,11 @@ pub fn siblings(watch: &Watch) -> Vec<String> {
     }
 }
 
+/// The names of the other legs of the watch.
+pub fn others(watch: &Watch) -> Vec<String> {
+    siblings(watch).into_iter().filter(|leg| *leg != watch.name).collect()
+}
+
 /// The names under which the journal has what this watch or leg delivered to the same destination, if it had another route:
 /// several destinations where there is one now, or the other way round.
 pub fn former(watch: &Watch) -> Vec<String> {

@@ -3,7 +3,7 @@
 //!
 //! A cache like all else here: without it nothing was.
 
-use super::value::{BadValue, seal_numbers, unseal_all_numbers};
+use super::value::{BadValue, hash, seal_numbers, unseal_all_numbers};
 
 /// More destinations than one value holds are not kept in mind.
 const MOST: usize = 600;
@@ -19,7 +19,7 @@ pub struct LegsNote {
 impl LegsNote {
     /// Of a watch that delivers to all of these.
     pub fn new(removes: bool, names: &[String]) -> Self {
-        let mut names: Vec<u64> = names.iter().map(|name| hash(name)).collect();
+        let mut names: Vec<u64> = names.iter().map(|name| hash(name.as_bytes())).collect();
         names.sort_unstable();
         names.truncate(MOST);
         Self { removes, names }
@@ -39,11 +39,6 @@ impl LegsNote {
         let (removes, names) = numbers.split_first().ok_or(BadValue::Damaged("a note of legs is empty"))?;
         Ok(Self { removes: *removes != 0, names: names.to_vec() })
     }
-}
-
-fn hash(name: &str) -> u64 {
-    let hash = blake3::hash(name.as_bytes());
-    u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash is longer"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::value::{seal_numbers, unseal_numbers};
+use super::value::{hash, seal_numbers, unseal_numbers};
 
 /// What is kept in mind of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub struct MountNote {
 impl MountNote {
     /// A mount at `path`, which is there, or was missed by a start since.
     pub fn new(path: &Path, missed: bool) -> Self {
-        Self { path: Some(hash(path)), missed }
+        Self { path: Some(hash(path.as_os_str().as_bytes())), missed }
     }
 
     /// Whether the mount was at `path`, as far as is known.
     pub fn is_at(&self, path: &Path) -> bool {
-        self.path.is_none_or(|noted| noted == hash(path))
+        self.path.is_none_or(|noted| noted == hash(path.as_os_str().as_bytes()))
     }
 
     /// Whether a start missed it.
@@ -45,11 +45,6 @@ impl MountNote {
             Err(_) => Self { path: None, missed: false },
         }
     }
-}
-
-fn hash(path: &Path) -> u64 {
-    let hash = blake3::hash(path.as_os_str().as_bytes());
-    u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash is longer"))
 }
 
 #[cfg(test)]

@@ -127,6 +127,11 @@ pub(super) fn unpack_shipment(packed: &[u8]) -> Result<Shipment, BadValue> {
     postcard::from_bytes(packed).map_err(|_| BadValue::Damaged("a shipment can't be unpacked"))
 }
 
+/// A number that stands for `bytes`.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*blake3::hash(bytes).as_bytes().first_chunk().expect("a hash is longer"))
+}
+
 /// Numbers of 64 bits, little-endian.
 pub(super) fn seal_numbers(numbers: &[u64]) -> Vec<u8> {
     seal(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())

@@ -45,8 +45,7 @@ impl Scanner {
     }
 
     pub(super) fn scan_folder(&mut self, root: &Root, folder: Option<&RelPath>) -> Result<(), ScanError> {
-        let listing = root.list(folder);
-        let listing = match listing.and_then(|it| self.ignores.refresh(root, folder).map(|()| it)) {
+        let listing = match self.ignores.list(root, folder) {
             Ok(listing) => listing,
             Err(SourceError::Gone { .. }) => return Ok(()),
             // Another file system's files are not this folder's, and no later look changes that.
@@ -156,7 +155,7 @@ impl Scanner {
                 if self.cached.as_ref().is_none_or(|cached| cached.folder() != id) {
                     self.cached = self.delivered_in(folder.as_ref())?;
                 }
-                self.leftover.read_anew();
+                self.leftover.others.clear();
                 let delivered = self.cached.take();
                 let outcome = self.consider(root, path, stamp, mode, delivered.as_ref());
                 self.cached = delivered;

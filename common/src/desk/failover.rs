@@ -25,7 +25,7 @@ impl Desk {
     /// Where a shipment of the watch is to go now; `only` where it has no choice.
     pub fn destination(&self, watch: &str, only: &str, now: Moment) -> String {
         let Some(names) = self.failover.get(watch) else { return only.to_owned() };
-        self.choose(names, now).map_or_else(|| only.to_owned(), |(name, _)| name.to_owned())
+        self.choose(names, now).unwrap_or(only).to_owned()
     }
 
     /// Whether a destination of the watch is in trouble, so that what goes elsewhere may be there already.
@@ -34,22 +34,19 @@ impl Desk {
         names.filter_map(|name| self.lanes.get(name)).any(|lane| lane.standing().failures > 0)
     }
 
-    /// The first that works or is to be tried, and `true`; else the one that is to be tried next.
-    fn choose<'n>(&self, names: &'n [String], now: Moment) -> Option<(&'n str, bool)> {
-        let mut lanes = names.iter().filter_map(|name| Some((name.as_str(), self.lanes.get(name)?)));
-        if let Some((name, _)) = lanes.clone().find(|(_, lane)| lane.takes_more(now)) {
-            return Some((name, true));
-        }
+    /// The first that works or is to be tried; else the one that is to be tried next.
+    fn choose<'n>(&self, names: &'n [String], now: Moment) -> Option<&'n str> {
+        let lanes = names.iter().filter_map(|name| Some((name.as_str(), self.lanes.get(name)?)));
         // `min_by_key` takes the first of equals.
         let wait = |lane: &Lane| (lane.rests(), lane.standing().closed_until.unwrap_or(now));
-        let soonest = lanes.by_ref().min_by_key(|(_, lane)| wait(lane));
-        soonest.map(|(name, _)| (name, false))
+        let first = lanes.clone().find(|(_, lane)| lane.takes_more(now));
+        first.or_else(|| lanes.min_by_key(|(_, lane)| wait(lane))).map(|(name, _)| name)
     }
 
-    /// The first that takes what waits elsewhere, of those that nobody is on the way to try.
-    fn takes_over<'n>(&self, names: &'n [String], tried: &BTreeSet<String>, now: Moment) -> Option<&'n str> {
+    /// The first that takes what waits elsewhere, but for some.
+    fn takes_over<'n>(&self, names: &'n [String], but: &BTreeSet<String>, now: Moment) -> Option<&'n str> {
         let takes = |name: &&String| {
-            !tried.contains(*name) && self.lanes.get(*name).is_some_and(|lane| lane.takes_from_others(now))
+            !but.contains(*name) && self.lanes.get(*name).is_some_and(|lane| lane.takes_from_others(now))
         };
         names.iter().find(takes).map(String::as_str)
     }
@@ -57,12 +54,10 @@ impl Desk {
     /// The shipment's destination is in trouble: whether another takes its items. If not, it stays where it is.
     pub(super) fn other_way(&mut self, id: &ShipmentId, fault: Fault, now: Moment, chance: f64) -> bool {
         let shipment = self.deliveries[id].shipment();
-        let (watch, destination) = (shipment.watch.clone(), shipment.destination.clone());
-        let Some(names) = self.failover.get(&watch).cloned() else { return false };
-        let others: Vec<String> = names.into_iter().filter(|name| *name != destination).collect();
-        let Some(other) = self.takes_over(&others, &BTreeSet::new(), now).map(str::to_owned) else {
-            return false;
-        };
+        let destination = shipment.destination.clone();
+        let Some(names) = self.failover.get(&shipment.watch) else { return false };
+        let own = BTreeSet::from([destination.clone()]);
+        let Some(other) = self.takes_over(names, &own, now).map(str::to_owned) else { return false };
         self.lane(&other).promise(now);
         // The trouble still counts, and closes the circuit.
         let lane = self.lanes.get_mut(&destination).expect("shipments go to known destinations");

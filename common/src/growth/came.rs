@@ -211,25 +211,10 @@ impl Tracked {
     }
 
     fn appended(&mut self, outcome: &Outcome, rules: Rules) -> Vec<Note> {
-        match outcome {
-            Outcome::Shipped { length, digests } => {
-                self.goes_on(*length, *digests);
-                vec![Note::Soon(self.log.clone())]
-            }
-            // Measuring tells what stands there now, and what that is to this log; of one whose copy was emptied, too.
-            Outcome::Changed
-            | Outcome::Absent
-            | Outcome::Taken { .. }
-            | Outcome::Same(_)
-            | Outcome::Moved
-            | Outcome::Standing { .. }
-            | Outcome::Truncated
-            | Outcome::Verified(_)
-            | Outcome::Finished
-            | Outcome::Refused
-            | Outcome::Denied
-            | Outcome::Failed => self.unclear(rules),
-        }
+        // Else measuring tells what stands there now, and what that is to this log; of one whose copy was emptied, too.
+        let Outcome::Shipped { length, digests } = outcome else { return self.unclear(rules) };
+        self.goes_on(*length, *digests);
+        vec![Note::Soon(self.log.clone())]
     }
 
     /// The destination took more of it.

@@ -74,8 +74,11 @@ impl Ledger {
     /// known by the rest: its file's number, and its birth or else its name. It is measured before anything relies on that.
     fn find_on_other_devices(&mut self, sightings: &[Sighting]) -> Vec<Note> {
         let devices: BTreeSet<u64> = sightings.iter().map(|sighting| sighting.file.dev).collect();
-        let followed: BTreeSet<FileId> = self.files().collect();
         let strange = |tracked: &Tracked| tracked.recalled && !devices.contains(&tracked.log.file.dev);
+        if !self.logs.values().any(strange) {
+            return Vec::new();
+        }
+        let followed: BTreeSet<FileId> = self.files().collect();
         let mut notes = Vec::new();
         for tracked in self.logs.values_mut().filter(|tracked| strange(tracked)) {
             let log = &mut tracked.log;

@@ -182,8 +182,7 @@ struct Walk<'w> {
 impl Walk<'_> {
     fn enter(&mut self, folder: Option<&RelPath>) -> Result<(), SourceError> {
         self.folders += 1;
-        let listing = self.root.list(folder)?;
-        self.ignores.refresh(self.root, folder)?;
+        let listing = self.ignores.list(self.root, folder)?;
         let mut below = Vec::new();
         for entry in listing {
             let entry = entry?;
