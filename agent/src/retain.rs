@@ -123,8 +123,9 @@ impl Keeper {
                 self.context.remark(DISK, None);
             }
             let too_full = rested >= rest && is_full;
-            if is_due || too_full {
-                let made = self.make_room();
+            // One that is not watched yet, or is away, is looked at as soon as it is there.
+            if let Some(root) = (is_due || too_full).then(|| self.context.root()).flatten() {
+                let made = self.make_room(&root);
                 if let Err(error) = &made {
                     tracing::warn!(watch = %settings.name, %error, "cannot make room");
                 }
@@ -138,11 +139,10 @@ impl Keeper {
     }
 
     /// Whether anything went.
-    fn make_room(&self) -> Result<bool, JournalError> {
-        let Some(root) = self.context.root() else { return Ok(false) };
+    fn make_room(&self, root: &Root) -> Result<bool, JournalError> {
         let ignores = Ignores::of(self.context.settings.taken.ignore_file.as_deref());
         let mut walk = Walk { ignores, ..Walk::default() };
-        self.walk(&root, None, &mut walk)?;
+        self.walk(root, None, &mut walk)?;
         if !walk.is_partial {
             self.context.remark(ROOM, None);
         }
@@ -155,7 +155,7 @@ impl Keeper {
                 more_delivered = true;
                 break;
             }
-            if self.remove(&root, &candidate) {
+            if self.remove(root, &candidate) {
                 left_bytes = left_bytes.saturating_sub(candidate.stamp.size);
                 went += 1;
             }
@@ -165,8 +165,8 @@ impl Keeper {
             tracing::info!(watch = %self.context.settings.name, files = went, "delivered files were deleted to make room");
         }
         // A later walk finds more of them; as long as there may be any, nothing else goes.
-        let lost = !more_delivered && self.lose(&root, walk.others);
-        finish::tidy(&root);
+        let lost = !more_delivered && self.lose(root, walk.others);
+        finish::tidy(root);
         Ok(lost || went > 0)
     }
 
