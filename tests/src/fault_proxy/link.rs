@@ -190,7 +190,7 @@ impl Link<'_> {
 
     /// Keeps both sides open until one of them gives up.
     fn hold(&self) {
-        while is_up(self.shared).is_some() && self.broken().is_none() {
+        while is_up(self.shared).is_some() && self.broken().is_none_or(|fault| fault == Fault::Stall) {
             let mut sides =
                 [PollFd::new(&self.client, PollFlags::RDHUP), PollFd::new(&self.server, PollFlags::RDHUP)];
             match poll(&mut sides, Some(&timespec(GLANCE))) {

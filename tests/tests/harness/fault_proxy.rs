@@ -60,6 +60,7 @@ fn without_a_plan_everything_passes() {
     let (came, ended) = exchange(&connect(&proxy), &sent);
 
     assert!(came == sent && ended.is_none(), "{} bytes came, {ended:?}", came.len());
+    assert!(wait::came_true(wait::LIMIT, || proxy.last().1.over));
     let (number, last) = proxy.last();
     assert_eq!((number, last.up, last.down, last.met), (1, 3 << 20, 3 << 20, false));
 }
