@@ -259,7 +259,7 @@ mod tests {
         let pid = folder.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
         let begun = Instant::now();
-        let ended = run(&shell(&script), vec![], Duration::from_secs(1)).await;
+        let ended = run(&shell(&script), vec![], Duration::from_secs(3)).await;
         assert!(matches!(ended, Err(HookError::TimedOut { .. })), "{ended:?}");
         assert!(begun.elapsed() < LONG);
         assert_ends(&pid).await;

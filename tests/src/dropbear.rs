@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::sshd::Sshd;
+use crate::sshd::{self, Sshd};
 use crate::{process, wait};
 
 /// dropbear with the keys and the user of an `Sshd`. Ends, with all its sessions, when dropped.
@@ -40,10 +40,7 @@ impl Dropbear {
             .expect("the home is writable");
         process::run(Command::new("chmod").args(["-R", "go="]).arg(&user_home));
         let in_own_home = format!("{first}eval \"mount --bind '$0' ~$(id -un)\" && exec dropbear \"$@\"");
-        // A port that was free a moment ago.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
-        let port = free.local_addr().expect("a listener knows its port").port();
-        drop(free);
+        let port = sshd::random_port();
         let known_hosts = home.join("dropbear_known_hosts");
         fs::write(&known_hosts, format!("[127.0.0.1]:{port} {public}\n")).expect("the home is writable");
         let mut dropbear = Command::new("unshare");

@@ -1,11 +1,10 @@
 //! An SFTP server by other hands: rclone's, which knows few of OpenSSH's extensions.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::sshd::Sshd;
+use crate::sshd::{self, Sshd};
 use crate::{process, wait};
 
 /// `rclone serve sftp` of the folder of an `Sshd`, which is all that it shows. Ends when dropped.
@@ -22,10 +21,7 @@ impl Rclone {
     pub fn beside(sshd: &Sshd, home: &Path) -> Option<Self> {
         let key = home.join("rclone_key");
         process::run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
-        // A port that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
-        let port = free.local_addr().expect("a listener knows its port").port();
-        drop(free);
+        let port = sshd::random_port();
         let mut rclone = Command::new("rclone");
         rclone.args(["serve", "sftp", "--config", "/dev/null", "--key"]).arg(&key);
         rclone.arg("--authorized-keys").arg(sshd.key().with_extension("pub"));

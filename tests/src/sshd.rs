@@ -351,7 +351,7 @@ fn make_key(path: &Path) {
 }
 
 /// Below the range from which the kernel hands out ports, so that nobody gets it while the server is stopped.
-fn random_port() -> u16 {
+pub(crate) fn random_port() -> u16 {
     let mut bytes = [0; 2];
     getrandom::fill(&mut bytes).expect("the kernel has randomness");
     20_000 + u16::from_le_bytes(bytes) % 12_000

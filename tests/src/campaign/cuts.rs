@@ -36,7 +36,7 @@ const MOST_FAILURES: usize = 10;
 
 #[expect(clippy::print_stdout, reason = "who asks for a count wants to know of how many")]
 fn run(order: &Order) -> Tally {
-    let places = Course::start(order.seed).measure();
+    let places = Course::measured(order.seed);
     println!("a session of {} bytes, both directions together", places.bytes());
     thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES)

@@ -175,7 +175,7 @@ fn a_dead_destination_holds_up_no_other() {
     let (one, mut dead, scratch) = two();
     dead.stop();
     let mut stuck = Tree::new(scratch.path().join("stuck"), 3);
-    stuck.small_files(20_000, 20);
+    stuck.small_files(12_000, 20);
     let mut source = Tree::new(scratch.path().join("in"), 4);
     let mut agent = Agent::to(&one).and_destination("dead", &dead, "");
     for name in ["stuck", "stuck-too"] {
@@ -274,9 +274,10 @@ fn what_a_removed_destination_has_kept_here_goes() {
 
         change(&mut agent, reload, "['server', 'other', 'dead']", "['server', 'other']");
         agent.wait_until("what both have is gone", || {
-            tree::is_empty(goes.root()) && tree::is_empty(moves.root())
+            tree::is_empty(goes.root())
+                && tree::is_empty(moves.root())
+                && tree::equal(kept.root(), &at("sent"))
         });
-        tree::assert_equal(kept.root(), &at("sent"));
         goes.file("later", 10);
         agent.wait_until("both go on", || {
             [&one, &other].iter().all(|sshd| sshd.root().join("goes/later").exists())

@@ -74,7 +74,8 @@ fn a_command_that_hangs_holds_up_no_start_and_no_stop() {
     let more = "pause_when = ['/bin/sleep', '100']";
     let mut agent = Agent::with_destination(&sshd, more).watch("in", source.root(), "").started();
     agent.wait_until_logged("it is ready", |line| line.contains("ready"));
-    assert_eq!(status(&agent)["destinations"][0]["state"], "paused");
+    let rests = || status(&agent)["destinations"][0]["state"] == "paused";
+    assert!(wait::came_true(wait::LIMIT, rests));
     assert_eq!(tree::count(&sshd.root()), 0);
     assert!(agent.terminate().success());
 }

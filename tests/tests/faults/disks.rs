@@ -101,7 +101,8 @@ fn sources_go_where_nothing_is_renamed_without_overwriting() {
     agent.wait_until("all sources go", || tree::is_empty(&deleted) && tree::is_empty(&moved));
     assert_eq!(tree::count(&sshd.root()), 22);
     assert_eq!(fs::read(sent.join("sub/moved")).expect("it stands"), b"somebody else's");
-    assert!(tree::same_bytes(&sent.join("sub/moved~1"), &sshd.root().join("sub/moved")));
+    let (there, here) = (sshd.root().join("sub/moved"), sent.join("sub/moved~1"));
+    agent.wait_until("it is moved", || tree::same_bytes(&here, &there));
 }
 
 /// To another file system, and to another mount of the same one, as the service has them: where the name is taken there,

@@ -101,11 +101,11 @@ fn fault_88_upgrade_in_mid_batch_goes_on() {
     let words = ["sh", "-c", &script, "sh"];
     let slow = "bandwidth = '20 Mbit/s'";
     let mut agent = Agent::with_destination(&sshd, slow).watch("in", source.root(), "").under(words);
+    let next = scratch.path().join("skiff.next");
+    fs::copy(skiff::binary(), &next).expect("there is room");
     agent.start();
     agent.wait_until("the transfer is under way", || tree::staged_bytes(&sshd.root()) > 0);
 
-    let next = scratch.path().join("skiff.next");
-    fs::copy(skiff::binary(), &next).expect("there is room");
     fs::rename(&next, &installed).expect("a running binary can be replaced");
     assert!(agent.terminate().success());
     assert!(!tree::equal(source.root(), &sshd.root()), "all was delivered before: this shows nothing");

@@ -196,13 +196,16 @@ fn fault_72_dropbear_will_do() {
     agent.wait_until("all are delivered", || tree::equal(source.root(), &sshd.root()));
 }
 
+/// Where a second of silence is a stall: the disk is everybody's, and takes what it takes.
+const NO_SYNC: &str = "exit 0";
+
 /// A digest that takes longer than any silence that is allowed elsewhere is waited for.
 #[test]
 fn fault_73_slow_digest_is_no_stall() {
     let slow = "[ \"$#\" = 0 ] || { exec \"$REAL\" \"$@\"; }\n\
                 cat >\"$HOME/hashed.$$\"; [ \"$(wc -c <\"$HOME/hashed.$$\")\" -lt 1000 ] || sleep 3\n\
                 exec \"$REAL\" <\"$HOME/hashed.$$\"";
-    let toolbox = Toolbox::usual().with("b3sum", slow).and(&["sleep"]);
+    let toolbox = Toolbox::usual().with("b3sum", slow).with("sync", NO_SYNC).and(&["sleep"]);
     let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
     let mut source = Tree::new(scratch.path().join("in"), 6);
     source.file("large.bin", 8 * MIB);
@@ -219,7 +222,7 @@ fn fault_73_slow_digest_of_what_stands_there_is_no_stall() {
     let slow = "cat >\"$HOME/hashed.$$\"; [ \"$(wc -c <\"$HOME/hashed.$$\")\" -lt 1000 ] || sleep 3\n\
                 exec \"$REAL\" <\"$HOME/hashed.$$\"";
     let slow = format!("[ $# = 0 ] || {{ sleep 3; exec \"$REAL\" \"$@\"; }}\n{slow}");
-    let toolbox = Toolbox::usual().with("b3sum", &slow).and(&["ls", "sleep"]);
+    let toolbox = Toolbox::usual().with("b3sum", &slow).with("sync", NO_SYNC).and(&["ls", "sleep"]);
     let (sshd, scratch) = (Sshd::start_with(&toolbox.lines()), scratch());
     Tree::new(sshd.root(), 13).file("name", 8 * MIB);
     let mut source = Tree::new(scratch.path().join("in"), 14);

@@ -12,8 +12,9 @@ use super::places::Places;
 use crate::fault_proxy::Carried;
 use crate::{Agent, FaultProxy, Sshd, Tree, wait};
 
+const IN_FLIGHT: &str = "in_flight = 2";
 /// The shortest that a busy machine keeps: what is silent for longer is given up.
-const PATIENCE: &str = "connect_timeout = '1s'\nstall_timeout = '400ms'\nkeepalive = '100ms'\nin_flight = 2";
+const IMPATIENT: &str = "connect_timeout = '1s'\nstall_timeout = '400ms'\nkeepalive = '100ms'\nin_flight = 2";
 const RULES: &str = "settle = '0s'\nretry_first = '10ms'\nretry_max = '10ms'\nsmall_file = '4 KiB'\nbatch_wait = '1ms'\n\
      after_delivery = 'delete'";
 /// One batch and one file alone; with what is said around them a session of more than 64 KiB.
@@ -35,14 +36,19 @@ pub(super) struct Course {
 }
 
 impl Course {
+    /// One whose connections are to be cut.
     pub(super) fn start(seed: u64) -> Self {
+        Course::with(seed, IMPATIENT)
+    }
+
+    fn with(seed: u64, destination: &str) -> Self {
         let scratch = TempDir::new().expect("there is room for a temporary folder");
         let source = scratch.path().join("in");
         fs::create_dir(&source).expect("a new folder is writable");
         let beside = Tree::new(scratch.path().join("beside"), seed);
         let sshd = Sshd::start();
         let proxy = FaultProxy::to(sshd.port());
-        let agent = Agent::through(&proxy, &sshd, PATIENCE).watch("in", &source, RULES);
+        let agent = Agent::through(&proxy, &sshd, destination).watch("in", &source, RULES);
         let expected = Expected::default();
         Course {
             sshd,
@@ -59,12 +65,13 @@ impl Course {
     }
 
     /// Delivers once without a cut, and tells how long that session was.
-    pub(super) fn measure(mut self) -> Places {
-        self.feed();
-        let delivered = wait::came_true(wait::LIMIT, || self.take_away() == 0);
-        assert!(delivered, "nothing is delivered even without a cut:\n{}", self.agent.log());
-        let (connections, session) = self.proxy.last();
-        assert_eq!(connections, 1, "a session was lost without a cut:\n{}", self.agent.log());
+    pub(super) fn measured(seed: u64) -> Places {
+        let mut course = Course::with(seed, IN_FLIGHT);
+        course.feed();
+        let delivered = wait::came_true(wait::LIMIT, || course.take_away() == 0);
+        assert!(delivered, "nothing is delivered even without a cut:\n{}", course.agent.log());
+        let (connections, session) = course.proxy.last();
+        assert_eq!(connections, 1, "a session was lost without a cut:\n{}", course.agent.log());
         let bytes = session.up + session.down;
         assert!(bytes > 64 << 10, "a session of {bytes} bytes is too short");
         Places::of(session.up, session.down)

@@ -290,7 +290,7 @@ fn fault_29_what_cannot_move_is_tried_no_sooner_than_it_is_due() {
     let target = scratch.path().join("sent");
     fs::write(&target, "no folder").expect("there is room");
     let rules =
-        format!("after_delivery = {{ move = '{}' }}\nretry_first = '1h'\nretry_max = '1h'", target.display());
+        format!("after_delivery = {{ move = '{}' }}\nretry_first = '1d'\nretry_max = '1d'", target.display());
     source.file("stays", 100);
     let mut agent = Agent::to(&sshd).watch("in", source.root(), &rules).started();
     agent.wait_until_logged("the reason is told", |line| line.contains("cannot take stays"));
@@ -312,7 +312,7 @@ fn fault_29_what_comes_back_into_its_folder_is_no_new_version() {
     fs::create_dir(&target).expect("there is room");
     fs::set_permissions(&target, fs::Permissions::from_mode(0o555)).expect("it is ours");
     let rules = format!(
-        "to = ['server', 'other']\nafter_delivery = {{ move = '{}' }}\nretry_first = '1h'\nretry_max = '1h'",
+        "to = ['server', 'other']\nafter_delivery = {{ move = '{}' }}\nretry_first = '1d'\nretry_max = '1d'",
         target.display()
     );
     source.file("stays", 100);

@@ -105,7 +105,7 @@ fn fault_22_clock_jumps_move_no_timer() {
 
     // Ten years on, before 1970, and back, in mid-transfer and while files settle.
     for (round, seconds) in [315_360_000, -1_900_000_000, 0].into_iter().enumerate() {
-        source.file(format!("large-{round}.bin"), LARGE_BYTES / 4);
+        source.file(format!("large-{round}.bin"), LARGE_BYTES / 2);
         source.small_files(10, 2);
         agent.wait_until("the transfer is under way", || tree::staged_bytes(&sshd.root()) > 0);
         jump(seconds);

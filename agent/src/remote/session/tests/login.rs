@@ -208,9 +208,9 @@ async fn the_deadline_waits_for_a_person() {
     let sshd = Sshd::start("");
     lock(&sshd.folder.path().join("id_ed25519"));
     let mut login = sshd.login("id_ed25519");
-    login.connect_timeout = Duration::from_millis(1500);
+    login.connect_timeout = Duration::from_secs(3);
     login.credentials.asker = Some(Asker::new(|_| {
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(4));
         Some(Zeroizing::new(PASSPHRASE.to_owned()))
     }));
     Session::connect(&login).await.expect("the answer came late, but it came");

@@ -295,7 +295,7 @@ async fn a_silent_listener_meets_the_deadline() {
     let began = Instant::now();
     let error = Session::connect(&login).await.expect_err("nobody greets");
     assert!(matches!(error, ConnectError::TimedOut { step: Step::Greeting, .. }), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -308,10 +308,10 @@ async fn a_server_silent_after_its_greeting_is_let_go_of() {
         stream.write_all(b"SSH-2.0-mute\r\n").expect("written");
         stream.read_to_end(&mut Vec::new())
     });
-    let login = Login { connect_timeout: Duration::from_millis(500), ..login_to(port) };
+    let login = Login { connect_timeout: Duration::from_secs(2), ..login_to(port) };
     let error = Session::connect(&login).await.expect_err("no keys are exchanged");
     assert!(matches!(error, ConnectError::TimedOut { step: Step::KeyExchange, .. }), "{error}");
-    let ended = timeout(Duration::from_secs(5), tokio::task::spawn_blocking(|| server.join()));
+    let ended = timeout(Duration::from_secs(20), tokio::task::spawn_blocking(|| server.join()));
     ended.await.expect("the connection is cut").expect("joined").expect("no panic").ok();
 }
 

@@ -65,11 +65,11 @@ async fn the_deadline_holds_for_the_whole_way() {
     let first = Sshd::start("");
     let silent = TcpListener::bind((HOST, 0)).expect("a port");
     let port = silent.local_addr().expect("an address").port();
-    let login = Login { port, connect_timeout: Duration::from_secs(1), ..through(&[&first], &first) };
+    let login = Login { port, connect_timeout: Duration::from_secs(5), ..through(&[&first], &first) };
     let began = Instant::now();
     let error = Session::connect(&login).await.expect_err("nobody greets");
     assert!(matches!(error, ConnectError::TimedOut { step: Step::Greeting, .. }), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
