@@ -293,3 +293,10 @@ impl Drop for Agent {
         }
     }
 }
+
+/// Of how many files the lines of a log tell that have these words.
+pub fn files_told_of(log: &Path, words: &str) -> usize {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let files = |line: &str| line.split_once(" files=")?.1.split(' ').next()?.parse::<usize>().ok();
+    text.lines().filter(|line| line.contains(words)).filter_map(files).sum()
+}

@@ -48,7 +48,7 @@ impl Course {
 pub(super) fn run(order: &Order) -> Tally {
     let lasts = Duration::from_secs(order.count.unwrap_or(3_600));
     let quick = Course {
-        rotate: Duration::from_secs(4),
+        rotate: Duration::from_millis(2_500),
         cut: Duration::from_millis(1_900),
         kill: Duration::from_millis(3_100),
         ..Course::lasting(lasts)

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use skiff_tests::agent::files_told_of;
 use skiff_tests::machine::{self, Mounted};
 use skiff_tests::{Agent, Sshd, Tree, tree, wait};
 use tempfile::TempDir;
@@ -39,24 +40,17 @@ fn beginning(folder: &Path, prefix: &str) -> usize {
     names(folder).iter().filter(|name| name.starts_with(prefix)).count()
 }
 
-/// Of how many files the log's lines with these words tell.
-fn told_of(log: &Path, words: &str) -> usize {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let files = |line: &str| line.split_once(" files=")?.1.split(' ').next()?.parse::<usize>().ok();
-    text.lines().filter(|line| line.contains(words)).filter_map(files).sum()
-}
-
 /// Waits until the journal has them: who makes room asks it, and a receipt comes before.
 fn wait_for_records(agent: &mut Agent, files: usize) {
     let log = agent.home().join("log");
-    agent.wait_until("they are recorded", || told_of(&log, "delivered and verified") >= files);
+    agent.wait_until("they are recorded", || files_told_of(&log, "delivered and verified") >= files);
 }
 
 /// Waits until so many files went that the disk is below its mark, and all of them are told of: that is when a walk that
 /// made room ends.
 fn wait_for_room(agent: &mut Agent, folder: &Path, mark_percent: u64, gone: impl Fn() -> usize) {
     let log = agent.home().join("log");
-    let told = || told_of(&log, "delivered files were deleted to make room");
+    let told = || files_told_of(&log, "delivered files were deleted to make room");
     let used_percent = || {
         let space = rustix::fs::statvfs(folder).expect("it is mounted");
         (space.f_blocks - space.f_bfree) * 100 / space.f_blocks
@@ -133,7 +127,7 @@ fn a_full_disk_costs_delivered_files_and_no_others() {
     agent.wait_until_logged("it says that it can't help", |line| line.contains("no delivered file is left"));
     let new: BTreeSet<_> = numbered("new", 0..15).union(&numbered("newer", 0..10)).cloned().collect();
     assert_eq!(names(&folder), new, "not one undelivered file goes");
-    let told = || agent.ask(&["status", "--json"]).said.contains("no delivered file is left");
+    let told = || agent.ask(&["status", "--json"]).expect_code(0).said.contains("no delivered file is left");
     assert!(wait::came_true(wait::LIMIT, told));
     assert!(!agent.state_dir().join("losses.jsonl").exists());
     sshd.start_again();

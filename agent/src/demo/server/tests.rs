@@ -165,17 +165,12 @@ async fn the_real_scp_delivers_and_fetches() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_key_is_refused_at_once() {
     let (fixture, stranger) = (Fixture::start().await, Fixture::start().await);
-    let mut took = Vec::new();
-    // A delay that is meant would show each time.
-    while took.len() < 5 && took.iter().all(|took| *took >= Duration::from_secs(1)) {
-        let since = Instant::now();
-        let mut ssh = fixture.client("ssh", "-p", stranger.server.client_key());
-        let refused = output(ssh.args(["anyone@127.0.0.1", "true"])).await;
-        assert_eq!(refused.status.code(), Some(255));
-        assert!(String::from_utf8_lossy(&refused.stderr).contains("Permission denied (publickey)"));
-        took.push(since.elapsed());
-    }
-    assert!(took.iter().any(|took| *took < Duration::from_secs(1)), "{took:?}");
+    let since = Instant::now();
+    let mut ssh = fixture.client("ssh", "-p", stranger.server.client_key());
+    let refused = output(ssh.args(["anyone@127.0.0.1", "true"])).await;
+    assert_eq!(refused.status.code(), Some(255));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Permission denied (publickey)"));
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,7 +300,7 @@ async fn shutdown_says_goodbye_and_is_quick() {
     let process = process_in(&fixture.path("pid")).await;
     let since = Instant::now();
     fixture.server.shutdown().await;
-    assert!(since.elapsed() < GOODBYE_DEADLINE, "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     let ended = timeout(DEADLINE, waits.wait_with_output()).await.expect("in time").expect("it ends");
     assert_eq!(ended.status.code(), Some(255));
     eventually("the command's end", || !process.exists()).await;

@@ -12,9 +12,8 @@ use super::places::Places;
 use crate::fault_proxy::Carried;
 use crate::{Agent, FaultProxy, Sshd, Tree, wait};
 
-const IN_FLIGHT: &str = "in_flight = 2";
 /// The shortest that a busy machine keeps: what is silent for longer is given up.
-const IMPATIENT: &str = "connect_timeout = '1s'\nstall_timeout = '400ms'\nkeepalive = '100ms'\nin_flight = 2";
+const IMPATIENT: &str = "connect_timeout = '1s'\nstall_timeout = '400ms'\nkeepalive = '100ms'";
 const RULES: &str = "settle = '0s'\nretry_first = '10ms'\nretry_max = '10ms'\nsmall_file = '4 KiB'\nbatch_wait = '1ms'\n\
      after_delivery = 'delete'";
 /// One batch and one file alone; with what is said around them a session of more than 64 KiB.
@@ -41,14 +40,15 @@ impl Course {
         Course::with(seed, IMPATIENT)
     }
 
-    fn with(seed: u64, destination: &str) -> Self {
+    fn with(seed: u64, patience: &str) -> Self {
         let scratch = TempDir::new().expect("there is room for a temporary folder");
         let source = scratch.path().join("in");
         fs::create_dir(&source).expect("a new folder is writable");
         let beside = Tree::new(scratch.path().join("beside"), seed);
         let sshd = Sshd::start();
         let proxy = FaultProxy::to(sshd.port());
-        let agent = Agent::through(&proxy, &sshd, destination).watch("in", &source, RULES);
+        let agent =
+            Agent::through(&proxy, &sshd, &format!("{patience}\nin_flight = 2")).watch("in", &source, RULES);
         let expected = Expected::default();
         Course {
             sshd,
@@ -66,7 +66,7 @@ impl Course {
 
     /// Delivers once without a cut, and tells how long that session was.
     pub(super) fn measured(seed: u64) -> Places {
-        let mut course = Course::with(seed, IN_FLIGHT);
+        let mut course = Course::with(seed, "");
         course.feed();
         let delivered = wait::came_true(wait::LIMIT, || course.take_away() == 0);
         assert!(delivered, "nothing is delivered even without a cut:\n{}", course.agent.log());

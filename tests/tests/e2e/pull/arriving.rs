@@ -113,7 +113,7 @@ fn a_dry_run_says_what_it_would_fetch_and_writes_nothing() {
 fn many_small_files_come_quickly_over_a_long_link() {
     let (sshd, scratch) = (Sshd::start(), scratch());
     let mut source = Tree::new(sshd.root().join("data"), 14);
-    source.small_files(1500, 50);
+    source.small_files(5000, 50);
     let proxy = FaultProxy::to(sshd.port());
     proxy.always(Plan::default().round_trip(Duration::from_millis(100)));
     let started = Instant::now();
@@ -121,8 +121,8 @@ fn many_small_files_come_quickly_over_a_long_link() {
     Pull::through(&proxy, &sshd).run(source.root(), scratch.path()).expect_code(0);
 
     let took = started.elapsed();
-    println!("1,500 files at 100 ms: {:.1} s", took.as_secs_f64());
-    assert!(took < Duration::from_secs(60), "a round trip for each would take 150 s; it took {took:?}");
+    println!("5,000 files at 100 ms: {:.1} s", took.as_secs_f64());
+    assert!(took < Duration::from_secs(60), "a round trip for each would take 500 s; it took {took:?}");
     tree::assert_equal(source.root(), &scratch.path().join("data"));
 }
 
@@ -155,7 +155,7 @@ fn a_limit_holds() {
     let ideal = size as f64 / (2.0 * MIB as f64);
     let took = started.elapsed().as_secs_f64();
     assert!(took > ideal * 0.9, "{took} s instead of {ideal} s");
-    assert!(took < ideal * 2.0 + 5.0, "{took} s instead of {ideal} s");
+    assert!(took < ideal * 1.6 + 2.0, "{took} s instead of {ideal} s");
 }
 
 skiff_tests::by_sftp_too! {

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 use rustix::process::Signal;
+use skiff_tests::agent::files_told_of;
 use skiff_tests::machine::{self, Mounted, Setting, inject};
 use skiff_tests::{Agent, Sshd, Tree, process, tree, wait};
 use tempfile::TempDir;
@@ -57,10 +58,7 @@ fn expect_no_staging(agent: &mut Agent, sshd: &Sshd) {
 
 /// How many files the agent says that it delivered: a look at thousands of them costs more than their delivery.
 fn delivered(log: &Path) -> usize {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines = text.lines().filter(|line| line.contains("delivered and verified"));
-    let files = |line: &str| line.split_once(" files=")?.1.split(' ').next()?.parse::<usize>().ok();
-    lines.filter_map(files).sum()
+    files_told_of(log, "delivered and verified")
 }
 
 fn names(root: &Path) -> BTreeSet<PathBuf> {
